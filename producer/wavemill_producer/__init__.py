@@ -1,0 +1,1 @@
+"""The light side: submit jobs, query them, and the command line; never imports TensorFlow."""

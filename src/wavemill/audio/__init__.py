@@ -1,0 +1,1 @@
+"""Sound in and out: load, STFT features, normalise, WAV."""

@@ -1,0 +1,1 @@
+"""Datasets of spectrograms: build, index, read."""

@@ -1,0 +1,156 @@
+"""All errors, as one tree.
+
+WavemillError
+├── PermanentError            trying again cannot help
+│   ├── UsageError            the call itself is wrong
+│   │   └── SettingsError
+│   ├── NotFoundError         no such batch, job, dataset, model
+│   │   └── UnknownSpectrogramError
+│   ├── InvalidIdError
+│   ├── AudioError
+│   ├── SpectrogramError
+│   │   └── SilentSpectrogramError
+│   ├── DatasetError
+│   ├── ModelError
+│   │   ├── ModelChangedError
+│   │   └── PresetMismatchError
+│   ├── OutputError
+│   └── WorkerLostError
+└── TransientError            trying again later can help
+    ├── DatabaseUnavailableError
+    ├── BrokerUnavailableError
+    ├── StorageUnavailableError
+    └── DeviceMemoryError
+
+`code` is what the table's `error_code` column holds; it is part of the contract with scripts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WavemillError(Exception):
+    """Root of every error that wavemill raises on purpose."""
+
+    code: ClassVar[str] = "error"
+
+
+class PermanentError(WavemillError):
+    """Trying the same thing again cannot help."""
+
+    code = "permanent"
+
+
+class TransientError(WavemillError):
+    """Trying the same thing later can help."""
+
+    code = "transient"
+
+
+class UsageError(PermanentError):
+    """The call's arguments do not fit together."""
+
+    code = "usage"
+
+
+class SettingsError(UsageError):
+    """A `WAVEMILL_*` setting has a value that cannot be used."""
+
+    code = "settings"
+
+
+class NotFoundError(PermanentError):
+    """There is no batch, job, dataset or model of that name."""
+
+    code = "not-found"
+
+
+class UnknownSpectrogramError(NotFoundError):
+    """The dataset's index has no spectrogram of that ID, or its file is gone."""
+
+    code = "unknown-spectrogram"
+
+
+class InvalidIdError(PermanentError):
+    """An ID that could leave the output folder or cannot be a file's name."""
+
+    code = "invalid-id"
+
+
+class AudioError(PermanentError):
+    """A recording cannot be read as sound."""
+
+    code = "unreadable-audio"
+
+
+class SpectrogramError(PermanentError):
+    """A spectrogram file is not the array that the dataset promises."""
+
+    code = "bad-spectrogram"
+
+
+class SilentSpectrogramError(SpectrogramError):
+    """A spectrogram holds no sound: every value is the same."""
+
+    code = "silent-spectrogram"
+
+
+class DatasetError(PermanentError):
+    """A dataset folder cannot be used as it is."""
+
+    code = "bad-dataset"
+
+
+class ModelError(PermanentError):
+    """A model folder cannot be used as it is."""
+
+    code = "bad-model"
+
+
+class ModelChangedError(ModelError):
+    """The model's files do not have the digest that was recorded."""
+
+    code = "model-changed"
+
+
+class PresetMismatchError(ModelError):
+    """The model was trained on other features than the dataset holds."""
+
+    code = "preset-mismatch"
+
+
+class OutputError(PermanentError):
+    """An output cannot be written where the batch wants it."""
+
+    code = "unwritable-output"
+
+
+class WorkerLostError(PermanentError):
+    """The worker process died every time it worked on this job."""
+
+    code = "worker-lost"
+
+
+class DatabaseUnavailableError(TransientError):
+    """The database does not answer."""
+
+    code = "database-unavailable"
+
+
+class BrokerUnavailableError(TransientError):
+    """The broker does not answer."""
+
+    code = "broker-unavailable"
+
+
+class StorageUnavailableError(TransientError):
+    """The storage is full or does not answer."""
+
+    code = "storage-unavailable"
+
+
+class DeviceMemoryError(TransientError):
+    """The device has no memory left for the forward pass."""
+
+    code = "device-memory"

@@ -1,0 +1,1 @@
+"""Phase reconstruction: magnitudes in, waveforms out."""

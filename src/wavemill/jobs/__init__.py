@@ -1,0 +1,1 @@
+"""The table: what is queued, who works on it, what came of it."""

@@ -1,0 +1,75 @@
+"""Feature parameters, and the named presets; free of NumPy, so that the light side can compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from wavemill.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """How a spectrogram was made from a recording: all that is needed to turn it back into sound.
+
+    A spectrogram is the magnitude of the centred Hann-window STFT in dB re 1.0, limited to `range_db` below its
+    own maximum, rows 0 to `n_bins - 1` of `n_fft // 2 + 1`, then min-max normalised to [0, 1].
+    """
+
+    preset: str
+    kind: Literal["stft-db"] = "stft-db"
+    sample_rate_hz: int
+    n_fft: int
+    hop_length: int
+    n_samples: int  # a clip is cut or zero-padded on the right to this length
+    n_bins: int
+    n_frames: int
+    range_db: float = 80.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of one spectrogram: (n_bins, n_frames)."""
+        return self.n_bins, self.n_frames
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the longest clip that is kept whole, in seconds."""
+        return self.n_samples / self.sample_rate_hz
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Features:
+        """Build from what `as_dict` gave; unknown and missing fields are a UsageError."""
+        names = {field.name for field in fields(cls)}
+        if unknown := set(values) - names:
+            raise UsageError(f"feature parameters {sorted(unknown)} are not known to this version of wavemill")
+        try:
+            return cls(**values)
+        except TypeError as exc:
+            raise UsageError(f"feature parameters are incomplete: {exc}") from exc
+
+
+PRESETS: dict[str, Features] = {
+    # As the course: 0.74 s at 22,050 Hz, the last of 257 rows dropped.
+    "course": Features(
+        preset="course", sample_rate_hz=22_050, n_fft=512, hop_length=256, n_samples=16_317, n_bins=256, n_frames=64
+    ),
+    # Measured in docs/why.md: FSDD's native rate, 75 % overlap, as many numbers as `course` with all of them used;
+    # 1.016 s keeps 99 of 100 recordings whole.
+    "digits": Features(
+        preset="digits", sample_rate_hz=8_000, n_fft=256, hop_length=64, n_samples=8_128, n_bins=128, n_frames=128
+    ),
+}
+DEFAULT_PRESET = "digits"
+
+
+def preset(name: str) -> Features:
+    """Return the preset of that name, or raise UsageError that lists the names."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise UsageError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}") from None
