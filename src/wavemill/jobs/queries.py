@@ -23,6 +23,13 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     return _status(row)
 
 
+def batch_is_final(database: Database, batch_id: str) -> bool:
+    """Whether none of a batch's jobs is queued or running."""
+    with database.reading() as connection:
+        finished_at = connection.scalar(select(batches.c.finished_at).where(batches.c.id == batch_id))
+    return finished_at is not None
+
+
 def list_batches(database: Database, *, limit: int = 20) -> list[dict[str, Any]]:
     """Return the newest batches' statuses, newest first."""
     query = select(batches, now().label("now")).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
