@@ -13,9 +13,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
 
-    Reassociation is allowed: a clip always meets the same loop with the same shape, so its bytes do not depend on
-    the clips around it. NaN and infinity are refused before any kernel runs, yet kept out of `fastmath`, so that a
-    mistake upstream shows as NaN and not as noise.
+    Reassociation is allowed: a clip always meets the same loop with the same shape, so its bytes do not
+    depend on the clips around it. NaN and infinity are refused before any kernel runs, yet kept out of
+    `fastmath`, so that a mistake upstream shows as NaN and not as noise.
     """
     options: dict[str, Any] = {
         "nogil": True,

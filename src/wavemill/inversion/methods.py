@@ -29,14 +29,14 @@ def _griffin_lim(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray
     return search(stft, magnitude, start, n_iter=n_iter, momentum=0.99)
 
 
-def _centre_phase(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
+def _centre_phase(_stft: Stft, magnitude: FloatArray, _n_iter: int) -> ComplexArray:
     """Every frame an even pulse at its window's centre."""
     centred = magnitude.astype(np.complex64)
     centred[:, 1::2] *= -1
     return centred
 
 
-def _zero_phase(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
+def _zero_phase(_stft: Stft, magnitude: FloatArray, _n_iter: int) -> ComplexArray:
     """Every frame an even pulse at its first sample, where the window is zero: what the course does."""
     return magnitude.astype(np.complex64)
 
@@ -71,8 +71,8 @@ def invert(
 ) -> FloatArray:
     """Estimate the waveforms whose STFT magnitudes are `magnitude`.
 
-    A clip's bytes depend on its own magnitudes and the parameters only: not on the other clips of the batch, its
-    place among them, or the number of threads.
+    A clip's bytes depend on its own magnitudes and the parameters only: not on the other clips of the batch,
+    its place among them, or the number of threads.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def invert(
         - "centre-phase": every frame a pulse at its centre; costs one inverse transform.
         - "zero-phase": every frame a pulse at its start; poor, kept to compare with.
     length : int >= 0, in samples, or None
-        The waveforms are cut or zero-padded on the right to it; None is `(frames - 1) * hop_length`. Sound is made for
-        the `hop_length - 1` samples beyond that which `frames` frames can cover.
+        The waveforms are cut or zero-padded on the right to it; None is `(frames - 1) * hop_length`. Sound is
+        made for the `hop_length - 1` samples beyond that which `frames` frames can cover.
     n_iter : int >= 0, or None
         Number of iterations in place of the method's own.
     n_threads : int >= 1
@@ -109,8 +109,8 @@ def invert(
 
     References
     ----------
-    .. [1] Prusa, Balazs, Sondergaard, "A noniterative method for reconstruction of phase from STFT magnitude", 2017.
-    .. [2] Perraudin, Balazs, Sondergaard, "A fast Griffin-Lim algorithm", 2013.
+    .. [1] Prusa, Balazs, Sondergaard, "A noniterative method for reconstruction of phase from STFT
+    magnitude", 2017. .. [2] Perraudin, Balazs, Sondergaard, "A fast Griffin-Lim algorithm", 2013.
     """
     check_method(method, METHODS)
     chosen = _METHODS[method]

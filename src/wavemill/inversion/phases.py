@@ -17,7 +17,7 @@ _PI = math.pi
 
 
 def spectra(magnitude: FloatArray, turns: FloatArray) -> ComplexArray:
-    """Return `magnitude * exp(2j * pi * turns)`, all of shape (T, F); `turns` within a few revolutions of zero."""
+    """Return `magnitude * exp(2j * pi * turns)`, all (T, F); `turns` is within a few revolutions of 0."""
     out = np.empty(magnitude.shape, np.complex64)
     _polar(magnitude.ravel(), turns.ravel(), out.view(np.float32).ravel())
     return out
@@ -42,8 +42,9 @@ def scattered_turns(shape: tuple[int, int]) -> FloatArray:
 def _polar(magnitude: FloatArray, turns: FloatArray, out: FloatArray) -> None:
     """Write interleaved real and imaginary parts, to 3e-7 of the magnitude.
 
-    Sine and cosine of half the angle, which lies within a quarter turn, come from their series, and the whole angle
-    from the addition theorems: without branches the loop runs eight bins at a time, four times as fast as calls.
+    Sine and cosine of half the angle, which lies within a quarter turn, come from their series, and the whole
+    angle from the addition theorems: without branches the loop runs eight bins at a time, four times as fast
+    as calls.
     """
     for i in range(magnitude.size):
         wrapped = turns[i] - np.floor(turns[i] + np.float32(0.5))

@@ -14,18 +14,20 @@ from wavemill.inversion.kernel import kernel
 FloatArray = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
 
-# The samples after the last frame's centre lie under fewer windows than the rest, at the end under almost none.
-# There the division by the window sum would amplify errors of phase tenfold; under this part of the sum's usual
-# value the sound fades out with the window instead.
+# The samples after the last frame's centre lie under fewer windows than the rest, at the end under almost
+# none. There the division by the window sum would amplify errors of phase tenfold; under this part of the
+# sum's usual value the sound fades out with the window instead.
 EDGE_CLAMP = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stft:
-    """Analysis and synthesis for one shape of spectrogram; axes: T frames, N = n_fft, F = N // 2 + 1, L samples.
+    """Analysis and synthesis for one shape of spectrogram.
 
-    `n_samples` is the longest signal that has `n_frames` frames. Spectra are frames first, (T, F), with the phase
-    convention of librosa: the transform's origin is the frame's first sample.
+    Axes: T frames, N = n_fft, F = N // 2 + 1 rows, L samples.
+
+    `n_samples` is the longest signal that has `n_frames` frames. Spectra are frames first, (T, F), with the
+    phase convention of librosa: the transform's origin is the frame's first sample.
     """
 
     n_fft: int
@@ -79,8 +81,8 @@ def stft_for(n_fft: int, hop_length: int, n_frames: int) -> Stft:
     )
 
 
-# The inner loops of both kernels run over slices that start at 0: only then does numba see that no index is negative,
-# and make them eight samples wide.
+# The inner loops of both kernels run over slices that start at 0: only then does numba see that no index is
+# negative, and make them eight samples wide.
 
 
 @kernel
