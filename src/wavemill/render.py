@@ -13,9 +13,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
 import numpy as np
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_never, wait_exponential_jitter
+from tenacity import (
+    AttemptManager,
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_never,
+    wait_exponential_jitter,
+)
 
-from wavemill.errors import DatabaseUnavailableError, PermanentError, TransientError, WavemillError
+from wavemill.errors import DatabaseUnavailableError, PermanentError, WavemillError
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs, renew_leases
 from wavemill.jobs.control import is_stopped
 from wavemill.jobs.database import Database
@@ -167,11 +174,11 @@ class Renderer:
                 finished = finish_jobs(self._database, claim, outcomes, on_place_error=self._failure)
         return finished
 
-    def _while_database_is_gone(self) -> Iterator[object]:
-        return Retrying(
+    def _while_database_is_gone(self) -> Iterator[AttemptManager]:
+        yield from Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
             wait=wait_exponential_jitter(initial=0.5, max=15),
             stop=stop_never,
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
-        ).__iter__()
+        )

@@ -20,7 +20,6 @@ from wavemill.storage import OutputStore, open_store
 from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
 
-
 FloatArray = npt.NDArray[np.float32]
 
 

@@ -47,21 +47,16 @@ def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
     clips = np.asarray(magnitude)
     if clips.ndim != 3 or clips.shape[1] != n_fft // 2 + 1 or clips.shape[2] < 1:
         raise UsageError(
-            f"expected magnitudes of shape (batch, {n_fft // 2 + 1}, frames) for n_fft {n_fft}, "
-            f"received {clips.shape}"
+            f"expected magnitudes of shape (batch, {n_fft // 2 + 1}, frames) for n_fft {n_fft}, received {clips.shape}"
         )
     if clips.dtype.kind not in "fiu":
         raise UsageError(f"expected real magnitudes, received {clips.dtype}; take the absolute value first")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
         clips = clips.astype(np.float32, copy=False)
-    good = (clips.min(axis=(1, 2)) >= 0) & (
-        clips.max(axis=(1, 2)) < np.inf
-    )  # both comparisons are false for NaN
+    good = (clips.min(axis=(1, 2)) >= 0) & (clips.max(axis=(1, 2)) < np.inf)  # both comparisons are false for NaN
     if not good.all():
         index = int(np.flatnonzero(~good)[0])
-        raise UsageError(
-            f"clip {index}: {_describe(clips[index])}; magnitudes are finite and >= 0, linear and not dB"
-        )
+        raise UsageError(f"clip {index}: {_describe(clips[index])}; magnitudes are finite and >= 0, linear and not dB")
     return clips
 
 

@@ -23,9 +23,7 @@ def polish(stft: Stft, magnitude: FloatArray, spectra: ComplexArray, *, n_iter: 
     return spectra
 
 
-def search(
-    stft: Stft, magnitude: FloatArray, spectra: ComplexArray, *, n_iter: int, momentum: float
-) -> ComplexArray:
+def search(stft: Stft, magnitude: FloatArray, spectra: ComplexArray, *, n_iter: int, momentum: float) -> ComplexArray:
     """Run fast Griffin-Lim iterations [1]_ from the phases of `spectra` (T, F), as librosa.griffinlim does.
 
     References
