@@ -54,7 +54,7 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
 
 
 def parse_array(
-    data: bytes, *, name: str, shapes: tuple[tuple[int, ...], ...]
+    data: bytes, *, name: str, shapes: tuple[tuple[int, ...], ...], advice: str = _REBUILD
 ) -> NDArray[np.float32] | NDArray[np.float64]:
     """Parse the bytes of a `.npy` file that should hold floats in one of `shapes`; SpectrogramError if not.
 
@@ -70,31 +70,30 @@ def parse_array(
     except (ValueError, EOFError, OSError) as exc:
         problem = "an empty file" if not data else f"no .npy file ({str(exc).splitlines()[0]})"
         raise SpectrogramError(
-            f"{name}: expected a float array of shape {expected}, received {problem}; {_REBUILD}"
+            f"{name}: expected a float array of shape {expected}, received {problem}; {advice}"
         ) from exc
     if dtype.hasobject:
-        raise SpectrogramError(f"{name}: expected numbers, received a pickled array, which is never loaded; {_REBUILD}")
+        raise SpectrogramError(f"{name}: expected numbers, received a pickled array, which is never loaded; {advice}")
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or shape not in shapes:
         raise SpectrogramError(
-            f"{name}: expected float32 of shape {expected}, received {dtype} of shape {shape}; "
-            f"build the dataset with the model's preset: wavemill dataset build --preset"
+            f"{name}: expected float32 of shape {expected}, received {dtype} of shape {shape}; {advice}"
         )
     numbers = data[file.tell() :]
     if len(numbers) != math.prod(shape) * dtype.itemsize:
         raise SpectrogramError(
             f"{name}: expected {math.prod(shape) * dtype.itemsize} bytes of numbers, received {len(numbers)}: "
-            f"the file is truncated or overwritten; {_REBUILD}"
+            f"the file is truncated or overwritten; {advice}"
         )
     return np.frombuffer(numbers, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
-def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str) -> None:
+def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, advice: str = _REBUILD) -> None:
     """Raise SpectrogramError unless every value is finite and in [0, 1], and they differ."""
     least, greatest = float(x.min()), float(x.max())  # NaN if any value is
     if not (math.isfinite(least) and math.isfinite(greatest)):
-        raise SpectrogramError(f"{name}: expected values in [0, 1], received NaN or infinity; {_REBUILD}")
+        raise SpectrogramError(f"{name}: expected values in [0, 1], received NaN or infinity; {advice}")
     if least < 0.0 or greatest > 1.0:
-        raise SpectrogramError(f"{name}: expected values in [0, 1], received {least:.6g} to {greatest:.6g}; {_REBUILD}")
+        raise SpectrogramError(f"{name}: expected values in [0, 1], received {least:.6g} to {greatest:.6g}; {advice}")
     if least == greatest:
         raise SilentSpectrogramError(
             f"{name}: expected sound, received silence: every value is {least:.6g}; leave this recording out"

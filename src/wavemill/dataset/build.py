@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.pool import available_cores, map_in_processes
 from wavemill.dataset.sources import Problem, SourceList
 from wavemill.dataset.writing import DatasetWriter, Row
-from wavemill.errors import DatasetError, StorageUnavailableError
+from wavemill.errors import DatasetError
 from wavemill.presets import Features
 
 Progress = Callable[[int, int], None]  # called with: done, total
@@ -72,10 +71,7 @@ def build(
     if not audio_dir.is_dir():
         raise DatasetError(f"{audio_dir} is not an existing folder of recordings")
     with DatasetWriter.open(dataset_dir, features, origin="build") as writer:
-        try:
-            return _build(audio_dir, writer, features, jobs, progress or _no_progress)
-        except sqlite3.Error as exc:
-            raise StorageUnavailableError(f"the index of {dataset_dir} cannot be written: {exc}") from exc
+        return _build(audio_dir, writer, features, jobs, progress or _no_progress)
 
 
 def _build(

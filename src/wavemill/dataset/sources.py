@@ -139,7 +139,7 @@ def _walk(folder: Path, suffixes: frozenset[str], findings: Findings, *, leave_o
                     elif source := _source(entry, folder, suffixes, findings):
                         yield source
         except OSError as exc:
-            findings.skipped.append((_printable(current.relative_to(folder).as_posix()), f"cannot be listed: {exc}"))
+            findings.skipped.append((printable(current.relative_to(folder).as_posix()), f"cannot be listed: {exc}"))
 
 
 def _source(entry: os.DirEntry[str], folder: Path, suffixes: frozenset[str], findings: Findings) -> Source | None:
@@ -163,7 +163,7 @@ def _source(entry: os.DirEntry[str], folder: Path, suffixes: frozenset[str], fin
                 mtime_ns=stat.st_mtime_ns,
             )
     if reason is not None:
-        findings.skipped.append((_printable(str(relative)), reason))
+        findings.skipped.append((printable(str(relative)), reason))
     return None
 
 
@@ -171,7 +171,7 @@ def _unusable_name(relative: PurePosixPath) -> str | None:
     try:
         spectrogram_id = validate_id(relative.with_suffix("").as_posix())
     except InvalidIdError as exc:
-        return _printable(str(exc))
+        return printable(str(exc))
     if len(f"{PurePosixPath(spectrogram_id).name}.npy".encode()) > MAX_FILE_NAME_BYTES:
         return f"its name is too long: {MAX_FILE_NAME_BYTES} bytes with the suffix .npy are possible"
     return None
@@ -181,7 +181,7 @@ def _columns(source: Source) -> tuple[str, str, int, int]:
     return source.spectrogram_id, source.path, source.n_bytes, source.mtime_ns
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     """Return a path that can be printed: bytes that are no UTF-8 come from the file system as lone surrogates."""
     return path.encode("utf-8", "backslashreplace").decode()
 

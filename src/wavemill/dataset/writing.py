@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,7 @@ from wavemill.dataset.manifest import (
     read_manifest,
     write_manifest,
 )
-from wavemill.errors import DatasetError
+from wavemill.errors import DatasetError, StorageUnavailableError
 from wavemill.presets import Features
 
 _SCHEMA = """
@@ -96,7 +97,7 @@ class DatasetWriter:
 
     @property
     def complete(self) -> bool:
-        """Whether an earlier run reached its end and nothing was changed since."""
+        """Whether an earlier run reached its end, and nothing was changed since."""
         return self._manifest.complete
 
     def put(self, rows: Iterable[Row]) -> None:
@@ -131,7 +132,9 @@ class DatasetWriter:
         return self._manifest
 
     def close(self) -> None:
-        """Close the index, clear the scratch folder and let other builders in."""
+        """Close the index, clear the scratch folder and let other builders in; leave no dataset that holds nothing."""
+        with suppress(sqlite3.Error):
+            self._discard_if_empty()
         self.connection.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
         os.close(self._lock_fd)
@@ -139,8 +142,18 @@ class DatasetWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
         self.close()
+        if isinstance(exc, sqlite3.OperationalError):
+            raise StorageUnavailableError(f"the index of {self.folder} cannot be written: {exc}") from exc
+        if isinstance(exc, sqlite3.Error):
+            raise DatasetError(f"the index of {self.folder} is damaged: {exc}; choose a new folder") from exc
+
+    def _discard_if_empty(self) -> None:
+        # Else a mistaken call would tie the folder to its preset.
+        if not self.complete and self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:
+            (self.folder / INDEX_NAME).unlink()
+            (self.folder / MANIFEST_NAME).unlink()
 
     def _begin_change(self) -> None:
         # Only now: a run that finds nothing to do leaves the dataset complete throughout.
