@@ -31,7 +31,13 @@ def worker_processes(
         return
     command = [sys.executable, "-m", "wavemill_producer.cli.main", "worker"]
     options = [f"--devices={devices}", f"--per-device={per_device}", f"--parent={os.getpid()}"]
-    process = subprocess.Popen([*command, *options], stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, *options],
+        env={**os.environ, **settings.as_environment()},
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
             name = "WAVEMILL_" + "_".join(str(part) for part in first["loc"]).upper()
             raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from exc
 
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables from which `from_env` makes an equal object, for a process that is started."""
+        return {f"WAVEMILL_{name.upper()}": str(value) for name, value in self.model_dump().items()}
+
     @property
     def sqlalchemy_url(self) -> str:
         """The table's URL; SQLite in `home` unless `database_url` says otherwise."""

@@ -62,7 +62,7 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
     connection = connect()
     try:
         # Asked first and once: a channel that is opened without it would go on trying for ever.
-        connection.ensure_connection(max_retries=1, timeout=5)
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=5)
         yield connection
     except (OperationalError, OSError, *connection.connection_errors) as exc:
         raise BrokerUnavailableError(

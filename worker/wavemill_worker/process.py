@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 from billiard.process import active_children
@@ -18,6 +19,8 @@ def main() -> None:
     """Run until SIGTERM; end with the supervisor if that dies."""
     name, supervisor_pid = sys.argv[1], int(sys.argv[2])
     platforms.set_pdeathsig("SIGTERM")
+    # Celery warns of root because of pickled messages; these are JSON only.
+    warnings.filterwarnings("ignore", category=platforms.SecurityWarning)
     if os.getppid() != supervisor_pid:
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
@@ -28,6 +31,7 @@ def main() -> None:
             f"--hostname={name}",
             "--pool=prefork",
             "--concurrency=1",
+            "--quiet",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -122,8 +123,10 @@ def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bo
         ctx.exit(code)
 
 
-def wait_for(batch: Batch, *, quiet: bool, timeout_s: float | None = None) -> int:
-    """Wait with a progress bar; return the exit code."""
+def wait_for(
+    batch: Batch, *, quiet: bool, timeout_s: float | None = None, check: Callable[[], None] = lambda: None
+) -> int:
+    """Wait with a progress bar; return the exit code. `check` is called at each look and may raise."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -136,6 +139,7 @@ def wait_for(batch: Batch, *, quiet: bool, timeout_s: float | None = None) -> in
         task = bar.add_task("rendering", total=None)
 
         def show(status: dict[str, Any]) -> None:
+            check()
             finished = status["total"] - status["counts"]["queued"] - status["counts"]["running"]
             bar.update(task, total=status["total"], completed=finished)
 
