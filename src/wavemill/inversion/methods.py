@@ -149,8 +149,8 @@ def _invert_clip(
     if peak == 0:
         return
     # A power of two changes no digit, and keeps squares of very soft or loud clips within float32.
-    exponent = int(np.frexp(peak)[1])
-    magnitude = np.ldexp(np.ascontiguousarray(clips[index].T, np.float32), -exponent)  # (F, T) -> (T, F)
+    scale = np.float32(2.0 ** np.clip(np.frexp(peak)[1], -126, 126))
+    magnitude = np.ascontiguousarray(clips[index].T) * (1 / scale)  # (F, T) -> (T, F)
     signal = stft.synthesize(estimate(stft, magnitude, n_iter))
     n_kept = min(signal.size, waveforms.shape[1])
-    np.ldexp(signal[:n_kept], exponent, out=waveforms[index, :n_kept])
+    np.multiply(signal[:n_kept], scale, out=waveforms[index, :n_kept])

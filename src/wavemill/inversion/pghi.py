@@ -11,13 +11,14 @@ from wavemill.inversion.kernel import kernel
 from wavemill.inversion.phases import scattered_turns
 from wavemill.inversion.stft import FloatArray
 
-# Width of the Gaussian nearest to a Hann window of N samples, exp(-pi t^2 / gamma), is 0.25645 N^2 (table 1 of
-# the source). Recordings agree: at 0.23 and at 0.29 they sound worse.
+# Width of the Gaussian nearest to a Hann window of N samples, exp(-pi t^2 / gamma), is 0.25645 N^2 (table 1
+# of the source). Recordings agree: at 0.23 and at 0.29 they sound worse.
 HANN_GAMMA = 0.25645
-# Bins further than this under the clip's maximum get scattered phases. 50 to 120 sound the same, less is faster.
+# Bins further than this under the clip's maximum get scattered phases. 50 to 120 dB sound the same, and less
+# is faster.
 RANGE_DB = 70.0
 # So do bins within this of the clip's lowest level: the flat floor of a range-limited spectrogram has no
-# gradients, and integration lines it up into clicks (at a range of 50 dB, five times as loud; PESQ 3.5, not 3.8)
+# gradients, and integration lines it up into clicks (at 50 dB, five times as loud; PESQ 3.5 instead of 3.8)
 FLAT_DB = 1.0
 # ...but not in a clip that is flat altogether, like an impulse.
 LEAST_RANGE_DB = 20.0
