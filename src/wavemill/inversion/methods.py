@@ -90,8 +90,8 @@ def invert(
         - "centre-phase": every frame a pulse at its centre; costs one inverse transform.
         - "zero-phase": every frame a pulse at its start; poor, kept to compare with.
     length : int >= 0, in samples, or None
-        The waveforms are cut or zero-padded on the right to it; None is `(frames - 1) * hop_length`. Sound is
-        made for the `hop_length - 1` samples beyond that which `frames` frames can cover.
+        Up to `(frames - 1) * hop_length`, which is what None stands for, the waveforms are cut to it. The
+        frames can cover `hop_length - 1` samples more; beyond that zeros follow.
     n_iter : int >= 0, or None
         Number of iterations in place of the method's own.
     n_threads : int >= 1
@@ -117,9 +117,8 @@ def invert(
     check_n_iter(method, chosen.n_iter, n_iter)
     check_geometry(n_fft=n_fft, hop_length=hop_length, length=length, n_threads=n_threads)
     clips = check_magnitude(magnitude, n_fft=n_fft)
-    n_frames = clips.shape[2]
-    stft = stft_for(n_fft, hop_length, n_frames)
-    waveforms = np.zeros((len(clips), (n_frames - 1) * hop_length if length is None else length), np.float32)
+    stft = stft_for(n_fft, hop_length, clips.shape[2], length)
+    waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
     iterations = (chosen.n_iter or 0) if n_iter is None else n_iter
     _each(
         partial(_invert_clip, clips, waveforms, stft, chosen.estimate, iterations),
@@ -149,8 +148,8 @@ def _invert_clip(
     if peak == 0:
         return
     # A power of two changes no digit, and keeps squares of very soft or loud clips within float32.
-    exponent = int(np.frexp(peak)[1])
-    magnitude = np.ldexp(np.ascontiguousarray(clips[index].T, np.float32), -exponent)  # (F, T) -> (T, F)
+    scale = np.float32(2.0 ** np.clip(np.frexp(peak)[1], -126, 126))
+    magnitude = np.ascontiguousarray(clips[index].T) * (1 / scale)  # (F, T) -> (T, F)
     signal = stft.synthesize(estimate(stft, magnitude, n_iter))
     n_kept = min(signal.size, waveforms.shape[1])
-    np.ldexp(signal[:n_kept], exponent, out=waveforms[index, :n_kept])
+    np.multiply(signal[:n_kept], scale, out=waveforms[index, :n_kept])

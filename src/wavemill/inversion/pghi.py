@@ -11,23 +11,26 @@ from wavemill.inversion.kernel import kernel
 from wavemill.inversion.phases import scattered_turns
 from wavemill.inversion.stft import FloatArray
 
-# Width of the Gaussian nearest to a Hann window of N samples, exp(-pi t^2 / gamma), is 0.25645 N^2 (table 1 of
-# the source). Recordings agree: at 0.23 and at 0.29 they sound worse.
+# Width of the Gaussian nearest to a Hann window of N samples, exp(-pi t^2 / gamma), is 0.25645 N^2 (table 1
+# of the source). Recordings agree: at 0.23 and at 0.29 they sound worse.
 HANN_GAMMA = 0.25645
-# Bins further than this under the clip's maximum get scattered phases. 50 to 120 sound the same, less is faster.
+# Bins further than this under the clip's maximum get scattered phases. 50 to 120 dB sound the same, and less
+# is faster.
 RANGE_DB = 70.0
 # So do bins within this of the clip's lowest level: the flat floor of a range-limited spectrogram has no
-# gradients, and integration lines it up into clicks (at a range of 50 dB, five times as loud; PESQ 3.5, not 3.8)
+# gradients, and integration lines it up into clicks (at 50 dB, five times as loud; PESQ 3.5 instead of 3.8)
 FLAT_DB = 1.0
 # ...but not in a clip that is flat altogether, like an impulse.
 LEAST_RANGE_DB = 20.0
+# Levels further than this under the maximum count as this: the logarithm of 0 has no slope, and data sets are
+# limited to such a range anyway.
+DEPTH_DB = 80.0
 # Bins whose levels differ by less than a bucket are visited in any order; 1 to 10 sound the same.
 BUCKETS_PER_DB = 4
 
 IntArray = npt.NDArray[np.int32]
 UNKNOWN = 9.0  # turns; known phases are within half a turn of 0
 
-_TINY = np.finfo(np.float32).tiny
 _TURN = 2 * math.pi
 _LOG_PER_DB = math.log(10) / 20
 
@@ -56,9 +59,9 @@ def integrate_phase(magnitude: FloatArray, *, n_fft: int, hop_length: int) -> Fl
     """
     T, F = magnitude.shape
     shape = (T + 2, F + 2)  # with a border, so that every bin has four neighbours
-    log = np.log(np.maximum(magnitude, _TINY))
+    log = np.log(np.maximum(magnitude, magnitude.max() * 10 ** (-DEPTH_DB / 20)))
     level = np.full(shape, -1, np.int32)
-    _quantise(log, np.float32(_floor(magnitude, log)), np.float32(BUCKETS_PER_DB / _LOG_PER_DB), level)
+    _quantise(log, np.float32(_floor(log)), np.float32(BUCKETS_PER_DB / _LOG_PER_DB), level)
     gamma = HANN_GAMMA * n_fft**2
     along_time, along_rows = hop_length * n_fft / gamma / _TURN, -gamma / (hop_length * n_fft) / _TURN
     advance = (np.arange(F) * hop_length % n_fft / n_fft).astype(np.float32)  # of a tone amid each row
@@ -71,10 +74,9 @@ def integrate_phase(magnitude: FloatArray, *, n_fft: int, hop_length: int) -> Fl
     return turns
 
 
-def _floor(magnitude: FloatArray, log: FloatArray) -> float:
+def _floor(log: FloatArray) -> float:
     """Return the log magnitude under which phases are scattered."""
-    top = float(log.max())
-    lowest = float(np.where(magnitude > 0, log, top).min())
+    top, lowest = float(log.max()), float(log.min())
     flat = min(lowest + FLAT_DB * _LOG_PER_DB, top - LEAST_RANGE_DB * _LOG_PER_DB)
     return max(top - RANGE_DB * _LOG_PER_DB, flat)
 

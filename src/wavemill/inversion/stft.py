@@ -25,9 +25,8 @@ class Stft:
     """Analysis and synthesis for one shape of spectrogram.
 
     Axes: T frames, N = n_fft, F = N // 2 + 1 rows, L samples.
-
-    `n_samples` is the longest signal that has `n_frames` frames. Spectra are frames first, (T, F), with the
-    phase convention of librosa: the transform's origin is the frame's first sample.
+    Spectra are frames first, with the phase convention of librosa: the transform's origin is the frame's
+    first sample.
     """
 
     n_fft: int
@@ -38,7 +37,7 @@ class Stft:
 
     @property
     def n_samples(self) -> int:
-        """Length of a synthesised signal, in samples."""
+        """L, the length of a signal."""
         return self.weight.size
 
     @property
@@ -62,10 +61,15 @@ class Stft:
 
 
 @lru_cache(maxsize=8)
-def stft_for(n_fft: int, hop_length: int, n_frames: int) -> Stft:
-    """Build (or find) the transform for one shape of spectrogram."""
-    # 1 + L // hop frames are made of L samples, so up to hop - 1 samples follow the last frame's centre.
-    n_samples = n_frames * hop_length - 1
+def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = None) -> Stft:
+    """Build (or find) the transform for one shape of spectrogram and a wanted length in samples.
+
+    `n_frames` frames are made of `(n_frames - 1) * hop_length` samples and up to `hop_length - 1` more.
+    Within these bounds the signals have the wanted length. That matters to iterations: sound that they place
+    beyond the end, where the recording had none, is lost in the cut.
+    """
+    fewest = (n_frames - 1) * hop_length
+    n_samples = fewest if length is None else min(max(length, fewest), fewest + hop_length - 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     total = np.zeros((n_frames - 1) * hop_length + n_fft)
     for frame in range(n_frames):

@@ -1,0 +1,174 @@
+"""Inversion methods compared: time per clip, and how near the sound comes to the recording.
+
+    python benchmarks/inversion.py WAV_DIR [--clips 100] [--rounds 5]
+
+Prints one Markdown table. Each round times every method once, one after the other, so that a machine that others use
+slows all of them alike; the median round counts. Needs pystoi; PESQ is left out unless the package pesq is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+from pystoi import stoi
+
+from wavemill.inversion import METHODS, invert
+from wavemill.presets import Features, preset
+
+try:
+    from pesq import NoUtterancesError, pesq
+except ImportError:
+    pesq = None
+
+FloatArray = npt.NDArray[np.float32]
+REFERENCE = "librosa.griffinlim(n_iter=32)"
+LEAST_DURATION_S = 1.2  # STOI and PESQ need more than most clips have: they are repeated up to this
+PESQ_RATE_HZ = 8_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """Recordings under one preset: as heard, and as magnitudes after the dB range and the dropped rows."""
+
+    features: Features
+    recordings: list[FloatArray]
+    magnitudes: FloatArray  # (B, n_fft // 2 + 1, T)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table; PESQ is None without its package."""
+
+    preset: str
+    method: str
+    ms_per_clip: float
+    speedup: float  # how many times as fast as REFERENCE in the same rounds
+    stoi: float
+    pesq: float | None
+
+
+def measure(
+    paths: Sequence[Path], *, presets: Sequence[str] = ("course", "digits"), rounds: int = 5
+) -> list[Row]:
+    """Measure all methods, and librosa's, on recordings."""
+    return [row for name in presets for row in _measure_preset(read(paths, preset(name)), rounds)]
+
+
+def read(paths: Sequence[Path], features: Features) -> Clips:
+    """Load recordings and make the magnitudes that a dataset of these features leaves."""
+    rate, size = features.sample_rate_hz, features.n_samples
+    recordings = [librosa.load(path, sr=rate)[0][:size] for path in paths]
+    padded = np.stack([np.pad(recording, (0, size - recording.size)) for recording in recordings])
+    magnitudes = np.abs(librosa.stft(padded, n_fft=features.n_fft, hop_length=features.hop_length))
+    kept = magnitudes[:, : features.n_bins]
+    floor = kept.max(axis=(1, 2), keepdims=True) * 10 ** (-features.range_db / 20)
+    restored = np.zeros(magnitudes.shape, np.float32)
+    restored[:, : features.n_bins] = np.maximum(kept, floor)
+    return Clips(features=features, recordings=recordings, magnitudes=restored)
+
+
+def _measure_preset(clips: Clips, rounds: int) -> list[Row]:
+    runs = _runs(clips)
+    waveforms = {method: run() for method, run in runs.items()}  # also compiles and warms up
+    seconds: dict[str, list[float]] = {method: [] for method in runs}
+    for _ in range(rounds):
+        for method, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[method].append(time.perf_counter() - start)
+    reference_s = float(np.median(seconds[REFERENCE]))
+    rows = []
+    for method, waveform in waveforms.items():
+        median_s = float(np.median(seconds[method]))
+        intelligibility, quality = _judge(clips, waveform)
+        rows.append(
+            Row(
+                preset=clips.features.preset,
+                method=method,
+                ms_per_clip=1_000 * median_s / len(clips.recordings),
+                speedup=reference_s / median_s,
+                stoi=intelligibility,
+                pesq=quality,
+            )
+        )
+    return rows
+
+
+def _runs(clips: Clips) -> dict[str, Callable[[], FloatArray]]:
+    features = clips.features
+    geometry = {"n_fft": features.n_fft, "hop_length": features.hop_length, "length": features.n_samples}
+
+    def ours(method: str) -> Callable[[], FloatArray]:
+        return lambda: invert(clips.magnitudes, **geometry, method=method)
+
+    def librosas() -> FloatArray:
+        return np.stack(
+            [librosa.griffinlim(clip, **geometry, n_iter=32, random_state=0) for clip in clips.magnitudes]
+        )
+
+    return {method: ours(method) for method in METHODS} | {REFERENCE: librosas}
+
+
+def _judge(clips: Clips, waveforms: FloatArray) -> tuple[float, float | None]:
+    """Return mean STOI and mean narrow-band PESQ (None without its package) against the recordings."""
+    rate = clips.features.sample_rate_hz
+    intelligibility, quality = [], []
+    for recording, waveform in zip(clips.recordings, waveforms, strict=True):
+        times = int(np.ceil(LEAST_DURATION_S * rate / recording.size))
+        heard, made = np.tile(recording, times), np.tile(waveform[: recording.size], times)
+        intelligibility.append(stoi(heard, made, rate))
+        if pesq is not None:
+            quality.append(_pesq(heard, made, rate))
+    return float(np.mean(intelligibility)), float(np.nanmean(quality)) if quality else None
+
+
+def _pesq(heard: FloatArray, made: FloatArray, rate_hz: int) -> float:
+    """Return narrow-band PESQ, or NaN where it finds no speech."""
+    if rate_hz != PESQ_RATE_HZ:
+        heard, made = (librosa.resample(y, orig_sr=rate_hz, target_sr=PESQ_RATE_HZ) for y in (heard, made))
+    try:
+        return float(pesq(PESQ_RATE_HZ, heard, made, "nb"))
+    except NoUtterancesError:
+        return float("nan")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| preset | method | ms a clip | times as fast | STOI | PESQ |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        quality = "" if row.pesq is None else f"{row.pesq:.2f}"
+        lines.append(
+            f"| {row.preset} | {row.method} | {row.ms_per_clip:.2f} | {row.speedup:.1f} | {row.stoi:.3f} | {quality} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("wav_dir", type=Path)
+    parser.add_argument("--clips", type=int, default=100, help="how many recordings, spread over the folder")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    found = sorted(arguments.wav_dir.rglob("*.wav"))
+    if not found:
+        parser.error(f"there is no .wav file under {arguments.wav_dir}")
+    step = max(1, len(found) // arguments.clips)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pystoi, on clips with much silence
+        print(table(measure(found[::step][: arguments.clips], rounds=arguments.rounds)))
+
+
+if __name__ == "__main__":
+    main()

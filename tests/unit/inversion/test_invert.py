@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+
+from wavemill.inversion import METHODS, invert
+
+
+def convergence_db(waveform, sound, **geometry):
+    """How far the waveform's spectrogram is from the sound's, relative to its energy; lower is better."""
+    wanted = np.abs(librosa.stft(sound, **geometry))
+    found = np.abs(librosa.stft(waveform, **geometry))[:, : wanted.shape[1]]
+    return float(20 * np.log10(np.linalg.norm(found - wanted[:, : found.shape[1]]) / np.linalg.norm(wanted)))
+
+
+@pytest.mark.parametrize("method", ["pghi+gl", "pghi"])
+def test_a_tone_comes_back_with_its_frequency_and_level(signals, magnitudes, geometry, method):
+    tone = signals["tone"]
+    waveform = invert(magnitudes(tone, **geometry), **geometry, method=method, length=tone.size)[0]
+    inner = waveform[1_200:5_200]  # 4,000 samples: 1 kHz is row 500
+    spectrum = np.abs(np.fft.rfft(inner * np.hanning(inner.size)))
+    expected = np.abs(np.fft.rfft(tone[1_200:5_200] * np.hanning(inner.size)))
+    assert int(spectrum.argmax()) == 500
+    assert np.sqrt(np.mean(inner**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+    assert spectrum[500] == pytest.approx(expected[500], rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "limit_db"), [("tone", -18), ("sweep", -25), ("buzz", -25), ("noise", -14)])
+def test_the_default_method_gives_the_wanted_magnitudes(signals, magnitudes, geometry, name, limit_db):
+    sound = signals[name]
+    waveform = invert(magnitudes(sound, **geometry), **geometry, length=sound.size)[0]
+    assert convergence_db(waveform, sound, **geometry) < limit_db
+
+
+def test_integration_starts_where_griffin_lim_hardly_arrives(signals, magnitudes):
+    geometry = {"n_fft": 256, "hop_length": 64}
+    sound = signals["sweep"]
+    reference = librosa.griffinlim(
+        magnitudes(sound, **geometry)[0], **geometry, n_iter=32, length=sound.size, random_state=0
+    )
+    waveform = invert(magnitudes(sound, **geometry), **geometry, method="pghi", length=sound.size)[0]
+    assert convergence_db(waveform, sound, **geometry) < convergence_db(reference, sound, **geometry)
+
+
+def test_griffin_lim_converges_as_far_as_that_of_librosa(signals, magnitudes, geometry):
+    differences_db = []
+    for sound in signals.values():
+        wanted = magnitudes(sound, **geometry)
+        reference = librosa.griffinlim(wanted[0], **geometry, n_iter=32, length=sound.size, random_state=0)
+        waveform = invert(wanted, **geometry, method="griffin-lim", length=sound.size)[0]
+        differences_db.append(
+            convergence_db(waveform, sound, **geometry) - convergence_db(reference, sound, **geometry)
+        )
+    assert np.mean(differences_db) < 2  # random starts differ by up to 5 for one sound
+
+
+def test_iterations_bring_the_magnitudes_nearer(signals, magnitudes):
+    geometry = {"n_fft": 256, "hop_length": 64}
+    wanted = magnitudes(signals["buzz"], **geometry)
+    found = [
+        convergence_db(invert(wanted, **geometry, n_iter=n)[0], signals["buzz"][:6_400], **geometry)
+        for n in (0, 4, 16)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert np.array_equal(invert(wanted, **geometry, n_iter=0), invert(wanted, **geometry, method="pghi"))
+
+
+@pytest.mark.parametrize(("method", "sign"), [("zero-phase", 1), ("centre-phase", -1)])
+def test_the_constant_phases_are_an_inverse_transform_of_real_spectra(
+    signals, magnitudes, geometry, method, sign
+):
+    wanted = magnitudes(signals["buzz"], **geometry)
+    signs = np.where(np.arange(wanted.shape[1]) % 2, sign, 1)[:, None]
+    expected = librosa.istft((wanted[0] * signs).astype(np.complex64), **geometry)
+    waveform = invert(wanted, **geometry, method=method)[0]
+    assert waveform.shape == expected.shape
+    assert np.abs(waveform - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_silence_stays_silent(method):
+    waveforms = invert(np.zeros((2, 129, 10), np.float32), n_fft=256, hop_length=64, method=method)
+    assert waveforms.shape == (2, 9 * 64)
+    assert not waveforms.any()
+
+
+def test_silence_between_sounds_stays_under_the_floor(signals, magnitudes):
+    geometry = {"n_fft": 256, "hop_length": 64}
+    padded = np.pad(signals["buzz"], (0, 6_400))
+    wanted = magnitudes(padded, **geometry)
+    floor = wanted.max() * 10 ** (-50 / 20)
+    waveform = invert(np.maximum(wanted, floor), **geometry, length=padded.size)[0]
+    silent = waveform[7_000:]
+    # Noise whose magnitudes are all at the floor has this level, the window's energy being 96; no clicks in it.
+    assert np.sqrt(np.mean(silent**2)) < floor * np.sqrt(1 / 96)
+    assert np.abs(silent).max() < 6 * np.sqrt(np.mean(silent**2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_frame_is_enough(signals, magnitudes, method):
+    geometry = {"n_fft": 256, "hop_length": 64}
+    wanted = magnitudes(signals["tone"], **geometry)[:, :, 40:41]
+    assert invert(wanted, **geometry, method=method).shape == (1, 0)
+    waveform = invert(wanted, **geometry, method=method, length=63)
+    assert waveform.shape == (1, 63)
+    assert np.isfinite(waveform).all()
+    assert 0 < np.abs(waveform).max() < 2
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(256, 64), (400, 100), (192, 48)])
+def test_an_impulse_comes_back_as_an_impulse(magnitudes, n_fft, hop_length):
+    impulse = np.zeros(6_400, np.float32)
+    impulse[3_200] = 1.0
+    wanted = magnitudes(impulse, n_fft=n_fft, hop_length=hop_length)
+    waveform = invert(wanted, n_fft=n_fft, hop_length=hop_length, length=6_400)[0]
+    assert abs(int(np.abs(waveform).argmax()) - 3_200) <= 1
+    assert np.abs(waveform).max() == pytest.approx(1, abs=0.3)
+    assert np.abs(waveform[: 3_200 - n_fft]).max() < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_level_scales_the_waveform_and_nothing_else(signals, magnitudes, method):
+    geometry = {"n_fft": 192, "hop_length": 96}
+    wanted = magnitudes(signals["buzz"], **geometry)
+    expected = invert(wanted, **geometry, method=method)
+    for scale in (2.0**-90, 0.25, 2.0**100):
+        assert np.array_equal(
+            invert(wanted * np.float32(scale), **geometry, method=method), expected * np.float32(scale)
+        )
+
+
+def test_the_end_of_a_cut_clip_does_not_ring(magnitudes):
+    geometry = {"n_fft": 512, "hop_length": 256}
+    sound = (0.3 * np.random.default_rng(5).standard_normal(16_317)).astype(np.float32)  # loud up to the cut
+    waveform = invert(magnitudes(sound, **geometry), **geometry, length=16_317)[0]
+    assert np.abs(waveform[-256:]).max() < 1.3 * np.abs(waveform[:-256]).max()
