@@ -32,6 +32,7 @@ class Settings(BaseSettings):
         10.0, gt=0, description="A message neither seen nor claimed for so long is published again."
     )
     retry_delay_s: float = Field(2.0, ge=0, description="First pause after a transient error; doubles each time.")
+    stop_grace_s: float = Field(30.0, ge=0, description="Time to give work back before a worker is killed.")
     threads: int = Field(0, ge=0, description="CPU threads of one worker process; 0: an equal share of the cores.")
     worker_name: str = Field(
         default_factory=socket.gethostname,
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
             first = exc.errors()[0]
             name = "WAVEMILL_" + "_".join(str(part) for part in first["loc"]).upper()
             raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from exc
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables from which `from_env` makes an equal object, for a process that is started."""
+        return {f"WAVEMILL_{name.upper()}": str(value) for name, value in self.model_dump().items()}
 
     @property
     def sqlalchemy_url(self) -> str:

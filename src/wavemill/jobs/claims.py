@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from wavemill.errors import WavemillError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.outbox import add_chunks
@@ -100,21 +101,38 @@ def claim_chunk(
     return Claim(batch=batch, worker_id=worker_id, jobs=tuple(mine))
 
 
-def finish_jobs(database: Database, claim: Claim, outcomes: Sequence[Outcome]) -> int:
-    """Record outcomes of jobs that are still this claim's, moving outputs into place; return how many were."""
+def finish_jobs(
+    database: Database,
+    claim: Claim,
+    outcomes: Sequence[Outcome],
+    *,
+    on_place_error: Callable[[ClaimedJob, Exception], Outcome],
+) -> int:
+    """Record outcomes of jobs that are still this claim's, moving outputs into place; return how many were.
+
+    An output that cannot be moved into place gives its job the outcome that `on_place_error` says.
+    """
     if not outcomes:
         return 0
     with database.transaction() as connection:
         held = _lock_held(connection, claim, [outcome.job for outcome in outcomes])
-        mine = [outcome for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held]
-        for outcome in mine:
-            outcome.place()
+        mine = [
+            _placed(outcome, on_place_error) for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held
+        ]
         record_outcomes(connection, claim.batch.id, claim.worker_id, mine, held)
         again = [outcome for outcome in mine if outcome.state is State.QUEUED]
         for delay_s in sorted({outcome.delay_s for outcome in again}):
             seqs = [outcome.job.seq for outcome in again if outcome.delay_s == delay_s]
             add_chunks(connection, claim.batch.id, [(min(seqs), max(seqs))], delay_s=delay_s)
     return len(mine)
+
+
+def _placed(outcome: Outcome, on_place_error: Callable[[ClaimedJob, Exception], Outcome]) -> Outcome:
+    try:
+        outcome.place()
+    except WavemillError as exc:
+        return on_place_error(outcome.job, exc)
+    return outcome
 
 
 def _lock_held(connection: Connection, claim: Claim, claimed: Sequence[ClaimedJob]) -> dict[tuple[int, int], Any]:

@@ -53,11 +53,25 @@ def add_queued_jobs(connection: Connection, batch_id: str, chunk_size: int) -> N
     connection.execute(insert(chunks).from_select(["batch_id", "first", "last", "available_at"], covering))
 
 
-def publish_due(database: Database, send: Send, *, batch_id: str | None = None, page: int = 5_000) -> int:
+def publish_due(database: Database, send: Send, *, batch_id: str | None = None, page: int = 2_000) -> int:
     """Send the messages of every due chunk that has none yet; return how many went out.
 
-    Rows are marked after the send, so a crash between the two sends some messages twice, which is harmless.
+    Rows are marked before the send, so that two publishers never send the same message, and unmarked when it fails;
+    after a crash between the two, `recall_lost` finds them.
     """
+    sent = 0
+    while messages := _take_due(database, batch_id, page):
+        try:
+            send(list(messages.values()))
+        except Exception:
+            _unmark(database, list(messages))
+            raise
+        sent += len(messages)
+    return sent
+
+
+def _take_due(database: Database, batch_id: str | None, page: int) -> dict[int, ChunkMessage]:
+    """Mark a page of due chunks as published, and return their messages by row ID."""
     due = (
         select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, batches.c.priority)
         .join(batches, batches.c.id == chunks.c.batch_id)
@@ -69,20 +83,24 @@ def publish_due(database: Database, send: Send, *, batch_id: str | None = None, 
         )
         .order_by(chunks.c.id)
         .limit(page)
+        .with_for_update(of=chunks, skip_locked=True)
     )
     if batch_id is not None:
         due = due.where(chunks.c.batch_id == batch_id)
-    sent = 0
-    while True:
-        with database.reading() as connection:
-            rows = connection.execute(due).all()
-        if not rows:
-            return sent
-        send([ChunkMessage(batch_id=r.batch_id, first=r.first, last=r.last, priority=r.priority) for r in rows])
-        with database.transaction() as connection:
-            for ids in _pages([row.id for row in rows], 500):
-                connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=now()))
-        sent += len(rows)
+    with database.transaction() as connection:
+        rows = connection.execute(due).all()
+        for ids in _pages([row.id for row in rows], 500):
+            connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=now()))
+    return {
+        row.id: ChunkMessage(batch_id=row.batch_id, first=row.first, last=row.last, priority=row.priority)
+        for row in rows
+    }
+
+
+def _unmark(database: Database, ids: Sequence[int]) -> None:
+    with database.transaction() as connection:
+        for page in _pages(ids, 500):
+            connection.execute(update(chunks).where(chunks.c.id.in_(page)).values(published_at=None))
 
 
 def recall_lost(database: Database, present: set[tuple[str, int, int]], *, grace_s: float) -> int:
@@ -94,10 +112,10 @@ def recall_lost(database: Database, present: set[tuple[str, int, int]], *, grace
     overdue = select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last).where(
         chunks.c.published_at < now(-grace_s)
     )
-    with database.transaction() as connection:
+    with database.reading() as connection:
         lost = [row.id for row in connection.execute(overdue) if (row.batch_id, row.first, row.last) not in present]
-        for ids in _pages(lost, 500):
-            connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=None))
+    if lost:
+        _unmark(database, lost)
     return len(lost)
 
 

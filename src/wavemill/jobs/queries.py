@@ -23,6 +23,13 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     return _status(row)
 
 
+def batch_is_final(database: Database, batch_id: str) -> bool:
+    """Whether none of a batch's jobs is queued or running."""
+    with database.reading() as connection:
+        finished_at = connection.scalar(select(batches.c.finished_at).where(batches.c.id == batch_id))
+    return finished_at is not None
+
+
 def list_batches(database: Database, *, limit: int = 20) -> list[dict[str, Any]]:
     """Return the newest batches' statuses, newest first."""
     query = select(batches, now().label("now")).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
@@ -62,7 +69,7 @@ def list_jobs(
     after: int = 0,
     limit: int | None = None,
     page: int = 1_000,
-) -> Iterator[RowMapping]:
+) -> Iterator[Row[Any]]:
     """Yield jobs in the order of their IDs, those after the job ID `after`, at most `limit`, a page at a time."""
     query = select(jobs).order_by(jobs.c.id)
     if batch_id is not None:
@@ -73,11 +80,11 @@ def list_jobs(
     while left is None or left > 0:
         size = page if left is None else min(page, left)
         with database.reading() as connection:
-            rows = connection.execute(query.where(jobs.c.id > after).limit(size)).mappings().all()
+            rows = connection.execute(query.where(jobs.c.id > after).limit(size)).all()
         yield from rows
         if len(rows) < size:
             return
-        after = rows[-1]["id"]
+        after = rows[-1].id
         left = None if left is None else left - size
 
 

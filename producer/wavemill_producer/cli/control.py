@@ -1,0 +1,79 @@
+"""`wavemill cancel`, `pause`, `resume` and `retry`."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from wavemill_producer.cli.printing import json_option, print_json
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@json_option
+def cancel(batch_id: str, as_json: bool) -> None:
+    """Cancel what is not done of a batch; what is done stays.
+
+    Example: wavemill cancel 20260101-120000-1a2b3c4d
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        count = producer.batch(batch_id).cancel()
+    _report(f"cancelled {count} queued jobs of batch {batch_id}", as_json=as_json, batch_id=batch_id, cancelled=count)
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@json_option
+def pause(batch_id: str, as_json: bool) -> None:
+    """Start no more jobs of a batch, until `wavemill resume`.
+
+    Example: wavemill pause 20260101-120000-1a2b3c4d
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        producer.batch(batch_id).pause()
+    _report(f"paused batch {batch_id}", as_json=as_json, batch_id=batch_id)
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@json_option
+def resume(batch_id: str, as_json: bool) -> None:
+    """Go on with a paused batch.
+
+    Example: wavemill resume 20260101-120000-1a2b3c4d
+    """
+    from wavemill_producer.producer import Producer
+
+    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
+    with Producer.from_env() as producer:
+        producer.batch(batch_id).resume()
+    _report(f"resumed batch {batch_id}", as_json=as_json, batch_id=batch_id)
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@click.option("--failed", "only_failed", is_flag=True, help="Only failed jobs, not cancelled ones.")
+@json_option
+def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
+    """Queue a batch's failed and cancelled jobs again.
+
+    Example: wavemill retry 20260101-120000-1a2b3c4d --failed
+    """
+    from wavemill_producer.producer import Producer
+
+    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
+    with Producer.from_env() as producer:
+        count = producer.batch(batch_id).retry(only_failed=only_failed)
+    _report(f"queued {count} jobs of batch {batch_id} again", as_json=as_json, batch_id=batch_id, retried=count)
+
+
+def _report(sentence: str, *, as_json: bool, **values: object) -> None:
+    if as_json:
+        print_json(values)
+    else:
+        click.echo(sentence)

@@ -1,0 +1,50 @@
+"""`wavemill db`."""
+
+from __future__ import annotations
+
+import click
+
+from wavemill_producer.cli.printing import json_option, print_json
+
+
+@click.group()
+def db() -> None:
+    """Bring the tables to this version, or show which they are."""
+
+
+@db.command()
+@json_option
+def upgrade(as_json: bool) -> None:
+    """Create the tables, or upgrade them; safe to repeat and to run twice at once.
+
+    Example: wavemill db upgrade
+    """
+    from wavemill.jobs import migrate
+    from wavemill.jobs.database import Database
+    from wavemill.settings import Settings
+
+    database = Database(Settings.from_env().sqlalchemy_url)
+    revision = migrate.upgrade(database)
+    if as_json:
+        print_json({"database": database.name, "revision": revision})
+    else:
+        click.echo(f"{database.name} is at revision {revision}")
+
+
+@db.command()
+@json_option
+def current(as_json: bool) -> None:
+    """Show the tables' revision and the one that this version needs.
+
+    Example: wavemill db current
+    """
+    from wavemill.jobs import migrate
+    from wavemill.jobs.database import Database
+    from wavemill.settings import Settings
+
+    database = Database(Settings.from_env().sqlalchemy_url)
+    revision, needed = migrate.current(database), migrate.newest()
+    if as_json:
+        print_json({"database": database.name, "revision": revision, "needed": needed})
+    else:
+        click.echo(f"{database.name} is at revision {revision or 'none'}; this version needs {needed}")

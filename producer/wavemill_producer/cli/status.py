@@ -1,0 +1,152 @@
+"""`wavemill status` and `wavemill wait`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wavemill_producer.cli.printing import counts, duration, json_option, print_json, print_table, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wavemill_producer.producer import Batch, Producer
+
+_REFRESH_S = 0.5
+EXIT_SOME_FAILED = 3
+
+
+@click.command()
+@click.argument("batch_id", metavar="[BATCH]", required=False)
+@click.option("--watch", is_flag=True, help="Refresh until the batch is finished, or Ctrl-C.")
+@json_option
+def status(batch_id: str | None, watch: bool, as_json: bool) -> None:
+    """Show the newest batches and the living workers, or one batch.
+
+    Example: wavemill status 20260101-120000-1a2b3c4d --watch
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        if watch:
+            _watch(producer, batch_id)
+        elif batch_id is not None:
+            _show_batch(producer.batch(batch_id).status(), as_json=as_json)
+        else:
+            _show_all(producer, as_json=as_json)
+
+
+def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(status)
+        return
+    rate = status["jobs_per_second"]
+    click.echo(f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""))
+    click.echo(f"work     {status['operation']} with {status['model']}, from {status['dataset']}")
+    click.echo(f"output   {status['output']}/{status['id']}")
+    click.echo(f"state    {status['state']}: {counts(status)} of {status['total']}")
+    click.echo(f"rate     {'unknown' if rate is None else f'{rate:.1f} jobs/s'}, time left {duration(status['eta_s'])}")
+
+
+def _show_all(producer: Producer, *, as_json: bool) -> None:
+    batches, workers = producer.batches(), producer.workers()
+    if as_json:
+        print_json({"batches": batches, "workers": [dict(row) for row in workers]})
+        return
+    if not batches:
+        click.echo("no batch yet; queue one with: wavemill submit reconstruct --help")
+    else:
+        print_table(*_batches_table(batches))
+    click.echo(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
+    for row in workers:
+        click.echo(f"  {row['id']}: {row['jobs_done']} jobs done")
+
+
+def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    columns = ["batch", "name", "operation", "state", "total", "jobs", "jobs/s", "left"]
+    rows = [
+        [
+            b["id"],
+            b["name"],
+            b["operation"],
+            b["state"],
+            b["total"],
+            counts(b),
+            b["jobs_per_second"],
+            duration(b["eta_s"]),
+        ]
+        for b in batches
+    ]
+    return columns, rows
+
+
+def _watch(producer: Producer, batch_id: str | None) -> None:
+    import time
+
+    from rich.live import Live
+
+    from wavemill_producer.producer import FINISHED
+
+    def view() -> tuple[Table, bool]:
+        batches = producer.batches() if batch_id is None else [producer.batch(batch_id).status()]
+        return table(*_batches_table(batches)), batch_id is not None and batches[0]["state"] in FINISHED
+
+    shown, finished = view()
+    with Live(shown) as live:
+        while not finished:
+            time.sleep(_REFRESH_S)
+            shown, finished = view()
+            live.update(shown)
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after so many seconds (exit code 1)."
+)
+@json_option
+@click.pass_context
+def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bool) -> None:
+    """Wait until a batch is finished; exit code 3 if some of its jobs failed or were cancelled.
+
+    Example: wavemill wait 20260101-120000-1a2b3c4d
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        batch = producer.batch(batch_id)
+        code = wait_for(batch, quiet=as_json, timeout_s=timeout_s)
+        if as_json:
+            print_json(batch.status())
+        ctx.exit(code)
+
+
+def wait_for(
+    batch: Batch, *, quiet: bool, timeout_s: float | None = None, check: Callable[[], None] = lambda: None
+) -> int:
+    """Wait with a progress bar; return the exit code. `check` is called at each look and may raise."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, disable=quiet or not console.is_terminal, transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("rendering", total=None)
+
+        def show(status: dict[str, Any]) -> None:
+            check()
+            finished = status["total"] - status["counts"]["queued"] - status["counts"]["running"]
+            bar.update(task, total=status["total"], completed=finished)
+
+        try:
+            state = batch.wait(timeout_s=timeout_s, progress=show)
+        except TimeoutError as exc:
+            raise click.ClickException(str(exc)) from exc
+    if not quiet:
+        click.echo(f"batch {batch.id}: {counts(batch.status())}", err=True)
+    return 0 if state == "done" else EXIT_SOME_FAILED

@@ -1,0 +1,73 @@
+"""Messages in and out of the broker, through a Celery app that either side hands in; the core imports no Celery."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from wavemill import contract
+from wavemill.errors import BrokerUnavailableError
+from wavemill.jobs.outbox import ChunkMessage, Send
+
+
+def sender(app: Any) -> Send:
+    """Return the function that hands chunk messages to the Celery app's broker, pipelined."""
+
+    def send(messages: Sequence[ChunkMessage]) -> None:
+        with (
+            _connected(app.connection_for_write) as connection,
+            app.amqp.Producer(connection) as producer,
+            producer.batch(),
+        ):
+            for message in messages:
+                app.send_task(
+                    contract.RENDER_CHUNK,
+                    args=(message.batch_id, message.first, message.last),
+                    priority=contract.wire_priority(message.priority),
+                    producer=producer,
+                    retry=False,
+                )
+
+    return send
+
+
+def waiting_chunks(app: Any) -> set[tuple[str, int, int]]:
+    """Return (batch_id, first, last) of every message that waits in the broker; those in a worker's hands are not."""
+    with _connected(app.connection_for_read) as connection:
+        channel = connection.default_channel
+        keys = [channel._q_for_pri(contract.QUEUE, priority) for priority in channel.priority_steps]
+        return {_chunk(raw) for key in keys for raw in channel.client.lrange(key, 0, -1)}
+
+
+def ping(app: Any) -> None:
+    """Raise BrokerUnavailableError unless the broker answers."""
+    with _connected(app.connection_for_read):
+        pass
+
+
+def _chunk(raw: bytes) -> tuple[str, int, int]:
+    args, _kwargs, _embed = json.loads(base64.b64decode(json.loads(raw)["body"]))
+    batch_id, first, last = args
+    return batch_id, first, last
+
+
+@contextmanager
+def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
+    connection = connect()
+    try:
+        # Asked first and once: a channel that is opened without it would go on trying for ever.
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=5)
+        yield connection
+    except (OperationalError, OSError, *connection.connection_errors) as exc:
+        raise BrokerUnavailableError(
+            f"the broker {connection.as_uri()} does not answer ({exc}); start it (`wavemill up` starts the embedded "
+            "one) or check WAVEMILL_BROKER_URL"
+        ) from exc
+    finally:
+        connection.release()

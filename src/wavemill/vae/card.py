@@ -1,0 +1,56 @@
+"""The model card: what a model is, what it learnt from, how well it does, and under which licence it may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wavemill.vae.record import ModelRecord
+
+
+def model_card(record: ModelRecord) -> str:
+    """Return the text of a model folder's README.md, all of it from the record."""
+    features = record.features
+    return f"""# {record.name}
+
+A {_KINDS.get(record.kind, record.kind)} for spectrograms of short spoken words: {features.n_bins} bins x {features.n_frames} frames
+(preset `{features.preset}`: {features.sample_rate_hz} Hz, window {features.n_fft}, hop {features.hop_length}) to {record.latent_dim} numbers and back.
+Architecture `{record.architecture}`, made by wavemill {record.code_version}.
+
+## Data
+{record.training.get("data") or "The dataset named in the training record; its owner's licence applies."}
+
+## Training
+{_table(record.training, skip=("data", "licence", "how"))}
+
+## Figures
+{_table(record.quality, skip=("how",)) if record.quality else "None were measured."}
+
+{record.quality.get("how", "")}
+
+## Licence
+{record.training.get("licence") or "Not stated; ask whoever trained it."}
+
+## Use
+```python
+from wavemill.vae.package import load_model
+
+model = load_model("{record.name}")
+spectrograms_db, latents = model.reconstruct(spectrograms_db)  # (batch, {features.n_bins}, {features.n_frames}), in dB
+```
+The weights are plain arrays (`weights.npz`), the rest is JSON; `sha256sum -c SHA256` checks every file.
+"""
+
+
+_KINDS = {"vae": "variational autoencoder", "ae": "plain autoencoder"}
+
+
+def _table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
+    rows = [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in values.items() if key not in skip]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,171 @@
+"""A trained model as users hold it: decibels in, latents out, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from wavemill.errors import DeviceMemoryError, SpectrogramError, UsageError
+from wavemill.presets import Features
+from wavemill.vae.network import Network
+from wavemill.vae.normalisation import denormalise, normalise
+from wavemill.vae.record import ModelRecord
+
+FloatArray = NDArray[np.float32]
+
+PADDED_BATCH = 16  # 8 to 64 cost the same per item on a CPU; small chunks waste less padding
+
+
+class Model:
+    """A network with its record; the same spectrogram gives the same bytes in whatever batch it stands.
+
+    Every forward pass has one fixed shape, `padded_batch` items: larger inputs are cut, smaller ones padded, so
+    TensorFlow compiles once and never chooses another kernel because of the neighbours.
+    """
+
+    def __init__(
+        self,
+        record: ModelRecord,
+        network: Network,
+        *,
+        digest: str,
+        latents: Mapping[str, FloatArray] | None = None,
+        padded_batch: int = PADDED_BATCH,
+    ) -> None:
+        self.record, self.network, self.digest = record, network, digest
+        self.latent_statistics: Mapping[str, FloatArray] = latents or {}
+        self.padded_batch = padded_batch
+        self._encode = _compiled(network.encoder, (padded_batch, *record.features.shape, 1))
+        self._decode = _compiled(network.decoder, (padded_batch, record.latent_dim))
+
+    @property
+    def name(self) -> str:
+        """The name it was saved under."""
+        return self.record.name
+
+    @property
+    def kind(self) -> str:
+        """`vae` or `ae`."""
+        return self.record.kind
+
+    @property
+    def features(self) -> Features:
+        """The feature parameters that its spectrograms must have."""
+        return self.record.features
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers per latent vector."""
+        return self.record.latent_dim
+
+    def warm_up(self) -> None:
+        """Compile both directions now, so that the first job is not the slow one."""
+        self.reconstruct(np.zeros((1, *self.features.shape), np.float32))
+
+    def encode(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
+        """Return the latents of spectrograms: the posterior mean, or one sample for each seed.
+
+        Parameters
+        ----------
+        db : float32 [shape=(batch, n_bins, n_frames)], in dB, finite
+        seeds : one integer >= 0 per item, optional
+            Each item's noise comes from its own seed, so it does not depend on the batch. A plain autoencoder
+            has no posterior to sample: UsageError.
+
+        Returns
+        -------
+        float32 [shape=(batch, latent_dim)]
+        """
+        self._check(db)
+        mean, *log_variance = self._run(self._encode, normalise(db, dict(self.record.normalisation))[..., None])
+        if seeds is None:
+            return mean
+        if not log_variance:
+            raise UsageError(
+                f"model {self.name!r} is a plain autoencoder and has no posterior to sample; omit the seeds"
+            )
+        if len(seeds) != len(db):
+            raise UsageError(f"expected one seed for each of {len(db)} spectrograms, received {len(seeds)}")
+        return mean + np.exp(log_variance[0] / 2) * seeded_noise(seeds, self.latent_dim)
+
+    def decode(self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None) -> FloatArray:
+        """Return the spectrograms of latents.
+
+        Parameters
+        ----------
+        latents : float32 [shape=(batch, latent_dim)]
+        peak_db : float32 [shape=(batch,)]
+            Level that a network output of 1 stands for.
+        floor_db : float32 [shape=(batch,)], optional
+            Level of silence; `features.range_db` below the peak unless given.
+
+        Returns
+        -------
+        float32 [shape=(batch, n_bins, n_frames)], in dB
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim or len(peak_db) != len(latents):
+            raise UsageError(
+                f"expected latents (batch, {self.latent_dim}) and as many peaks, received {latents.shape} and {len(peak_db)}"
+            )
+        peak_db = np.asarray(peak_db, np.float32)
+        floor_db = (
+            peak_db - np.float32(self.features.range_db) if floor_db is None else np.asarray(floor_db, np.float32)
+        )
+        (x,) = self._run(self._decode, latents.astype(np.float32, copy=False))
+        return denormalise(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
+
+    def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
+        """Encode and decode, at each spectrogram's own level; returns (spectrograms in dB, latents)."""
+        latents = self.encode(db, seeds=seeds)
+        levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
+        return self.decode(latents, **levels), latents
+
+    def _check(self, db: FloatArray) -> None:
+        if db.ndim != 3 or db.shape[1:] != self.features.shape:
+            raise SpectrogramError(
+                f"model {self.name!r} takes float32 spectrograms (batch, {self.features.n_bins}, "
+                f"{self.features.n_frames}) in dB, received {db.dtype} {db.shape}; build the dataset with the "
+                f"model's preset: wavemill dataset build --preset {self.features.preset}"
+            )
+        if not np.isfinite(db).all():
+            raise SpectrogramError("a spectrogram holds NaN or infinite values; rebuild the dataset")
+
+    def _run(self, function: Callable[[tf.Tensor], list[tf.Tensor]], items: FloatArray) -> list[FloatArray]:
+        chunks: list[list[FloatArray]] = []
+        for first in range(0, len(items), self.padded_batch):
+            chunk = items[first : first + self.padded_batch]
+            padded = np.zeros((self.padded_batch, *items.shape[1:]), np.float32)
+            padded[: len(chunk)] = chunk
+            with _device_errors():
+                outputs = function(tf.constant(padded))
+            chunks.append([output.numpy()[: len(chunk)] for output in outputs])
+        if not chunks:
+            raise UsageError("expected at least one item, received an empty batch")
+        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+def seeded_noise(seeds: Sequence[int], latent_dim: int) -> FloatArray:
+    """Return standard normal noise, float32 [shape=(len(seeds), latent_dim)], each row from its own seed."""
+    rows = [np.random.Generator(np.random.Philox(key=seed)).standard_normal(latent_dim, np.float32) for seed in seeds]
+    return np.stack(rows)
+
+
+def _compiled(part: Callable[..., object], shape: tuple[int, ...]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])
+    def forward(x: tf.Tensor) -> list[tf.Tensor]:
+        outputs = part(x, training=False)
+        return outputs if isinstance(outputs, list | tuple) else [outputs]
+
+    return forward  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _device_errors() -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as exc:
+        raise DeviceMemoryError(f"the device has no memory left for a forward pass: {exc.message[:200]}") from exc

@@ -1,0 +1,233 @@
+"""The networks, bottom-up: blocks, then encoders and decoders, then the architectures by name.
+
+Axis letters: B batch, F frequency bins, T frames, C channels, D latent dimensions. Inputs and outputs are
+normalised spectrograms (B, F, T, 1) in [0, 1]. Sampling is no layer: whoever calls the encoder draws the noise,
+so that a seed belongs to a spectrogram and not to a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import keras
+from keras import layers
+
+from wavemill.errors import ModelError
+
+Config = Mapping[str, Any]
+Tensor = Any  # keras.KerasTensor; keras publishes no types
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Encoder (B, F, T, 1) -> [(B, D) mean, (B, D) log variance], decoder (B, D) -> (B, F, T, 1).
+
+    An encoder of kind `ae` has one output, the latents.
+    """
+
+    encoder: keras.Model
+    decoder: keras.Model
+
+    def variables(self) -> dict[str, Any]:
+        """Return every variable under a name that is stable between builds, in a stable order."""
+        parts = (("encoder", self.encoder), ("decoder", self.decoder))
+        return {f"{part}/{variable.path}": variable for part, model in parts for variable in model.variables}
+
+    def trainable_variables(self) -> list[Any]:
+        """Return what an optimiser moves, encoder first."""
+        return [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
+
+
+def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
+    """Zero-pad high frequencies and late frames until both axes are whole multiples."""
+    n_bins, n_frames = x.shape[1], x.shape[2]
+    extra = (-n_bins % multiple[0], -n_frames % multiple[1])
+    return layers.ZeroPadding2D(((0, extra[0]), (0, extra[1])), name="pad")(x) if any(extra) else x
+
+
+def crop_to(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Undo `pad_to_multiple`."""
+    extra = (x.shape[1] - shape[0], x.shape[2] - shape[1])
+    return layers.Cropping2D(((0, extra[0]), (0, extra[1])), name="crop")(x) if any(extra) else x
+
+
+def latent_heads(x: Tensor, *, kind: str, latent_dim: int) -> list[Tensor]:
+    """(B, features) -> [mean, log variance], or [latents] for a plain autoencoder."""
+    mean = layers.Dense(latent_dim, name="mean")(x)
+    return [mean, layers.Dense(latent_dim, name="log_variance")(x)] if kind == "vae" else [mean]
+
+
+# ---- course: mirrored convolutions, each followed by ReLU and then batch norm -----------------------------------
+
+
+def course_block(x: Tensor, convolution: layers.Layer, name: str) -> Tensor:
+    """Apply convolution -> ReLU -> batch norm, in the course's order."""
+    x = layers.ReLU(name=f"{name}_relu")(convolution(x))
+    return layers.BatchNormalization(name=f"{name}_norm")(x)
+
+
+def course_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
+    """Convolutions that halve, then one dense layer for each output."""
+    inputs = layers.Input((*shape, 1), name="spectrogram")
+    x = pad_to_multiple(inputs, _total_stride(config))
+    for i, (filters, kernel, stride) in enumerate(_course_layers(config), start=1):
+        x = course_block(x, layers.Conv2D(filters, kernel, stride, padding="same", name=f"conv{i}"), f"conv{i}")
+    x = layers.Flatten(name="flatten")(x)  # (B, F/32, T/16, 32) -> (B, F/32 * T/16 * 32)
+    return keras.Model(inputs, latent_heads(x, kind=kind, latent_dim=latent_dim), name="encoder")
+
+
+def course_decoder(shape: tuple[int, int], latent_dim: int, config: Config) -> keras.Model:
+    """Mirror the encoder; the last transposed convolution has one filter and a sigmoid."""
+    plan = _course_layers(config)
+    stride = _total_stride(config)
+    grid = (ceil(shape[0] / stride[0]), ceil(shape[1] / stride[1]), plan[-1][0])
+    inputs = layers.Input((latent_dim,), name="latents")
+    x = layers.Dense(grid[0] * grid[1] * grid[2], name="dense")(inputs)
+    x = layers.Reshape(grid, name="grid")(x)  # (B, features) -> (B, F/32, T/16, 32)
+    for i, (filters, kernel, step) in reversed(list(enumerate(plan[1:], start=2))):
+        deconv = layers.Conv2DTranspose(filters, kernel, step, padding="same", name=f"deconv{i}")
+        x = course_block(x, deconv, f"deconv{i}")
+    _, kernel, step = plan[0]
+    x = layers.Conv2DTranspose(1, kernel, step, padding="same", name="deconv1")(x)
+    x = layers.Activation("sigmoid", name="sigmoid")(crop_to(x, shape))
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _course_layers(config: Config) -> list[tuple[int, int, tuple[int, int]]]:
+    return [
+        (f, k, (s[0], s[1])) for f, k, s in zip(config["filters"], config["kernels"], config["strides"], strict=True)
+    ]
+
+
+def _total_stride(config: Config) -> tuple[int, int]:
+    bins = frames = 1
+    for stride in config["strides"]:
+        bins, frames = bins * stride[0], frames * stride[1]
+    return bins, frames
+
+
+# ---- residual: pictures of 4 x 4 patches outside, a sequence of whole-spectrum frames inside -----------------------
+# A vowel is a pattern over all frequencies, so the inner part folds the frequency axis into channels and convolves
+# over time only. That is where the dense bottleneck of an ordinary image network loses detail.
+
+
+def residual_block(x: Tensor, *, kernel: tuple[int, int], name: str) -> Tensor:
+    """X + conv(silu(conv(silu(x)))); the last kernel starts at zero, so depth needs no normalisation."""
+    filters = x.shape[-1]
+    y = layers.Activation("silu", name=f"{name}_act1")(x)
+    y = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv1")(y)
+    y = layers.Activation("silu", name=f"{name}_act2")(y)
+    y = layers.Conv2D(filters, kernel, padding="same", kernel_initializer="zeros", name=f"{name}_conv2")(y)
+    return layers.Add(name=f"{name}_sum")([x, y])
+
+
+def residual_stack(x: Tensor, depth: int, *, kernel: tuple[int, int], name: str) -> Tensor:
+    """`depth` residual blocks one after another."""
+    for i in range(1, depth + 1):
+        x = residual_block(x, kernel=kernel, name=f"{name}{i}")
+    return x
+
+
+def residual_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
+    """Patches -> halve -> fold frequency into channels -> convolve over time -> few channels -> dense."""
+    inputs = layers.Input((*shape, 1), name="spectrogram")
+    x = pad_to_multiple(inputs, (8, 8))
+    x = layers.Conv2D(config["fine"], 8, 4, padding="same", name="patches")(x)  # (B, F, T, 1) -> (B, F/4, T/4, C1)
+    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="fine")
+    x = layers.Conv2D(config["coarse"], 4, 2, padding="same", name="halve")(x)  # -> (B, F/8, T/8, C2)
+    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="coarse")
+    x = layers.Conv2D(config["frame"], (x.shape[1], 1), name="fold")(x)  # -> (B, 1, T/8, C3)
+    x = residual_stack(x, config["frame_depth"], kernel=(1, 3), name="frame")
+    x = layers.Conv2D(config["neck"], 1, name="neck")(x)  # -> (B, 1, T/8, C4)
+    x = layers.Flatten(name="flatten")(x)  # -> (B, T/8 * C4)
+    return keras.Model(inputs, latent_heads(x, kind=kind, latent_dim=latent_dim), name="encoder")
+
+
+def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) -> keras.Model:
+    """Mirror the encoder, twice as deep where the picture is drawn."""
+    rows, columns = ceil(shape[0] / 8), ceil(shape[1] / 8)
+    inputs = layers.Input((latent_dim,), name="latents")
+    x = layers.Dense(columns * config["neck"], name="dense")(inputs)
+    x = layers.Reshape((1, columns, config["neck"]), name="sequence")(x)  # (B, D) -> (B, 1, T/8, C4)
+    x = layers.Conv2D(config["frame"], 1, name="widen")(x)  # -> (B, 1, T/8, C3)
+    x = residual_stack(x, config["frame_depth"], kernel=(1, 3), name="frame")
+    x = layers.Conv2DTranspose(config["coarse"], (rows, 1), name="unfold")(x)  # -> (B, F/8, T/8, C2)
+    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="coarse")
+    x = layers.Conv2DTranspose(config["fine"], 4, 2, padding="same", name="double")(x)  # -> (B, F/4, T/4, C1)
+    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="fine")
+    x = layers.Activation("silu", name="last_act")(x)
+    x = layers.Conv2DTranspose(1, 8, 4, padding="same", name="pixels")(x)  # -> (B, F, T, 1)
+    x = layers.Activation("sigmoid", name="sigmoid")(crop_to(x, shape))
+    return keras.Model(inputs, x, name="decoder")
+
+
+# ---- by name ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A named family of networks with its default sizes."""
+
+    encoder: Callable[[tuple[int, int], str, int, Config], keras.Model]
+    decoder: Callable[[tuple[int, int], int, Config], keras.Model]
+    defaults: Config
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "course": Architecture(
+        encoder=course_encoder,
+        decoder=course_decoder,
+        defaults={
+            "filters": [512, 256, 128, 64, 32],
+            "kernels": [3, 3, 3, 3, 3],
+            "strides": [[2, 2], [2, 2], [2, 2], [2, 2], [2, 1]],
+        },
+    ),
+    "residual": Architecture(
+        encoder=residual_encoder,
+        decoder=residual_decoder,
+        defaults={
+            "fine": 32,
+            "coarse": 64,
+            "frame": 192,
+            "neck": 64,
+            "encoder_depth": 1,
+            "decoder_depth": 2,
+            "frame_depth": 2,
+        },
+    ),
+}
+
+
+def build_network(
+    architecture: str, *, kind: str, shape: tuple[int, int], latent_dim: int, config: Config | None = None
+) -> Network:
+    """Build a network with fresh weights.
+
+    Parameters
+    ----------
+    architecture : a key of `ARCHITECTURES`
+    kind : "vae" or "ae"
+    shape : (n_bins, n_frames)
+    latent_dim : int > 0
+    config : sizes that differ from the architecture's defaults
+
+    Raises
+    ------
+    ModelError
+        For an unknown architecture, kind or size.
+    """
+    family = ARCHITECTURES.get(architecture)
+    if family is None:
+        raise ModelError(f"there is no architecture {architecture!r}; choose one of: {', '.join(ARCHITECTURES)}")
+    if kind not in ("vae", "ae"):
+        raise ModelError(f"there is no model kind {kind!r}; choose vae or ae")
+    if unknown := set(config or {}) - set(family.defaults):
+        raise ModelError(f"architecture {architecture!r} has no setting {', '.join(sorted(unknown))}")
+    sizes = {**family.defaults, **(config or {})}
+    return Network(
+        encoder=family.encoder(shape, kind, latent_dim, sizes), decoder=family.decoder(shape, latent_dim, sizes)
+    )

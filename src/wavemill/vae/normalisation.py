@@ -1,0 +1,72 @@
+"""Between decibels and the [0, 1] that a network sees; each spectrogram is scaled by its own level."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import ModelError
+
+FloatArray = NDArray[np.float32]
+Scheme = dict[str, Any]
+
+
+def normalisation_for(architecture: str) -> Scheme:
+    """Return the normalisation that an architecture is trained with by default."""
+    return {"scheme": "min-max"} if architecture == "course" else {"scheme": "peak", "range_db": 50.0, "fade_db": 3.0}
+
+
+def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
+    """Scale spectrograms to [0, 1].
+
+    Parameters
+    ----------
+    db : float32 [shape=(batch, n_bins, n_frames)], in dB
+    scheme : {"scheme": "min-max"}, or {"scheme": "peak", "range_db": R, "fade_db": F}
+        `min-max` maps a spectrogram's minimum to 0 and its maximum to 1. `peak` maps its maximum to 1 and all that
+        lies R dB or more below to 0: what is further down is recording noise, which would cost latents.
+
+    Returns
+    -------
+    float32 [shape=(batch, n_bins, n_frames)]
+        All zeros for a spectrogram without any contrast, which is silence.
+    """
+    peak = db.max(axis=(1, 2), keepdims=True)  # (B, F, T) -> (B, 1, 1)
+    contrast = peak - db.min(axis=(1, 2), keepdims=True)
+    span = contrast if _kind(scheme) == "min-max" else np.float32(scheme["range_db"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = (db - peak) / span + np.float32(1)
+    return np.where(contrast > 0, np.clip(x, 0, 1), np.float32(0)).astype(np.float32)
+
+
+def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db: FloatArray) -> FloatArray:
+    """Undo `normalise`, given each spectrogram's level.
+
+    Parameters
+    ----------
+    x : float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
+    scheme : as in `normalise`
+    peak_db, floor_db : float32 [shape=(batch,)]
+        The maximum and the minimum of the result, as a network that returned exactly 1 and 0 would give.
+        With `peak`, the lowest `fade_db` of the range are stretched down to `floor_db`, so that what the network
+        puts at the bottom of its range becomes silence instead of a bed of hiss.
+    """
+    peak, floor = peak_db.reshape(-1, 1, 1), floor_db.reshape(-1, 1, 1)  # (B,) -> (B, 1, 1)
+    if _kind(scheme) == "min-max":
+        return (x * (peak - floor) + floor).astype(np.float32)
+    range_db, fade_db = np.float32(scheme["range_db"]), np.float32(scheme["fade_db"])
+    height = x * range_db  # dB above the bottom of the range
+    db = peak - range_db + height
+    if fade_db > 0:
+        faded = floor + (db - floor) * np.minimum(height / fade_db, 1)
+        db = np.where(height < fade_db, np.minimum(faded, db), db)
+    return db.astype(np.float32)
+
+
+def _kind(scheme: Scheme) -> Literal["min-max", "peak"]:
+    kind = scheme.get("scheme")
+    if kind == "min-max" or kind == "peak":
+        return kind
+    raise ModelError(f"normalisation {kind!r} is not known to this version of wavemill; expected min-max or peak")

@@ -1,0 +1,139 @@
+"""Save a model as a folder of JSON, arrays and digests, and load it again; nothing in it is ever executed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import ModelError, OutputError
+from wavemill.vae.card import model_card
+from wavemill.vae.model import Model
+from wavemill.vae.network import Network, build_network
+from wavemill.vae.record import (
+    CARD_FILE,
+    DIGEST_FILE,
+    LATENTS_FILE,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    ModelRecord,
+    find_model,
+    read_record,
+    sha256_of,
+    verify,
+)
+
+FloatArray = NDArray[np.float32]
+
+
+def save_model(
+    folder: str | Path,
+    record: ModelRecord,
+    network: Network,
+    *,
+    latents: Mapping[str, FloatArray] | None = None,
+    half_precision: bool = False,
+) -> str:
+    """Write a model folder whole, replacing what was there, and return the model's digest.
+
+    Parameters
+    ----------
+    folder : where; a training in progress in its subfolder `.training` is kept
+    latents : see `wavemill.vae.latents`
+    half_precision : store weights as float16, half the size; they are computed with as float32
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            written = Path(scratch)
+            _write_files(written, record, network, latents or {}, np.float16 if half_precision else np.float32)
+            _swap(written, folder)
+    except OSError as exc:
+        raise OutputError(f"{folder}: the model cannot be written: {exc}") from exc
+    return verify(folder)
+
+
+def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -> Model:
+    """Verify a model folder and rebuild its network.
+
+    Raises
+    ------
+    ModelChangedError
+        When a file differs from its recorded digest.
+    ModelError
+        When there is no such model or its files do not fit together.
+    """
+    folder = find_model(path_or_name, models_dir)
+    digest = verify(folder)
+    record = read_record(folder)
+    network = build_network(
+        record.architecture,
+        kind=record.kind,
+        shape=record.features.shape,
+        latent_dim=record.latent_dim,
+        config=record.architecture_config,
+    )
+    set_weights(network, read_arrays(folder / WEIGHTS_FILE))
+    latents = read_arrays(folder / LATENTS_FILE) if (folder / LATENTS_FILE).is_file() else {}
+    return Model(record, network, digest=digest, latents=latents)
+
+
+def get_weights(network: Network) -> dict[str, FloatArray]:
+    """Return every weight by its stable name, float32."""
+    return {name: np.asarray(variable.value, np.float32) for name, variable in network.variables().items()}
+
+
+def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
+    """Assign weights by name; every name and every shape must fit, else ModelError."""
+    variables = network.variables()
+    if set(weights) != set(variables):
+        odd = sorted(set(weights) ^ set(variables))
+        raise ModelError(f"the weights do not fit the architecture: {', '.join(odd[:4])}; train the model again")
+    for name, variable in variables.items():
+        if weights[name].shape != tuple(variable.shape):
+            raise ModelError(
+                f"weight {name}: expected shape {tuple(variable.shape)}, received {weights[name].shape}; train again"
+            )
+        variable.assign(weights[name])
+
+
+def read_arrays(file: Path) -> dict[str, FloatArray]:
+    """Read an .npz as float32 arrays, never as pickles."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name].astype(np.float32) for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as exc:
+        raise ModelError(f"{file}: cannot be read as arrays: {exc}; restore the file or train again") from exc
+
+
+def _write_files(
+    folder: Path, record: ModelRecord, network: Network, latents: Mapping[str, FloatArray], dtype: type
+) -> None:
+    weights = {name: array.astype(dtype) for name, array in get_weights(network).items()}
+    np.savez(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
+    if latents:
+        np.savez(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]
+    (folder / RECORD_FILE).write_text(json.dumps(record.as_dict(), indent=2) + "\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(model_card(record), encoding="utf-8")
+    lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
+    (folder / DIGEST_FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def _swap(written: Path, folder: Path) -> None:
+    """Move the files in, the digest last: a reader in between sees a changed model, never a half one as whole."""
+    folder.mkdir(exist_ok=True)
+    (folder / DIGEST_FILE).unlink(missing_ok=True)
+    (folder / LATENTS_FILE).unlink(missing_ok=True)
+    for file in sorted(written.iterdir(), key=lambda file: file.name == DIGEST_FILE):
+        file.replace(folder / file.name)

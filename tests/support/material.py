@@ -1,0 +1,62 @@
+"""A small dataset from the shipped clips, and a small model with seeded, untrained weights."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from wavemill.dataset.build import build
+from wavemill.presets import PRESETS, Features
+
+DIGITS = PRESETS["digits"]
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of the speech clips that ship with wavemill."""
+    return Path(str(files("wavemill") / "demo"))
+
+
+@pytest.fixture(scope="session")
+def small_dataset(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the shipped clips in the default preset; not to be changed."""
+    folder = tmp_path_factory.mktemp("dataset") / "clips"
+    build(clips, folder, DIGITS, jobs=1)
+    return folder
+
+
+def save_untrained_model(folder: Path, features: Features = DIGITS) -> str:
+    """Write a small model with seeded weights; return its digest."""
+    import keras
+
+    from wavemill.vae.network import build_network
+    from wavemill.vae.normalisation import normalisation_for
+    from wavemill.vae.package import save_model
+    from wavemill.vae.record import ModelRecord
+
+    keras.utils.set_random_seed(1)
+    config = {"fine": 4, "coarse": 8, "frame": 16, "neck": 4, "encoder_depth": 1, "decoder_depth": 1, "frame_depth": 1}
+    network = build_network("residual", kind="vae", shape=features.shape, latent_dim=8, config=config)
+    record = ModelRecord(
+        name=folder.name,
+        kind="vae",
+        architecture="residual",
+        architecture_config=config,
+        features=features,
+        normalisation=normalisation_for("residual"),
+        latent_dim=8,
+        training={},
+        quality={},
+        code_version="0",
+    )
+    return save_model(folder, record, network)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with one small model, `small`; not to be changed."""
+    folder = tmp_path_factory.mktemp("models")
+    save_untrained_model(folder / "small")
+    return folder

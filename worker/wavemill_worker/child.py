@@ -1,0 +1,112 @@
+"""The process that does the work: a child of Celery's, spawned, with TensorFlow on one device."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import threading
+from time import perf_counter
+from typing import Any
+
+from celery import signals
+
+from wavemill.errors import DatabaseUnavailableError
+from wavemill.jobs.database import Database
+from wavemill.jobs.workers import beat, register_worker, unregister_worker
+from wavemill.settings import Settings
+from wavemill_worker import devices, log
+
+logger = logging.getLogger(__name__)
+
+_BEATS_PER_LEASE = 4
+
+
+class Child:
+    """What a worker process holds: its name, its renderer, its heartbeat."""
+
+    def __init__(self, settings: Settings) -> None:
+        from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
+
+        device = devices.current()
+        n_threads = devices.current_threads()
+        devices.configure_tensorflow(n_threads)
+        self._settings = settings
+        self._database = Database(settings.sqlalchemy_url)
+        self._device = device
+        self.worker_id = f"{settings.worker_name}/{device}/{os.getpid()}-{secrets.token_hex(3)}"
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self.renderer = Renderer(
+            self._database, settings, worker_id=self.worker_id, n_threads=max(2, n_threads), stop=self._stop
+        )
+        self._heart = threading.Thread(target=self._beat_until_ended, name="heartbeat", daemon=True)
+        self._heart.start()
+
+    def give_back(self, *_: Any) -> None:
+        """Finish the sub-batch in hand and give the rest of the chunk back."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Say goodbye in the table."""
+        self._ended.set()
+        self._heart.join()
+        try:
+            unregister_worker(self._database, self.worker_id)
+        except DatabaseUnavailableError as exc:
+            logger.warning("%s", exc)
+        self._database.close()
+
+    def _beat_until_ended(self) -> None:
+        registered = False
+        started, pause_s = perf_counter(), self._settings.lease_s / _BEATS_PER_LEASE
+        while True:
+            try:
+                if not registered:
+                    register_worker(
+                        self._database,
+                        self.worker_id,
+                        host=self._settings.worker_name,
+                        pid=os.getpid(),
+                        device=self._device,
+                    )
+                    registered = True
+                self.renderer.renew_leases()
+                done = self.renderer.jobs_done
+                rate = done / (perf_counter() - started)
+                beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate)
+            except DatabaseUnavailableError as exc:
+                logger.warning("no heartbeat: %s", exc)
+            if self._ended.wait(pause_s):
+                return
+
+
+_child: Child | None = None
+
+
+def child() -> Child:
+    """Return this process's `Child`; only a worker's child process has one."""
+    if _child is None:
+        raise RuntimeError("this process was not started by a wavemill worker")
+    return _child
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(**_: Any) -> None:
+    log.set_up(Settings.from_env().log_level)
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _start(**_: Any) -> None:
+    global _child  # one per process, made when the process starts
+    started = perf_counter()
+    _child = Child(Settings.from_env())
+    signal.signal(signal.SIGTERM, _child.give_back)
+    logger.info("%s is ready after %.1f s", _child.worker_id, perf_counter() - started)
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _stop(**_: Any) -> None:
+    if _child is not None:
+        _child.close()

@@ -1,0 +1,53 @@
+"""`wavemill worker`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "--devices", "device_text", default="auto", show_default=True, help="auto, cpu, all, or GPUs such as 0,1."
+)
+@click.option(
+    "--per-device", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on each device."
+)
+@click.option("--parent", type=int, hidden=True, help="End when this parent process ends.")
+def worker(device_text: str, per_device: int, parent: int | None) -> None:
+    """Render queued chunks until Ctrl-C, one process for each device.
+
+    Start as many as you like, on as many machines as share the broker, the table and the files. Ctrl-C or SIGTERM
+    gives unfinished work back. Settings are listed by `wavemill doctor`.
+
+    Example: wavemill worker --devices 0,1
+    """
+    import os
+    import signal
+    from importlib.util import find_spec
+
+    from celery import platforms
+
+    from wavemill.errors import UsageError
+    from wavemill.jobs.database import Database
+    from wavemill.jobs.migrate import ensure
+    from wavemill.settings import Settings
+    from wavemill_worker import devices, log
+    from wavemill_worker.supervisor import Supervisor
+
+    if parent is not None:
+        platforms.set_pdeathsig("SIGTERM")
+        if os.getppid() != parent:
+            return
+    if find_spec("tensorflow") is None:
+        raise UsageError("a worker needs TensorFlow: pip install 'wavemill[worker]' (CPU) or 'wavemill[gpu]'")
+    settings = Settings.from_env()
+    log.set_up(settings.log_level)
+    chosen = devices.parse_devices(device_text, devices.discover_gpus())
+    database = Database(settings.sqlalchemy_url)
+    ensure(database)
+    database.close()
+    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, supervisor.stop)
+    click.echo(f"working on {', '.join(chosen)} x {per_device}; Ctrl-C gives work back and stops", err=True)
+    supervisor.run()

@@ -1,0 +1,95 @@
+"""Devices: which there are, and how a process is pinned to one before anything is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from wavemill.errors import UsageError
+
+CPU = "cpu"
+_DEVICE_VARIABLE = "WAVEMILL_DEVICE"
+_THREADS_VARIABLE = "WAVEMILL_CHILD_THREADS"
+
+
+def discover_gpus() -> list[str]:
+    """Return the indices of the GPUs that this process may use, by the vendor's library, not by TensorFlow.
+
+    `CUDA_VISIBLE_DEVICES` is respected, so that a container's or scheduler's choice holds.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [device.strip() for device in chosen.split(",") if device.strip() not in {"", "-1"}]
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        return [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
+    """Turn `--devices` into a list of `cpu` or GPU indices.
+
+    `auto` is every GPU, or the CPU where there is none; `all` is every GPU and needs one; `0,1` names GPUs.
+    """
+    if text == CPU or (text == "auto" and not gpus):
+        return [CPU]
+    if text in {"auto", "all"}:
+        if not gpus:
+            raise UsageError(
+                "--devices all: no GPU was found; use --devices cpu, or install wavemill[gpu] and a driver"
+            )
+        return list(gpus)
+    wanted = [part.strip() for part in text.split(",")]
+    if missing := [device for device in wanted if device not in gpus]:
+        raise UsageError(
+            f"--devices {text}: there is no GPU {', '.join(missing)}; found: {', '.join(gpus) or 'none'}. "
+            "Expected auto, cpu, all, or indices such as 0,1"
+        )
+    return wanted
+
+
+def environment(device: str, *, n_threads: int) -> dict[str, str]:
+    """Return the variables that pin a process to a device; they must be set before TensorFlow is imported."""
+    threads = str(n_threads)
+    return {
+        "CUDA_VISIBLE_DEVICES": "-1" if device == CPU else device,
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "OMP_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        _DEVICE_VARIABLE: device if device == CPU else f"gpu{device}",
+        _THREADS_VARIABLE: threads,
+    }
+
+
+def current(variables: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the device that this process is pinned to."""
+    return variables.get(_DEVICE_VARIABLE, CPU)
+
+
+def current_threads(variables: Mapping[str, str] = os.environ) -> int:
+    """Return the CPU threads that this process may use."""
+    return int(variables.get(_THREADS_VARIABLE, "1"))
+
+
+def threads_per_process(n_processes: int, configured: int) -> int:
+    """Return the threads of each of `n_processes` on this host: `configured`, or an equal share of the cores."""
+    return configured or max(1, len(os.sched_getaffinity(0)) // n_processes)
+
+
+def configure_tensorflow(n_threads: int) -> None:
+    """Limit TensorFlow to `n_threads` and let GPU memory grow; before its first use."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(n_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)

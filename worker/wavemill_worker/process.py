@@ -1,0 +1,50 @@
+"""One Celery worker on one device: `python -m wavemill_worker.process NAME`, started by the supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from typing import Any
+
+from billiard.process import active_children
+from celery import platforms, signals
+
+from wavemill.settings import Settings
+from wavemill_worker.app import create_app
+
+
+def main() -> None:
+    """Run until SIGTERM; end with the supervisor if that dies."""
+    name, supervisor_pid = sys.argv[1], int(sys.argv[2])
+    platforms.set_pdeathsig("SIGTERM")
+    # Celery warns of root because of pickled messages; these are JSON only.
+    warnings.filterwarnings("ignore", category=platforms.SecurityWarning)
+    if os.getppid() != supervisor_pid:
+        sys.exit("the supervisor is gone")
+    settings = Settings.from_env()
+    signals.worker_shutting_down.connect(_tell_children)
+    create_app(settings).worker_main(
+        [
+            "worker",
+            f"--hostname={name}",
+            "--pool=prefork",
+            "--concurrency=1",
+            "--quiet",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            f"--loglevel={settings.log_level}",
+        ]
+    )
+
+
+def _tell_children(**_: Any) -> None:
+    """Let the child give its chunk back instead of finishing it."""
+    for process in active_children():
+        os.kill(process.pid, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The reaper: takes jobs back from dead workers, and sends again what has a row and no message."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from wavemill.errors import TransientError
+from wavemill.jobs.database import Database
+from wavemill.jobs.outbox import publish_due, recall_lost, restore_missing_chunks
+from wavemill.jobs.recovery import reclaim_expired
+from wavemill.settings import Settings
+from wavemill.transport import sender, waiting_chunks
+
+logger = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Sweeps every `sweep_s`; any number of reapers may sweep the same table."""
+
+    def __init__(self, database: Database, app: Any, settings: Settings) -> None:
+        self._database = database
+        self._app = app
+        self._settings = settings
+        self._send = sender(app)
+
+    def run(self, stop: threading.Event) -> None:
+        """Sweep until `stop` is set; an outage is said once, and waited for."""
+        silent = False
+        while not stop.is_set():
+            try:
+                self.sweep()
+                silent = False
+            except TransientError as exc:
+                if not silent:
+                    logger.warning("%s", exc)
+                silent = True
+            except Exception:
+                logger.exception("a sweep failed; the next one follows")
+            stop.wait(self._settings.sweep_s)
+
+    def sweep(self) -> None:
+        """Look once."""
+        if reclaimed := reclaim_expired(self._database):
+            logger.warning("took %d jobs back from workers that died or fell silent", reclaimed)
+        if mended := restore_missing_chunks(self._database):
+            logger.warning("%d batches had queued jobs without a chunk", mended)
+        present = waiting_chunks(self._app)
+        if lost := recall_lost(self._database, present, grace_s=self._settings.message_grace_s):
+            logger.warning("%d messages are no longer in the broker; sending them again", lost)
+        publish_due(self._database, self._send)

@@ -1,0 +1,105 @@
+"""`wavemill worker`: one Celery worker process for each device, and the reaper; imports no TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from wavemill.jobs.database import Database
+from wavemill.settings import Settings
+from wavemill_worker import devices
+from wavemill_worker.app import create_app
+from wavemill_worker.reaper import Reaper
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.2
+_HEALTHY_AFTER_S = 60.0
+_MAX_RESTART_DELAY_S = 30.0
+
+
+@dataclass(kw_only=True)
+class _Slot:
+    """A device's place for one process, and when it may be started (again)."""
+
+    name: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    failures: int = field(default=0)
+
+
+class Supervisor:
+    """Keeps `per_device` worker processes alive on each device until it is told to stop."""
+
+    def __init__(self, settings: Settings, *, device_list: Sequence[str], per_device: int) -> None:
+        self._settings = settings
+        n_threads = devices.threads_per_process(len(device_list) * per_device, settings.threads)
+        self._slots = [
+            _Slot(
+                name=f"{device if device == devices.CPU else f'gpu{device}'}-{k}-{os.getpid()}@{settings.worker_name}",
+                environment={**os.environ, **devices.environment(device, n_threads=n_threads)},
+            )
+            for device in device_list
+            for k in range(per_device)
+        ]
+        self._stop = threading.Event()
+
+    def stop(self, *_: Any) -> None:
+        """Ask for an orderly shutdown: work in hand is given back."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Start, watch and restart the processes; return when stopped and all of them have ended."""
+        database = Database(self._settings.sqlalchemy_url)
+        reaper = Reaper(database, create_app(self._settings), self._settings)
+        reaping = threading.Thread(target=reaper.run, args=(self._stop,), name="reaper")
+        reaping.start()
+        try:
+            while not self._stop.is_set():
+                for slot in self._slots:
+                    self._tend(slot)
+                self._stop.wait(_POLL_S)
+        finally:
+            self._stop.set()
+            self._end_processes()
+            reaping.join()
+            database.close()
+
+    def _tend(self, slot: _Slot) -> None:
+        if slot.process is None:
+            if monotonic() >= slot.start_at:
+                slot.process = subprocess.Popen(
+                    [sys.executable, "-m", "wavemill_worker.process", slot.name, str(os.getpid())],
+                    env=slot.environment,
+                    start_new_session=True,  # Ctrl-C is for the supervisor, which then asks politely
+                )
+                slot.started_at = monotonic()
+        elif slot.process.poll() is not None:
+            healthy = monotonic() - slot.started_at > _HEALTHY_AFTER_S
+            slot.failures = 0 if healthy else slot.failures + 1
+            delay_s = min(2.0**slot.failures / 2, _MAX_RESTART_DELAY_S)
+            logger.warning("%s ended with %s; restart in %.1f s", slot.name, slot.process.returncode, delay_s)
+            slot.process, slot.start_at = None, monotonic() + delay_s
+
+    def _end_processes(self) -> None:
+        alive = [slot.process for slot in self._slots if slot.process is not None]
+        for process in alive:
+            process.send_signal(signal.SIGTERM)
+        deadline = monotonic() + self._settings.stop_grace_s
+        for process in alive:
+            try:
+                process.wait(max(0.0, deadline - monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.warning("process %d did not end in time; killed, its lease will end", process.pid)
+                process.kill()
+                process.wait()
