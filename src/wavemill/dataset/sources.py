@@ -181,9 +181,9 @@ def _columns(source: Source) -> tuple[str, str, int, int]:
     return source.spectrogram_id, source.path, source.n_bytes, source.mtime_ns
 
 
-def printable(path: str) -> str:
-    """Return a path that can be printed: bytes that are no UTF-8 come from the file system as lone surrogates."""
-    return path.encode("utf-8", "backslashreplace").decode()
+def printable(text: str) -> str:
+    """Return text for a terminal: control characters and bytes that are no UTF-8 come escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _seen(findings: Findings) -> str:

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from data import course_recipe
+
+from wavemill.errors import DatasetError, UsageError
+from wavemill_producer.cli.dataset import dataset
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name in ("3_ann_0", "7_ann_0", "7_bob_0"):
+        soundfile.write(folder / f"{name}.wav", rng.uniform(-0.5, 0.5, 2_000), 8_000)
+    soundfile.write(folder / "7_bob_1.wav", rng.uniform(-0.5, 0.5, 20_000), 8_000)
+    for k in range(7):
+        (folder / f"text-{k}.wav").write_text("no sound")
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    """Run a command; wavemill's own errors come through, as the main command wants them."""
+    return CliRunner().invoke(dataset, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_build_prints_counts_and_the_first_unreadable_files(recordings: Path, tmp_path: Path) -> None:
+    result = run("build", recordings, tmp_path / "d")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{tmp_path / 'd'}: 4 built, 0 reused, 0 removed"
+    assert lines[1] == "1 cut to 1.016 s, 0 silent, 0 skipped, 7 unreadable, 0 other files ignored"
+    assert lines[2].startswith("  unreadable: text-0.wav: text-0.wav: not readable as sound")
+    assert lines[-1] == "  unreadable: and 2 more; all of them with --json"
+    assert result.stderr == ""
+
+
+def test_build_as_json_lists_every_unreadable_file(recordings: Path, tmp_path: Path) -> None:
+    run("build", recordings, tmp_path / "d")
+    report = json.loads(run("build", recordings, tmp_path / "d", "--jobs", 1, "--json").stdout)
+    assert {name: report[name] for name in ("built", "reused", "cut", "silent", "skipped")} == {
+        "built": 0,
+        "reused": 4,
+        "cut": 1,
+        "silent": 0,
+        "skipped": [],
+    }
+    assert [path for path, _ in report["unreadable"]] == [f"text-{k}.wav" for k in range(7)]
+
+
+def test_show_tells_preset_and_counts(recordings: Path, tmp_path: Path) -> None:
+    run("build", recordings, tmp_path / "d", "--preset", "course")
+    assert "preset course, 22050 Hz, n_fft 512, hop 256, 256 x 64" in run("show", tmp_path / "d").stdout
+    shown = json.loads(run("show", tmp_path / "d", "--json").stdout)
+    assert (shown["preset"], shown["counts"]["spectrograms"]) == ("course", 4)
+    assert shown["features"]["n_fft"] == 512
+
+
+def test_ids_are_filtered_and_limited(recordings: Path, tmp_path: Path) -> None:
+    run("build", recordings, tmp_path / "d")
+    assert run("ids", tmp_path / "d").stdout.split() == ["3_ann_0", "7_ann_0", "7_bob_0", "7_bob_1"]
+    assert run("ids", tmp_path / "d", "--where", "digit=7", "--where", "speaker=bob").stdout.split() == [
+        "7_bob_0",
+        "7_bob_1",
+    ]
+    assert run("ids", tmp_path / "d", "--limit", 2).stdout.split() == ["3_ann_0", "7_ann_0"]
+
+
+def test_ids_as_json_are_one_object_a_line(recordings: Path, tmp_path: Path) -> None:
+    run("build", recordings, tmp_path / "d")
+    first, *others = map(json.loads, run("ids", tmp_path / "d", "--json").stdout.splitlines())
+    assert len(others) == 3
+    assert first["spectrogram_id"] == "3_ann_0"
+    assert first["labels"] == {"digit": "3", "speaker": "ann", "index": "0"}
+    assert first["duration_s"] == 0.25
+
+
+def test_the_course_files_are_imported(recordings: Path, tmp_path: Path) -> None:
+    for path in recordings.glob("text-*"):
+        path.unlink()
+    course_recipe.preprocess(recordings, tmp_path / "npy", tmp_path / "ranges.pkl")
+    np.save(tmp_path / "npy" / "stranger.wav.npy", np.zeros((256, 64), dtype=np.float32))
+    result = run("import-course", tmp_path / "npy", tmp_path / "ranges.pkl", tmp_path / "d")
+    assert "4 imported, 0 unreadable" in result.stdout
+    assert "skipped: stranger.wav.npy: the pickle has no minimum and maximum for it" in result.stdout
+    report = json.loads(
+        run("import-course", tmp_path / "npy", tmp_path / "ranges.pkl", tmp_path / "e", "--json").stdout
+    )
+    assert (report["imported"], report["without_range"]) == (4, ["stranger.wav.npy"])
+
+
+def test_errors_come_through_for_the_main_command_to_print(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not an existing folder"):
+        run("show", tmp_path / "missing")
+    with pytest.raises(UsageError, match="there is no preset 'nosuch'; choose one of: course"):
+        run("build", recordings, tmp_path / "d", "--preset", "nosuch")
+    assert not (tmp_path / "d").exists()
+    run("build", recordings, tmp_path / "d")
+    with pytest.raises(UsageError, match="--where expects LABEL=VALUE"):
+        run("ids", tmp_path / "d", "--where", "digit")
+
+
+@pytest.mark.parametrize("name", sorted(dataset.commands))
+def test_every_command_has_help_with_an_example_and_json(name: str) -> None:
+    text = " ".join(run(name, "--help").stdout.split())
+    assert f"Example: wavemill dataset {name}" in text
+    assert "--json" in text
+    assert isinstance(dataset.commands[name], click.Command)
+
+
+def test_the_commands_are_light_to_import() -> None:
+    program = (
+        "import sys, wavemill_producer.cli.dataset; "
+        "print([name for name in ('numpy', 'rich', 'sqlalchemy', 'librosa', 'celery') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
