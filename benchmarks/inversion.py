@@ -1,6 +1,6 @@
 """Inversion methods compared: time per clip, and how near the sound comes to the recording.
 
-    python benchmarks/inversion.py WAV_DIR [--clips 100] [--rounds 5]
+    python -m benchmarks.inversion WAV_DIR [--clips 100] [--rounds 5]
 
 Prints one Markdown table. Each round times every method once, one after the other, so that a machine that others use
 slows all of them alike; the median round counts. Needs pystoi; PESQ is left out unless the package pesq is installed.
@@ -55,9 +55,7 @@ class Row:
     pesq: float | None
 
 
-def measure(
-    paths: Sequence[Path], *, presets: Sequence[str] = ("course", "digits"), rounds: int = 5
-) -> list[Row]:
+def measure(paths: Sequence[Path], *, presets: Sequence[str] = ("course", "digits"), rounds: int = 5) -> list[Row]:
     """Measure all methods, and librosa's, on recordings."""
     return [row for name in presets for row in _measure_preset(read(paths, preset(name)), rounds)]
 
@@ -110,9 +108,7 @@ def _runs(clips: Clips) -> dict[str, Callable[[], FloatArray]]:
         return lambda: invert(clips.magnitudes, **geometry, method=method)
 
     def librosas() -> FloatArray:
-        return np.stack(
-            [librosa.griffinlim(clip, **geometry, n_iter=32, random_state=0) for clip in clips.magnitudes]
-        )
+        return np.stack([librosa.griffinlim(clip, **geometry, n_iter=32, random_state=0) for clip in clips.magnitudes])
 
     return {method: ours(method) for method in METHODS} | {REFERENCE: librosas}
 

@@ -27,11 +27,11 @@ def main() -> None:
     signals.worker_shutting_down.connect(_tell_children)
     create_app(settings).worker_main(
         [
+            "--quiet",
             "worker",
             f"--hostname={name}",
             "--pool=prefork",
             "--concurrency=1",
-            "--quiet",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

@@ -56,9 +56,7 @@ def test_an_odd_or_tiny_n_fft_is_refused(clips, n_fft):
         invert(clips, n_fft=n_fft, hop_length=1)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"length": -1}, {"n_iter": -1}, {"n_threads": 0}, {"method": "pghi", "n_iter": 2}]
-)
+@pytest.mark.parametrize("wrong", [{"length": -1}, {"n_iter": -1}, {"n_threads": 0}, {"method": "pghi", "n_iter": 2}])
 def test_impossible_counts_are_refused(clips, wrong):
     with pytest.raises(UsageError, match=next(reversed(wrong))):
         invert(clips, n_fft=256, hop_length=64, **wrong)
@@ -76,9 +74,7 @@ def test_a_short_length_cuts_the_waveform(clips, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_long_length_is_filled_as_far_as_the_frames_reach(clips, method):
-    longest = invert(
-        clips, n_fft=256, hop_length=64, method=method, length=767
-    )  # 12 frames are of 767 at most
+    longest = invert(clips, n_fft=256, hop_length=64, method=method, length=767)  # 12 frames are of 767 at most
     assert longest[:, 704:].any(axis=1).all()
     for length in (768, 5_000):
         waveforms = invert(clips, n_fft=256, hop_length=64, method=method, length=length)

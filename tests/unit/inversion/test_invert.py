@@ -59,17 +59,14 @@ def test_iterations_bring_the_magnitudes_nearer(signals, magnitudes):
     geometry = {"n_fft": 256, "hop_length": 64}
     wanted = magnitudes(signals["buzz"], **geometry)
     found = [
-        convergence_db(invert(wanted, **geometry, n_iter=n)[0], signals["buzz"][:6_400], **geometry)
-        for n in (0, 4, 16)
+        convergence_db(invert(wanted, **geometry, n_iter=n)[0], signals["buzz"][:6_400], **geometry) for n in (0, 4, 16)
     ]
     assert found == sorted(found, reverse=True)
     assert np.array_equal(invert(wanted, **geometry, n_iter=0), invert(wanted, **geometry, method="pghi"))
 
 
 @pytest.mark.parametrize(("method", "sign"), [("zero-phase", 1), ("centre-phase", -1)])
-def test_the_constant_phases_are_an_inverse_transform_of_real_spectra(
-    signals, magnitudes, geometry, method, sign
-):
+def test_the_constant_phases_are_an_inverse_transform_of_real_spectra(signals, magnitudes, geometry, method, sign):
     wanted = magnitudes(signals["buzz"], **geometry)
     signs = np.where(np.arange(wanted.shape[1]) % 2, sign, 1)[:, None]
     expected = librosa.istft((wanted[0] * signs).astype(np.complex64), **geometry)

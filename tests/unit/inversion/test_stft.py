@@ -56,9 +56,7 @@ def test_no_sample_at_the_cut_end_is_amplified_more_than_four_times(geometry):
     assert stft.n_samples == 12 * geometry["hop_length"] - 1
     usual = 8 / 3 * geometry["hop_length"] / geometry["n_fft"]
     assert stft.weight.max() <= 4.001 * usual
-    assert (
-        stft.weight[: 11 * geometry["hop_length"]].max() <= 2.001 * usual
-    )  # and none before it more than twice
+    assert stft.weight[: 11 * geometry["hop_length"]].max() <= 2.001 * usual  # and none before it more than twice
 
 
 def test_a_shape_has_one_transform():

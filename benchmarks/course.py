@@ -1,0 +1,33 @@
+"""The baseline: what a course's script does with the same model, clip after clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+
+from wavemill.audio.features import denormalise, to_magnitude
+from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.index import Dataset
+from wavemill.vae.model import Model
+from wavemill.vae.normalisation import denormalise as from_network
+from wavemill.vae.normalisation import normalise as to_network
+
+
+def run_course_script(model: Model, dataset: Dataset, ids: Sequence[str], output: Path) -> None:
+    """Reconstruct `ids` with `predict` in Keras's default batches of 32, then Griffin-Lim and a WAV, one by one."""
+    output.mkdir(parents=True, exist_ok=True)
+    features = model.features
+    entries = [dataset.get(ID) for ID in ids]
+    decibels = np.stack([denormalise(read_spectrogram(dataset, e), e.min_db, e.max_db) for e in entries])  # (B, F, T)
+    scheme = dict(model.record.normalisation)
+    mean = model.network.encoder.predict(to_network(decibels, scheme)[..., None], verbose=0)[0]
+    x = model.network.decoder.predict(mean, verbose=0)[..., 0]
+    peak_db, floor_db = decibels.max(axis=(1, 2)), decibels.min(axis=(1, 2))
+    decoded = from_network(x, scheme, peak_db=peak_db, floor_db=floor_db)
+    for k, magnitude in enumerate(to_magnitude(decoded, features)):
+        signal = librosa.griffinlim(magnitude, n_iter=32, n_fft=features.n_fft, hop_length=features.hop_length)
+        soundfile.write(output / f"{k}.wav", signal, features.sample_rate_hz)
