@@ -189,6 +189,24 @@ def test_progress_goes_from_nothing_to_all(recordings: Path, target: Path) -> No
     assert seen == [(0, 12), (12, 12)]
 
 
+def test_a_rebuild_that_is_interrupted_leaves_the_dataset_unfinished_until_it_is_continued(
+    recordings: Path, target: Path
+) -> None:
+    build(recordings, target, DIGITS)
+    write_noise(recordings / "3_ann_0.wav", seed=99)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(recordings, target, DIGITS, progress=interrupt)
+    with pytest.raises(DatasetError, match="was not built to the end"):
+        Dataset.open(target)
+    assert build(recordings, target, DIGITS).reused == 12
+    assert len(ids_of(target)) == 12
+
+
 def test_another_preset_is_refused_and_harms_nothing(recordings: Path, target: Path) -> None:
     build(recordings, target, DIGITS)
     with pytest.raises(DatasetError, match=r"preset 'digits' \(8000 Hz.*asked for was 'course'.*choose another folder"):

@@ -232,20 +232,20 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(course: Course, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "opcodes",
+    ("opcodes", "message"),
     [
-        b"cnumpy\ndtype\n}b.",  # BUILD on a function that was handed out
-        b"cnumpy\ndtype\nN}X\x01\x00\x00\x00xK\x01s\x86b.",  # the same with a slot state
-        b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4tR}b.",  # BUILD on a type, with a dict
-        b"(X\x04\x00\x00\x00pathios\nsystem\n.",  # INST
-        b"cbuiltins\nexec\n.",
-        b"cnumpy.core.multiarray\n_reconstruct\n.",
-        b"Pid\n.",  # a persistent ID
+        (b"cnumpy\ndtype\n}b.", "tries to change a function"),  # BUILD on a function that was handed out
+        (b"cnumpy\ndtype\nN}X\x01\x00\x00\x00xK\x01s\x86b.", "tries to change a function"),  # with a slot state
+        (b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4tR}b.", "a number's type in it is damaged"),  # BUILD on a type
+        (b"(X\x04\x00\x00\x00pathios\nsystem\n.", "os.system, which is refused"),  # INST
+        (b"cbuiltins\nexec\n.", "builtins.exec, which is refused"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n.", "_reconstruct, which is refused"),
+        (b"Pid\n.", "not a pickle, or damaged"),  # a persistent ID
     ],
 )
-def test_raw_opcodes_cannot_reach_further(course: Course, opcodes: bytes) -> None:
+def test_raw_opcodes_cannot_reach_further(course: Course, opcodes: bytes, message: str) -> None:
     course.pickle.write_bytes(opcodes)
-    with pytest.raises(DatasetError):
+    with pytest.raises(DatasetError, match=message):
         read_ranges(course.pickle)
 
 
