@@ -56,12 +56,24 @@ class Features:
 PRESETS: dict[str, Features] = {
     # As the course: 0.74 s at 22,050 Hz, the last of 257 rows dropped.
     "course": Features(
-        preset="course", sample_rate_hz=22_050, n_fft=512, hop_length=256, n_samples=16_317, n_bins=256, n_frames=64
+        preset="course",
+        sample_rate_hz=22_050,
+        n_fft=512,
+        hop_length=256,
+        n_samples=16_317,
+        n_bins=256,
+        n_frames=64,
     ),
     # Measured in docs/why.md: FSDD's native rate, 75 % overlap, as many numbers as `course` with all of them used;
     # 1.016 s keeps 99 of 100 recordings whole.
     "digits": Features(
-        preset="digits", sample_rate_hz=8_000, n_fft=256, hop_length=64, n_samples=8_128, n_bins=128, n_frames=128
+        preset="digits",
+        sample_rate_hz=8_000,
+        n_fft=256,
+        hop_length=64,
+        n_samples=8_128,
+        n_bins=128,
+        n_frames=128,
     ),
 }
 DEFAULT_PRESET = "digits"

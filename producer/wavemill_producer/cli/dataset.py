@@ -1,0 +1,160 @@
+"""`wavemill dataset`: build, import, show, list."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from wavemill.dataset.index import Dataset
+from wavemill.errors import UsageError
+from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
+
+_PROBLEMS_SHOWN = 5
+
+_folder = click.Path(path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group()
+def dataset() -> None:
+    """Datasets of spectrograms: build, import, look into."""
+
+
+@dataset.command(epilog="Example: wavemill dataset build recordings data/fsdd --preset digits")
+@click.argument("audio_dir", type=_folder)
+@click.argument("dataset_dir", metavar="DATASET", type=_folder)
+@click.option(
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help=f"Feature parameters: {', '.join(PRESETS)}.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default chosen by the work there is."
+)
+@_json_option
+def build(audio_dir: Path, dataset_dir: Path, preset_name: str, jobs: int | None, as_json: bool) -> None:
+    """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
+
+    An ID is a recording's path below AUDIO_DIR without its suffix. Run it again after an interruption, or when
+    recordings were added, changed or removed: what is unchanged is kept.
+    """
+    from wavemill.dataset.build import build as build_dataset
+
+    features = preset(preset_name)
+    with _progress_bar("spectrograms") as progress:
+        report = build_dataset(audio_dir, dataset_dir, features, jobs=jobs, progress=progress)
+    if as_json:
+        print(json.dumps(asdict(report)))
+        return
+    print(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed")
+    print(
+        f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
+        f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"
+    )
+    _print_problems("unreadable", report.unreadable)
+    _print_problems("skipped", report.skipped)
+
+
+@dataset.command(
+    "import-course",
+    epilog="Example: wavemill dataset import-course fsdd/spectrograms fsdd/min_max_values.pkl data/course",
+)
+@click.argument("spectrograms_dir", type=_folder)
+@click.argument("min_max_pkl", type=_folder)
+@click.argument("dataset_dir", metavar="DATASET", type=_folder)
+@_json_option
+def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, as_json: bool) -> None:
+    """Import the course's own .npy files and its pickle of minima and maxima, without running the pickle's code."""
+    from wavemill.dataset.course import import_course as import_course_files
+
+    with _progress_bar("spectrograms") as progress:
+        report = import_course_files(spectrograms_dir, min_max_pkl, dataset_dir, progress=progress)
+    if as_json:
+        print(json.dumps(asdict(report)))
+        return
+    print(f"{dataset_dir}: {report.imported} imported, {len(report.unreadable)} unreadable")
+    print(f"{len(report.without_range)} files not in the pickle, {len(report.without_file)} names in it without a file")
+    _print_problems("unreadable", report.unreadable)
+    _print_problems(
+        "skipped", [(name, "the pickle has no minimum and maximum for it") for name in report.without_range]
+    )
+
+
+@dataset.command(epilog="Example: wavemill dataset show data/fsdd")
+@click.argument("dataset_dir", metavar="DATASET", type=_folder)
+@_json_option
+def show(dataset_dir: Path, as_json: bool) -> None:
+    """Show how DATASET was made and what it holds."""
+    with Dataset.open(dataset_dir) as opened:
+        manifest = opened.manifest
+    if as_json:
+        print(json.dumps({"dataset": str(dataset_dir), "preset": manifest.features.preset, **asdict(manifest)}))
+        return
+    print(f"{dataset_dir}: {_describe(manifest.features)}")
+    print(", ".join(f"{count} {name}" for name, count in manifest.counts.items()))
+    print(f"labels: {', '.join(manifest.labels) or 'none'}; made by wavemill {manifest.wavemill_version}")
+
+
+@dataset.command(epilog="Example: wavemill dataset ids data/fsdd --where digit=7 --where speaker=george")
+@click.argument("dataset_dir", metavar="DATASET", type=_folder)
+@click.option("--where", "conditions", multiple=True, metavar="LABEL=VALUE", help="Only these; may be repeated.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with labels and level.")
+def ids(dataset_dir: Path, conditions: tuple[str, ...], limit: int | None, as_json: bool) -> None:
+    """List the IDs of DATASET, one a line, sorted."""
+    with Dataset.open(dataset_dir) as opened:
+        found = islice(opened.ids(dict(map(_condition, conditions))), limit)
+        for line in _entry_lines(opened, found) if as_json else found:
+            print(line)
+
+
+def _entry_lines(opened: Dataset, found: Iterator[str]) -> Iterator[str]:
+    while page := list(islice(found, 1_000)):
+        entries = opened.get_many(page)
+        yield from (json.dumps(asdict(entries[spectrogram_id])) for spectrogram_id in page)
+
+
+def _condition(text: str) -> tuple[str, str]:
+    label, separator, value = text.partition("=")
+    if not (label and separator):
+        raise UsageError(f"--where expects LABEL=VALUE, such as digit=7; received {text!r}")
+    return label, value
+
+
+def _describe(features: Features) -> str:
+    return (
+        f"preset {features.preset}, {features.sample_rate_hz} Hz, n_fft {features.n_fft}, hop {features.hop_length}, "
+        f"{features.n_bins} x {features.n_frames}, {features.duration_s:.3f} s, range {features.range_db:g} dB"
+    )
+
+
+def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
+    for path, reason in problems[:_PROBLEMS_SHOWN]:
+        print(f"  {kind}: {path}: {reason}")
+    if len(problems) > _PROBLEMS_SHOWN:
+        print(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
+
+
+@contextmanager
+def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a function that shows progress on the terminal, or None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,91 @@
+"""Sound out: a waveform as the bytes of a file, the same bytes every time, its level kept under full scale."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from wavemill.errors import AudioError, UsageError
+
+# What each container may hold. Ogg is left out: its stream number is drawn at random, so its bytes never repeat.
+SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
+
+_STEP = 2.0**-15  # one step of 16-bit PCM
+_CEILING = 1.0 - _STEP  # where a signal that is too loud is brought down to
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedAudio:
+    """The bytes of a sound file, and what was found and done on the way."""
+
+    data: bytes
+    duration_s: float
+    peak: float  # greatest absolute sample of the signal as it came; full scale is 1.0
+    gain: float  # what every sample was multiplied by: 1.0 unless the peak was over full scale
+    clipped: int  # samples over full scale after the gain
+    silent: bool  # no sample reaches one step of 16-bit PCM
+
+
+def encode(
+    signal: NDArray[np.float32], sample_rate_hz: int, *, subtype: str = "PCM_16", container: str = "WAV"
+) -> EncodedAudio:
+    """Encode a waveform as a sound file in memory.
+
+    Parameters
+    ----------
+    signal : float32 [shape=(samples,)], samples > 0
+        Full scale is 1.0. A louder signal is scaled down as a whole, to one 16-bit step under full scale.
+    sample_rate_hz : int > 0
+    subtype, container : str
+        One of `SUBTYPES`.
+
+    Returns
+    -------
+    EncodedAudio
+        The same bytes for the same signal, whenever it is encoded.
+
+    Raises
+    ------
+    AudioError
+        The signal is empty, not one-dimensional, or holds NaN or infinity.
+    UsageError
+        The container cannot hold that subtype.
+    """
+    if subtype not in SUBTYPES.get(container, ()):
+        known = "; ".join(f"{name}: {', '.join(held)}" for name, held in SUBTYPES.items())
+        raise UsageError(f"{container} with {subtype} is not among the output formats ({known})")
+    if signal.ndim != 1 or signal.size == 0 or not np.isfinite(signal).all():
+        raise AudioError(f"expected a waveform of finite samples, received {signal.dtype} of shape {signal.shape}")
+    peak = float(np.abs(signal).max())
+    gain = _CEILING / peak if peak > 1.0 else 1.0
+    scaled = np.asarray(signal * gain, dtype=np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, scaled, sample_rate_hz, subtype=subtype, format=container)
+    return EncodedAudio(
+        data=_without_time_of_writing(file.getvalue()) if subtype == "FLOAT" else file.getvalue(),
+        duration_s=len(signal) / sample_rate_hz,
+        peak=peak,
+        gain=gain,
+        clipped=int(np.count_nonzero(np.abs(scaled) > 1.0)),
+        silent=peak < _STEP,
+    )
+
+
+def _without_time_of_writing(wav: bytes) -> bytes:
+    """Zero the time stamp that libsndfile puts into the PEAK chunk of a float WAV.
+
+    A RIFF file is a 12-byte head, then chunks of: name (4 bytes), size (4, little-endian), content padded to even.
+    PEAK's content starts with its version and the time in seconds, 4 bytes each.
+    """
+    position = 12
+    while position + 8 <= len(wav):
+        name, size = struct.unpack_from("<4sI", wav, position)
+        if name == b"PEAK":
+            return wav[: position + 12] + bytes(4) + wav[position + 16 :]
+        position += 8 + size + size % 2
+    return wav

@@ -1,0 +1,118 @@
+"""Read one spectrogram from a dataset, and refuse everything that is not what the index promises."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from wavemill.dataset.index import Dataset, Entry
+from wavemill.errors import SilentSpectrogramError, SpectrogramError, StorageUnavailableError, UnknownSpectrogramError
+
+_REBUILD = "build the dataset again: wavemill dataset build"
+
+
+def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
+    """Read and check the normalised spectrogram of `entry`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    entry : Entry
+        From `dataset.get` or `dataset.get_many`.
+
+    Returns
+    -------
+    float32 [shape=(n_bins, n_frames)], in [0, 1]
+
+    Raises
+    ------
+    UnknownSpectrogramError
+        The file is gone.
+    SpectrogramError
+        The file is damaged, pickled, of another shape or type, holds NaN or values outside [0, 1], lies outside the
+        dataset's folder, or has changed since the dataset was built.
+    SilentSpectrogramError
+        Every value is the same.
+    StorageUnavailableError
+        The disk does not answer.
+    """
+    name = entry.spectrogram_id
+    data = _read_file(dataset.path, entry)
+    x = parse_array(data, name=name, shapes=(dataset.features.shape,))
+    if x.dtype != np.float32:
+        raise SpectrogramError(f"{name}: expected float32, received {x.dtype}; {_REBUILD}")
+    check_values(x, name=name)
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise SpectrogramError(f"{name}: its file has changed since the dataset was built; {_REBUILD}")
+    return np.asarray(x, dtype=np.float32)
+
+
+def parse_array(
+    data: bytes, *, name: str, shapes: tuple[tuple[int, ...], ...], advice: str = _REBUILD
+) -> NDArray[np.float32] | NDArray[np.float64]:
+    """Parse the bytes of a `.npy` file that should hold floats in one of `shapes`; SpectrogramError if not.
+
+    Type, shape and size are checked before any number is read, so that a forged header cannot claim memory, and a
+    pickled array is refused by its type.
+    """
+    expected = " or ".join(f"{shape}" for shape in shapes)
+    file = io.BytesIO(data)
+    try:
+        version = npy.read_magic(file)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran_order, dtype = read_header(file)
+    except (ValueError, EOFError, OSError) as exc:
+        problem = "an empty file" if not data else f"no .npy file ({str(exc).splitlines()[0]})"
+        raise SpectrogramError(
+            f"{name}: expected a float array of shape {expected}, received {problem}; {advice}"
+        ) from exc
+    if dtype.hasobject:
+        raise SpectrogramError(f"{name}: expected numbers, received a pickled array, which is never loaded; {advice}")
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or shape not in shapes:
+        raise SpectrogramError(
+            f"{name}: expected float32 of shape {expected}, received {dtype} of shape {shape}; {advice}"
+        )
+    numbers = data[file.tell() :]
+    if len(numbers) != math.prod(shape) * dtype.itemsize:
+        raise SpectrogramError(
+            f"{name}: expected {math.prod(shape) * dtype.itemsize} bytes of numbers, received {len(numbers)}: "
+            f"the file is truncated or overwritten; {advice}"
+        )
+    return np.frombuffer(numbers, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, advice: str = _REBUILD) -> None:
+    """Raise SpectrogramError unless every value is finite and in [0, 1], and they differ."""
+    least, greatest = float(x.min()), float(x.max())  # NaN if any value is
+    if not (math.isfinite(least) and math.isfinite(greatest)):
+        raise SpectrogramError(f"{name}: expected values in [0, 1], received NaN or infinity; {advice}")
+    if least < 0.0 or greatest > 1.0:
+        raise SpectrogramError(f"{name}: expected values in [0, 1], received {least:.6g} to {greatest:.6g}; {advice}")
+    if least == greatest:
+        raise SilentSpectrogramError(
+            f"{name}: expected sound, received silence: every value is {least:.6g}; leave this recording out"
+        )
+
+
+def _read_file(folder: Path, entry: Entry) -> bytes:
+    try:
+        path = (folder / entry.file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise SpectrogramError(
+                f"{entry.spectrogram_id}: its file {entry.file!r} lies outside the dataset; {_REBUILD}"
+            )
+        if path.exists() and not path.is_file():
+            raise SpectrogramError(f"{entry.spectrogram_id}: expected a file, received a folder or device; {_REBUILD}")
+        return path.read_bytes()
+    except FileNotFoundError as exc:
+        raise UnknownSpectrogramError(f"{entry.spectrogram_id}: its file {entry.file} is gone; {_REBUILD}") from exc
+    except (PermissionError, RuntimeError, ValueError) as exc:  # RuntimeError: a loop of symbolic links
+        raise SpectrogramError(f"{entry.spectrogram_id}: its file cannot be read: {exc}") from exc
+    except OSError as exc:
+        raise StorageUnavailableError(f"{entry.spectrogram_id}: {exc}") from exc

@@ -1,0 +1,128 @@
+"""Read the course's pickle of minima and maxima without running what a pickle can run.
+
+A pickle is a program that may call any function it can name. This reader hands out exactly four names, each a stand-in
+of our own that makes a number or a type of numbers and nothing else; any other name is refused before it is looked up.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from wavemill.errors import DatasetError
+
+Range = tuple[float, float]  # min_db, max_db
+
+# NumPy's codes of real numbers -> struct's.
+_NUMBER_CODES = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
+                 "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}  # fmt: skip
+
+
+class _NumberType:
+    """Stands in for a `numpy.dtype` of one real number."""
+
+    __slots__ = ("byte_order", "code")
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.byte_order = "<"
+
+    def __setstate__(self, state: object) -> None:
+        """Take the byte order from a dtype's pickled state: (version, byte order, ...)."""
+        if not (isinstance(state, tuple) and len(state) >= 2 and state[1] in ("<", ">", "=", "|")):
+            raise DatasetError("a number's type in it is damaged")
+        self.byte_order = ">" if state[1] == ">" else "<"
+
+
+class _StandIn:
+    """A callable without state, so that a pickle can change nothing about it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: object) -> object:
+        return self._function(*args)
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise DatasetError("it tries to change a function")
+
+
+def _make_type(code: object, *_flags: object) -> _NumberType:
+    if not isinstance(code, str) or code.lstrip("<>=|") not in _NUMBER_CODES:
+        raise DatasetError(f"expected NumPy numbers, received NumPy values of type {str(code)[:40]!r}")
+    return _NumberType(code.lstrip("<>=|"))
+
+
+def _make_number(number_type: object, data: object = None) -> float:
+    if not isinstance(number_type, _NumberType) or not isinstance(data, bytes):
+        raise DatasetError("expected NumPy numbers, received a NumPy object")
+    return float(struct.unpack(number_type.byte_order + _NUMBER_CODES[number_type.code], data)[0])
+
+
+def _make_bytes(text: object, encoding: object) -> bytes:
+    """Stand in for `_codecs.encode`, by which protocols 0 to 2 spell bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise DatasetError("expected bytes in latin1")
+    return text.encode("latin1")
+
+
+_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "dtype"): _make_type,
+    ("numpy.core.multiarray", "scalar"): _make_number,
+    ("numpy._core.multiarray", "scalar"): _make_number,
+    ("_codecs", "encode"): _make_bytes,
+}
+
+
+class _RangesUnpickler(pickle.Unpickler):
+    """Knows dicts, strings, numbers and NumPy scalars."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        try:
+            return _StandIn(_STAND_INS[module_name, global_name])
+        except KeyError:
+            raise DatasetError(
+                f"it refers to {module_name}.{global_name}, which is refused: only dicts, strings and NumPy numbers "
+                "are read from a pickle"
+            ) from None
+
+
+def read_ranges(path: Path) -> dict[str, Range]:
+    """Return {path of the .npy as the course saw it: (min, max)} from the course's pickle.
+
+    Raises
+    ------
+    DatasetError
+        The file is missing, damaged, refers to any code, or is not a dict of paths to {"min": ..., "max": ...}.
+    """
+    try:
+        with path.open("rb") as file:
+            content = _RangesUnpickler(file).load()
+        if not isinstance(content, dict):
+            raise DatasetError(f"expected a dict of paths, received {type(content).__name__}")  # noqa: TRY301
+        return {_path(key): _range(key, value) for key, value in content.items()}
+    except DatasetError as exc:
+        raise DatasetError(f"{path}: {exc}") from exc
+    except OSError as exc:
+        raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
+    except Exception as exc:  # a damaged pickle can raise nearly anything
+        raise DatasetError(f"{path} is not a pickle, or damaged: {exc}") from exc
+
+
+def _path(key: object) -> str:
+    if not isinstance(key, str):
+        raise DatasetError(f"expected paths as keys, received {type(key).__name__}")
+    return key
+
+
+def _range(key: object, value: object) -> Range:
+    if isinstance(value, dict):
+        least, greatest = value.get("min"), value.get("max")
+        if isinstance(least, int | float) and isinstance(greatest, int | float):
+            return float(least), float(greatest)
+    raise DatasetError(f'expected {{"min": number, "max": number}} for {str(key)[:80]!r}')

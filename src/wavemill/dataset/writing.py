@@ -1,0 +1,219 @@
+"""Write a dataset folder so that it can be killed at any moment and continued: files first, then their rows."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from wavemill.dataset.manifest import (
+    INDEX_NAME,
+    MANIFEST_NAME,
+    SCRATCH_NAME,
+    SPECTROGRAMS_NAME,
+    TEMPORARY_MANIFEST_NAME,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
+from wavemill.errors import DatasetError, StorageUnavailableError
+from wavemill.presets import Features
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS spectrograms (
+    id TEXT PRIMARY KEY,
+    file TEXT NOT NULL,
+    labels TEXT NOT NULL,           -- a JSON object of strings
+    min_db REAL NOT NULL,
+    max_db REAL NOT NULL,
+    duration_s REAL NOT NULL,
+    sha256 TEXT NOT NULL,
+    cut INTEGER NOT NULL,           -- the recording was longer than the preset keeps
+    source TEXT NOT NULL,           -- relative to the folder of recordings; with the next two, tells what changed
+    source_bytes INTEGER NOT NULL,
+    source_mtime_ns INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+_PUT = "INSERT OR REPLACE INTO spectrograms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the index as the builder writes it."""
+
+    spectrogram_id: str
+    file: str
+    labels: dict[str, str]
+    min_db: float
+    max_db: float
+    duration_s: float
+    sha256: str
+    cut: bool
+    source: str
+    source_bytes: int
+    source_mtime_ns: int
+
+    @property
+    def silent(self) -> bool:
+        """Whether every value of the spectrogram is the same."""
+        return self.min_db == self.max_db
+
+
+class DatasetWriter:
+    """A dataset folder, opened for writing by one process at a time."""
+
+    def __init__(self, folder: Path, manifest: Manifest, lock_fd: int) -> None:
+        self.folder = folder
+        self.scratch = folder / SCRATCH_NAME
+        self._manifest = manifest
+        self._lock_fd = lock_fd
+        self.connection = sqlite3.connect(folder / INDEX_NAME, timeout=30.0)
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute(_SCHEMA)
+
+    @classmethod
+    def open(cls, folder: Path, features: Features, *, origin: str) -> Self:
+        """Create the dataset, or continue the one that is there; DatasetError if that one differs."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock_fd = _lock(folder)
+            try:
+                manifest = _continued(folder, features, origin)
+                shutil.rmtree(folder / SCRATCH_NAME, ignore_errors=True)  # of a run that was killed
+                (folder / SCRATCH_NAME).mkdir()
+                return cls(folder, manifest, lock_fd)
+            except BaseException:
+                os.close(lock_fd)
+                raise
+        except (OSError, sqlite3.Error) as exc:
+            raise DatasetError(f"{folder} cannot be written as a dataset: {exc}") from exc
+
+    @property
+    def complete(self) -> bool:
+        """Whether an earlier run reached its end, and nothing was changed since."""
+        return self._manifest.complete
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Add or replace rows whose files are already in place; committed when this returns."""
+        self._begin_change()
+        with self.connection:
+            self.connection.executemany(_PUT, map(_values, rows))
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Take rows out and delete their files; IDs that are not there are ignored."""
+        self._begin_change()
+        removed = list(ids)
+        # Rows first: a file without a row is unknown to readers, a row without a file would be a broken promise.
+        with self.connection:
+            self.connection.executemany("DELETE FROM spectrograms WHERE id = ?", [(gone,) for gone in removed])
+        for spectrogram_id in removed:
+            (self.folder / spectrogram_file(spectrogram_id)).unlink(missing_ok=True)
+
+    def finish(self, counts: dict[str, int]) -> Manifest:
+        """Mark the dataset complete, with the index's own counts and `counts`."""
+        spectrograms, cut, silent = self.connection.execute(
+            "SELECT count(*), coalesce(sum(cut), 0), coalesce(sum(min_db = max_db), 0) FROM spectrograms"
+        ).fetchone()
+        labels = self.connection.execute("SELECT DISTINCT key FROM spectrograms, json_each(labels) ORDER BY key")
+        self._manifest = replace(
+            self._manifest,
+            complete=True,
+            counts={"spectrograms": spectrograms, "cut": cut, "silent": silent, **counts},
+            labels=tuple(name for (name,) in labels),
+        )
+        write_manifest(self.folder, self._manifest)
+        return self._manifest
+
+    def close(self) -> None:
+        """Close the index, clear the scratch folder and let other builders in; leave no dataset that holds nothing."""
+        with suppress(sqlite3.Error):
+            self._discard_if_empty()
+        self.connection.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        os.close(self._lock_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
+        self.close()
+        if isinstance(exc, sqlite3.OperationalError):
+            raise StorageUnavailableError(f"the index of {self.folder} cannot be written: {exc}") from exc
+        if isinstance(exc, sqlite3.Error):
+            raise DatasetError(f"the index of {self.folder} is damaged: {exc}; choose a new folder") from exc
+
+    def _discard_if_empty(self) -> None:
+        # Else a mistaken call would tie the folder to its preset.
+        if not self.complete and self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:
+            (self.folder / INDEX_NAME).unlink()
+            (self.folder / MANIFEST_NAME).unlink()
+
+    def _begin_change(self) -> None:
+        # Only now: a run that finds nothing to do leaves the dataset complete throughout.
+        if self._manifest.complete:
+            self._manifest = replace(self._manifest, complete=False)
+            write_manifest(self.folder, self._manifest)
+
+
+def spectrogram_file(spectrogram_id: str) -> str:
+    """Return where that spectrogram's array lies, relative to the dataset's folder."""
+    return f"{SPECTROGRAMS_NAME}/{spectrogram_id}.npy"
+
+
+def _continued(folder: Path, features: Features, origin: str) -> Manifest:
+    """Return the manifest of the dataset that is there, or a new one for an empty folder."""
+    if not (folder / MANIFEST_NAME).exists():
+        if any(path.name != TEMPORARY_MANIFEST_NAME for path in folder.iterdir()):
+            raise DatasetError(f"{folder} holds files but no dataset; choose a new or an empty folder")
+        manifest = Manifest(features=features, origin=origin)
+        write_manifest(folder, manifest)
+        return manifest
+    manifest = read_manifest(folder)
+    if manifest.features != features:
+        raise DatasetError(
+            f"{folder} holds a dataset of preset {manifest.features.preset!r} ({_summary(manifest.features)}), "
+            f"asked for was {features.preset!r} ({_summary(features)}); use that preset or choose another folder"
+        )
+    if manifest.origin != origin:
+        raise DatasetError(f"{folder} was made by `dataset {manifest.origin}`; choose another folder")
+    return manifest
+
+
+def _summary(features: Features) -> str:
+    return (
+        f"{features.sample_rate_hz} Hz, {features.n_fft}/{features.hop_length}, {features.n_bins}x{features.n_frames}"
+    )
+
+
+def _lock(folder: Path) -> int:
+    """Hold the builder's lock on the folder; the system lets go of it when this process ends, however it ends."""
+    lock_fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(lock_fd)
+        raise DatasetError(f"{folder} is being built by another process; wait for it to end") from exc
+    return lock_fd
+
+
+def _values(row: Row) -> tuple[str | float | int, ...]:
+    return (
+        row.spectrogram_id,
+        row.file,
+        json.dumps(row.labels, sort_keys=True),
+        row.min_db,
+        row.max_db,
+        row.duration_s,
+        row.sha256,
+        row.cut,
+        row.source,
+        row.source_bytes,
+        row.source_mtime_ns,
+    )

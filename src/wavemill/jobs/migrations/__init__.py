@@ -1,0 +1,1 @@
+"""Alembic migrations of the table; they ship with the package."""

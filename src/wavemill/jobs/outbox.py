@@ -1,0 +1,121 @@
+"""The outbox: which chunks ought to have a message in the broker.
+
+A row of `chunks` is written in the transaction that makes its jobs `queued`, marked when its message went out, and
+deleted by the claim. So a message that was never sent, or was lost, leaves a row behind that tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Connection, func, insert, literal, select, update
+
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.schema import batches, chunks, jobs
+from wavemill.jobs.states import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkMessage:
+    """What a message says: jobs `first` to `last` of a batch, both included."""
+
+    batch_id: str
+    first: int
+    last: int
+    priority: int
+
+
+# Hands messages to the broker, all or BrokerUnavailableError.
+Send = Callable[[Sequence[ChunkMessage]], None]
+
+
+def add_chunks(
+    connection: Connection, batch_id: str, ranges: Iterable[tuple[int, int]], *, delay_s: float = 0.0
+) -> None:
+    """Ask for messages that cover these ranges of `seq`, not before `delay_s` from now."""
+    available_at = connection.scalar(select(now(delay_s)))
+    rows = [
+        {"batch_id": batch_id, "first": first, "last": last, "available_at": available_at} for first, last in ranges
+    ]
+    if rows:
+        connection.execute(insert(chunks), rows)
+
+
+def add_queued_jobs(connection: Connection, batch_id: str, chunk_size: int) -> None:
+    """Ask for messages that cover every queued job of a batch."""
+    covering = (
+        select(literal(batch_id), func.min(jobs.c.seq), func.max(jobs.c.seq), now())
+        .where(jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
+        .group_by(jobs.c.seq.op("/")(literal(chunk_size, literal_execute=True)))
+    )
+    connection.execute(insert(chunks).from_select(["batch_id", "first", "last", "available_at"], covering))
+
+
+def publish_due(database: Database, send: Send, *, batch_id: str | None = None, page: int = 5_000) -> int:
+    """Send the messages of every due chunk that has none yet; return how many went out.
+
+    Rows are marked after the send, so a crash between the two sends some messages twice, which is harmless.
+    """
+    due = (
+        select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, batches.c.priority)
+        .join(batches, batches.c.id == chunks.c.batch_id)
+        .where(
+            chunks.c.published_at.is_(None),
+            chunks.c.available_at <= now(),
+            batches.c.paused_at.is_(None),
+            batches.c.cancelled_at.is_(None),
+        )
+        .order_by(chunks.c.id)
+        .limit(page)
+    )
+    if batch_id is not None:
+        due = due.where(chunks.c.batch_id == batch_id)
+    sent = 0
+    while True:
+        with database.reading() as connection:
+            rows = connection.execute(due).all()
+        if not rows:
+            return sent
+        send([ChunkMessage(batch_id=r.batch_id, first=r.first, last=r.last, priority=r.priority) for r in rows])
+        with database.transaction() as connection:
+            for ids in _pages([row.id for row in rows], 500):
+                connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=now()))
+        sent += len(rows)
+
+
+def recall_lost(database: Database, present: set[tuple[str, int, int]], *, grace_s: float) -> int:
+    """Mark as unsent each chunk sent over `grace_s` ago that is not among the broker's messages; return how many.
+
+    `present` must have been listed before this call: a message that was taken meanwhile is then only sent once
+    more than needed.
+    """
+    overdue = select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last).where(
+        chunks.c.published_at < now(-grace_s)
+    )
+    with database.transaction() as connection:
+        lost = [row.id for row in connection.execute(overdue) if (row.batch_id, row.first, row.last) not in present]
+        for ids in _pages(lost, 500):
+            connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=None))
+    return len(lost)
+
+
+def restore_missing_chunks(database: Database) -> int:
+    """Cover batches whose queued jobs have no chunk at all; return how many batches had to be mended."""
+    uncovered = select(batches.c.id, batches.c.chunk_size).where(
+        batches.c.queued > 0,
+        batches.c.cancelled_at.is_(None),
+        ~select(chunks.c.id).where(chunks.c.batch_id == batches.c.id).exists(),
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(uncovered).all()
+        for row in rows:
+            add_queued_jobs(connection, row.id, row.chunk_size)
+    return len(rows)
+
+
+def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
+    iterator = iter(ids)
+    while page := list(islice(iterator, size)):
+        yield page

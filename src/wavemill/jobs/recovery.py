@@ -1,0 +1,82 @@
+"""Taking jobs back from workers that died.
+
+A lease that ended returns its job to the queue. Where a process died twice on the same jobs, they go out again in two
+halves, and again, until the one that kills it stands alone and fails; its neighbours are given the attempts that this
+costs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, text, update
+
+from wavemill.errors import WorkerLostError
+from wavemill.jobs.claims import ClaimedJob, Outcome, record_outcomes
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.outbox import add_chunks
+from wavemill.jobs.schema import batches, jobs
+from wavemill.jobs.states import State
+
+_PAGE = 5_000
+_IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
+
+
+def reclaim_expired(database: Database) -> int:
+    """Take back every job whose lease has ended; return how many."""
+    expired = (
+        select(jobs, batches.c.cancelled_at)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(_IS_RUNNING, jobs.c.lease_until < now())
+        .order_by(jobs.c.batch_id, jobs.c.worker_id, jobs.c.seq)
+        .limit(_PAGE)
+        .with_for_update(of=jobs, skip_locked=True)
+    )
+    with database.transaction() as connection:
+        rows = connection.execute(expired).all()
+        for _, group in groupby(rows, key=lambda row: (row.batch_id, row.worker_id)):
+            _reclaim(connection, list(group))
+    return len(rows)
+
+
+def _reclaim(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Take back what one dead process held of one batch: that is, one chunk or what was left of it."""
+    batch_id, worker_id = rows[0].batch_id, rows[0].worker_id
+    in_company = len(rows) > 1
+    died_before = max(row.attempt for row in rows) > 1
+    if rows[0].cancelled_at is None and in_company:
+        spent = [row.id for row in rows if row.attempt >= row.max_attempts]
+        connection.execute(update(jobs).where(jobs.c.id.in_(spent)).values(max_attempts=jobs.c.attempt + 1))
+    outcomes = [_outcome(row, in_company=in_company) for row in rows]
+    started_at = {(row.id, row.attempt): row.started_at for row in rows}
+    record_outcomes(connection, batch_id, worker_id, outcomes, started_at)
+    again = [outcome.job.seq for outcome in outcomes if outcome.state is State.QUEUED]
+    add_chunks(connection, batch_id, _ranges(again, halve=died_before))
+
+
+def _outcome(row: Row[Any], *, in_company: bool) -> Outcome:
+    job = ClaimedJob(
+        id=row.id,
+        seq=row.seq,
+        spectrogram_id=row.spectrogram_id,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+    )
+    error = f"the worker process died or fell silent in attempt {row.attempt}"
+    if row.cancelled_at is not None:
+        return Outcome(job=job, state=State.CANCELLED)
+    if not in_company and row.attempt >= row.max_attempts:
+        error += ", as it did before; look into this input, then: wavemill retry"
+        return Outcome(job=job, state=State.FAILED, error_code=WorkerLostError.code, error=error)
+    return Outcome(job=job, state=State.QUEUED, error_code=WorkerLostError.code, error=error)
+
+
+def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:
+    if not seqs:
+        return
+    middle = (len(seqs) + 1) // 2 if halve else len(seqs)
+    for part in (seqs[:middle], seqs[middle:]):
+        if part:
+            yield part[0], part[-1]

@@ -1,0 +1,159 @@
+"""The tables. SQL is the truth; the broker only carries hints to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from wavemill.jobs.states import State
+
+
+class UtcDateTime(TypeDecorator[dt.datetime]):
+    """An aware UTC time: `timestamptz` on PostgreSQL, sortable text on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002  its caller is SQLAlchemy
+        """Store UTC."""
+        return None if value is None else value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002  its caller is SQLAlchemy
+        """Give SQLite's naive values the zone that they were stored in."""
+        return None if value is None else value.replace(tzinfo=value.tzinfo or dt.UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite's automatic keys are INTEGER only
+
+
+def _counter(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text("0"))
+
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text),
+    Column("operation", String(32), nullable=False),
+    Column("model", Text),
+    Column("model_digest", String(64)),
+    Column("dataset", Text),
+    Column("output", Text, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("chunk_size", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    # Counters, moved in the transaction that moves the jobs: a million rows are never counted for a status.
+    *[_counter(state.value) for state in State],
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("paused_at", UtcDateTime),
+    Column("cancelled_at", UtcDateTime),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("spectrogram_id", Text, nullable=False),
+    Column("state", String(16), nullable=False, server_default=State.QUEUED.value),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("max_attempts", Integer, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("worker_id", String(200)),
+    Column("error_code", String(64)),
+    Column("error", Text),
+    Column("generated_path", Text),
+    Column("original_path", Text),
+    Column("latent_path", Text),
+    Column("sha256", String(64)),  # of the file at generated_path
+    Column("original_sha256", String(64)),
+    Column("latent_sha256", String(64)),
+    Column("quality", JSON(none_as_null=True)),
+    Column("timings", JSON(none_as_null=True)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("batch_id", "seq"),
+    CheckConstraint(f"state IN ({', '.join(repr(state.value) for state in State)})", name="ck_jobs_state"),
+    Index("ix_jobs_batch_id_state_id", "batch_id", "state", "id"),
+    Index(
+        "ix_jobs_lease_until",
+        "lease_until",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+)
+
+job_attempts = Table(
+    "job_attempts",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("job_id", ForeignKey(jobs.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_id", String(200)),
+    Column("outcome", String(16), nullable=False),
+    Column("error_code", String(64)),
+    Column("error", Text),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime, nullable=False),
+)
+
+# The outbox: a row here is a message that is in the broker, or ought to be. A claim takes the row away.
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("available_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    Index("ix_chunks_batch_id_first", "batch_id", "first"),
+    Index("ix_chunks_published_at", "published_at"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("jobs_done", BigInteger, nullable=False, server_default=text("0")),
+    Column("jobs_per_second", Double),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("stopped_at", UtcDateTime),
+)

@@ -1,0 +1,115 @@
+"""Writing a batch: one row for the batch, one for each job, one for each message, in one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from wavemill.errors import UsageError
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.outbox import add_chunks
+from wavemill.jobs.schema import batches, jobs
+
+_PAGE = 10_000
+_JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "max_attempts", "created_at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """What a batch asks for; the jobs carry nothing but their spectrogram's ID."""
+
+    operation: str
+    dataset: str | None
+    model: str | None
+    model_digest: str | None
+    output: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    priority: int
+    chunk_size: int
+    max_attempts: int
+
+
+def new_batch_id(at: datetime) -> str:
+    """Return an ID that sorts by time, is safe as a folder's name, and that no two producers choose alike."""
+    return f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def write_batch(
+    database: Database,
+    request: BatchRequest,
+    spectrogram_ids: Iterable[str],
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> tuple[str, int]:
+    """Write a batch and its jobs; nothing is visible to anyone before all of it is.
+
+    Parameters
+    ----------
+    spectrogram_ids : iterable of str
+        Streamed; each at most once, or outputs would overwrite each other.
+    progress : callable
+        Called with the number of jobs written so far.
+
+    Returns
+    -------
+    (batch_id, total)
+
+    Raises
+    ------
+    UsageError
+        No IDs at all.
+    """
+    with database.transaction() as connection:
+        created_at = connection.execute(select(now())).scalar_one()
+        batch_id = new_batch_id(created_at)
+        connection.execute(
+            insert(batches).values(
+                id=batch_id,
+                created_at=created_at,
+                total=0,
+                **{name: getattr(request, name) for name in request.__dataclass_fields__ if name != "max_attempts"},
+            )
+        )
+        total = 0
+        write = _copy if database.is_postgresql else _insert
+        for page in _pages(spectrogram_ids):
+            write(
+                connection,
+                [(batch_id, total + i, ID, request.max_attempts, created_at) for i, ID in enumerate(page)],
+            )
+            total += len(page)
+            progress(total)
+        if not total:
+            raise UsageError("there is nothing to do: no spectrogram IDs were given")
+        size = request.chunk_size
+        add_chunks(connection, batch_id, ((i, min(i + size, total) - 1) for i in range(0, total, size)))
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(total=total, queued=total))
+    return batch_id, total
+
+
+def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(ids)
+    while page := list(islice(iterator, _PAGE)):
+        yield page
+
+
+def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    connection.execute(insert(jobs), [dict(zip(_JOB_COLUMNS, row, strict=True)) for row in rows])
+
+
+def _copy(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    driver_connection = connection.connection.driver_connection
+    assert driver_connection is not None  # the pool has just given it
+    with (
+        driver_connection.cursor() as cursor,
+        cursor.copy(f"COPY jobs ({', '.join(_JOB_COLUMNS)}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)

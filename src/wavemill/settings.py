@@ -1,0 +1,71 @@
+"""Every setting, read once from `WAVEMILL_*` by an entry point and passed on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import tempfile
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wavemill.errors import SettingsError
+
+_MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit for a Unix socket's path is 108 with the final NUL
+
+
+class Settings(BaseSettings):
+    """One object for the whole process; `wavemill doctor` lists the fields with their values."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    home: Path = Field(Path(".wavemill"), description="Folder of the embedded table, broker and logs.")
+    database_url: str = Field("", description="postgresql+psycopg://... or sqlite:///...; empty: SQLite in home.")
+    broker_url: str = Field("", description="redis://... or rediss://...; empty: the embedded Valkey in home.")
+    models: Path = Field(Path("models"), description="Folder in which models are looked up by name.")
+    chunk_size: int = Field(64, ge=1, le=4096, description="Jobs in one message.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Claims of a job before it fails for good.")
+    lease_s: float = Field(20.0, ge=1, description="A worker that is silent for so long has lost its jobs.")
+    sweep_s: float = Field(5.0, gt=0, description="Pause between two looks for lost jobs and messages.")
+    message_grace_s: float = Field(
+        10.0, gt=0, description="A message neither seen nor claimed for so long is published again."
+    )
+    retry_delay_s: float = Field(2.0, ge=0, description="First pause after a transient error; doubles each time.")
+    threads: int = Field(0, ge=0, description="CPU threads of one worker process; 0: an equal share of the cores.")
+    worker_name: str = Field(
+        default_factory=socket.gethostname,
+        description="First part of a worker's name; the host's by default.",
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """Read the environment; a value that cannot be used is a SettingsError that names its variable."""
+        try:
+            return cls()
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            name = "WAVEMILL_" + "_".join(str(part) for part in first["loc"]).upper()
+            raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from exc
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The table's URL; SQLite in `home` unless `database_url` says otherwise."""
+        if self.database_url.startswith(("postgres://", "postgresql://")):
+            return "postgresql+psycopg://" + self.database_url.split("://", 1)[1]
+        return self.database_url or f"sqlite:///{self.home.resolve() / 'wavemill.db'}"
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The broker's URL; the embedded Valkey's socket unless `broker_url` says otherwise."""
+        return self.broker_url or f"redis+socket://{self.valkey_socket}"
+
+    @property
+    def valkey_socket(self) -> Path:
+        """Socket of the embedded Valkey: in `home`, or under the temporary folder where `home` is too deep."""
+        beside = self.home.resolve() / "valkey" / "valkey.sock"
+        if len(bytes(beside)) <= _MAX_SOCKET_PATH_BYTES:
+            return beside
+        digest = hashlib.sha256(bytes(beside)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"wavemill-{digest}" / "valkey.sock"
