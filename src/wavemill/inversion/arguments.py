@@ -1,0 +1,75 @@
+"""What `invert` accepts, and the sentences it refuses with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wavemill.errors import UsageError
+from wavemill.inversion.stft import FloatArray
+
+
+def check_method(method: str, methods: Sequence[str]) -> None:
+    """Refuse a method that does not exist."""
+    if method not in methods:
+        raise UsageError(f"there is no inversion method {method!r}; choose one of: {', '.join(methods)}")
+
+
+def check_n_iter(method: str, usual: int | None, n_iter: int | None) -> None:
+    """Refuse iterations for a method without any, and fewer than none."""
+    if n_iter is None:
+        return
+    if usual is None:
+        raise UsageError(f"the method {method!r} has no iterations, received n_iter={n_iter}; leave it out")
+    if n_iter < 0:
+        raise UsageError(f"expected n_iter >= 0, received {n_iter}")
+
+
+def check_geometry(*, n_fft: int, hop_length: int, length: int | None, n_threads: int) -> None:
+    """Refuse transforms that overlap by less than half, and impossible counts."""
+    if n_fft < 4 or n_fft % 2:
+        raise UsageError(f"expected an even n_fft of 4 samples or more, received {n_fft}")
+    if not 1 <= hop_length <= n_fft // 2:
+        raise UsageError(
+            f"expected a hop_length from 1 to n_fft / 2 = {n_fft // 2} samples, received {hop_length}; "
+            "phases cannot be recovered from frames that overlap by less than half"
+        )
+    if length is not None and length < 0:
+        raise UsageError(f"expected a length of 0 samples or more, received {length}")
+    if n_threads < 1:
+        raise UsageError(f"expected n_threads >= 1, received {n_threads}")
+
+
+def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
+    """Return the magnitudes as float32 (batch, F, T), or say what is wrong with which clip."""
+    clips = np.asarray(magnitude)
+    if clips.ndim != 3 or clips.shape[1] != n_fft // 2 + 1 or clips.shape[2] < 1:
+        raise UsageError(
+            f"expected magnitudes of shape (batch, {n_fft // 2 + 1}, frames) for n_fft {n_fft}, "
+            f"received {clips.shape}"
+        )
+    if clips.dtype.kind not in "fiu":
+        raise UsageError(f"expected real magnitudes, received {clips.dtype}; take the absolute value first")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
+        clips = clips.astype(np.float32, copy=False)
+    good = (clips.min(axis=(1, 2)) >= 0) & (
+        clips.max(axis=(1, 2)) < np.inf
+    )  # both comparisons are false for NaN
+    if not good.all():
+        index = int(np.flatnonzero(~good)[0])
+        raise UsageError(
+            f"clip {index}: {_describe(clips[index])}; magnitudes are finite and >= 0, linear and not dB"
+        )
+    return clips
+
+
+def _describe(clip: FloatArray) -> str:
+    counts = {
+        "NaN": int(np.isnan(clip).sum()),
+        "infinite": int(np.isinf(clip).sum()),
+        "negative": int((clip < 0).sum()),
+    }
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{found} of {clip.size} values"

@@ -1,0 +1,29 @@
+"""How the numeric loops of this package are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
+
+    Reassociation is allowed: a clip always meets the same loop with the same shape, so its bytes do not
+    depend on the clips around it. NaN and infinity are refused before any kernel runs, yet kept out of
+    `fastmath`, so that a mistake upstream shows as NaN and not as noise.
+    """
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+    }
+    try:
+        compiled: F = njit(cache=True, **options)(function)
+    except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
+        compiled = njit(**options)(function)
+    return compiled
