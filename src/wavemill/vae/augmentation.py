@@ -30,8 +30,8 @@ def augment(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     """
     n_items, n_bins, n_frames = x.shape
     shift = rng.uniform(*SHIFT_FRAMES, (n_items, 1))
-    stretch = np.exp(rng.uniform(*np.log(STRETCH), (n_items, 1)))
-    warp = np.exp(rng.uniform(*np.log(WARP), (n_items, 1)))
+    stretch = _log_uniform(rng, STRETCH, n_items)
+    warp = _log_uniform(rng, WARP, n_items)
     bins = np.minimum(np.arange(n_bins) * warp, n_bins - 1)  # (B, F): where each new bin is read
     frames = (np.arange(n_frames) - shift) * stretch  # (B, T)
     over_bins = interpolation_matrix(bins, n_bins)  # (B, F, F)
@@ -58,3 +58,7 @@ def interpolation_matrix(positions: NDArray[np.float64], n_points: int) -> Float
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
     return np.where(d < 1, near, np.where(d < 2, far, np.float32(0))).astype(np.float32)
+
+
+def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float], n_items: int) -> NDArray[np.float64]:
+    return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), (n_items, 1)))

@@ -53,7 +53,7 @@ def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
         "config": dict(checkpoint.config),
         "features": dict(checkpoint.features),
     }
-    arrays = {_META: np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {_META: np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
     arrays |= {_STATE + name: array for name, array in checkpoint.state.items()}
     arrays |= {_BEST + name: array for name, array in checkpoint.best.items()}
     scratch = file.with_suffix(".tmp")

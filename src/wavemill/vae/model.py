@@ -79,14 +79,15 @@ class Model:
         if seeds is None:
             return mean
         if not log_variance:
-            raise UsageError(f"model {self.name!r} is a plain autoencoder and has no posterior to sample; omit the seeds")
+            raise UsageError(
+                f"model {self.name!r} is a plain autoencoder and has no posterior to sample; omit the seeds"
+            )
         if len(seeds) != len(db):
             raise UsageError(f"expected one seed for each of {len(db)} spectrograms, received {len(seeds)}")
-        return mean + np.exp(log_variance[0] / 2) * seeded_noise(seeds, self.latent_dim)
+        noise = seeded_noise(seeds, self.latent_dim)
+        return np.asarray(mean + np.exp(log_variance[0] / 2) * noise, dtype=np.float32)
 
-    def decode(
-        self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None
-    ) -> FloatArray:
+    def decode(self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None) -> FloatArray:
         """Return the spectrograms of latents.
 
         Parameters
@@ -103,16 +104,17 @@ class Model:
         """
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim or len(peak_db) != len(latents):
             raise UsageError(
-                f"expected latents (batch, {self.latent_dim}) and as many peaks, received {latents.shape} and {len(peak_db)}"
+                f"expected latents (batch, {self.latent_dim}) and as many peaks, "
+                f"received {latents.shape} and {len(peak_db)}"
             )
         peak_db = np.asarray(peak_db, np.float32)
-        floor_db = peak_db - np.float32(self.features.range_db) if floor_db is None else np.asarray(floor_db, np.float32)
+        floor_db = (
+            peak_db - np.float32(self.features.range_db) if floor_db is None else np.asarray(floor_db, np.float32)
+        )
         (x,) = self._decode(latents)
         return denormalise(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
-    def reconstruct(
-        self, db: FloatArray, *, seeds: Sequence[int] | None = None
-    ) -> tuple[FloatArray, FloatArray]:
+    def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
         """Encode and decode, at each spectrogram's own level; returns (spectrograms in dB, latents)."""
         latents = self.encode(db, seeds=seeds)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}

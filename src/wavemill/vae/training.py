@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from wavemill import __version__
 from wavemill.errors import UsageError
-from wavemill.vae.batches import Batches, SpectrogramSource, in_order, split
+from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.latents import latent_statistics
+from wavemill.vae.model import Model
 from wavemill.vae.network import build_network
 from wavemill.vae.normalisation import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
@@ -26,6 +27,7 @@ from wavemill.vae.trainer import Trainer
 from wavemill.vae.training_config import TrainingConfig
 
 FloatArray = NDArray[np.float32]
+Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +89,14 @@ class TrainingRun:
             epoch=epoch + 1, epochs=self.config.epochs, validation_error=error, best=better, seconds=seconds, **means
         )
 
-    def save(self) -> str:
+    def save(self, evaluate: Evaluate | None = None) -> str:
         """Write the model folder with the best weights and return its digest."""
         set_weights(self.network, self.best)
-        return save_model(self.model_dir, self.record(), self.network, latents=self._latents())
+        record = self.record()
+        if evaluate:
+            model = Model(record, self.network, digest="")
+            record = replace(record, quality=evaluate(model, self.source, self.held_out))
+        return save_model(self.model_dir, record, self.network, latents=self._latents())
 
     def record(self) -> ModelRecord:
         """Return the record of the model as trained so far."""
@@ -170,6 +176,7 @@ def train(
     *,
     resume: bool = False,
     progress: Callable[[EpochReport], None] | None = None,
+    evaluate: Evaluate | None = None,
 ) -> str:
     """Train a model and write its folder; returns the model's digest.
 
@@ -183,6 +190,7 @@ def train(
     config : defaults to the default architecture's recipe
     resume : take up the training in `model_dir/.training`
     progress : called after each epoch
+    evaluate : makes the record's quality figures on what was held out, such as `wavemill.vae.quality.measure`
 
     Raises
     ------
@@ -194,6 +202,6 @@ def train(
         report = run.run_epoch()
         if progress:
             progress(report)
-    digest = run.save()
+    digest = run.save(evaluate)
     shutil.rmtree(checkpoint_file(run.model_dir).parent, ignore_errors=True)
     return digest
