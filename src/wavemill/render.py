@@ -31,6 +31,7 @@ from wavemill.jobs.states import State
 from wavemill.output import Clip, load_clip, write_clip
 from wavemill.runtime import BatchTools, Runtime
 from wavemill.settings import Settings
+from wavemill.vae import forward
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Renderer:
     def _outcomes(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
         entries = tools.dataset.get_many([job.spectrogram_id for job in claim.jobs])
         loading = {job: self._pool.submit(load_clip, tools, job, entries.get(job.spectrogram_id)) for job in claim.jobs}
-        size = tools.generator.model.padded_batch
+        size = forward.BATCH
         given_up: list[Outcome] = []
         writing: dict[ClaimedJob, Future[Outcome]] = {}
         for start in range(0, len(claim.jobs), size):

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 finished but some jobs failed.
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
@@ -69,7 +70,13 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def _terminate(number: int, _frame: object) -> None:
+    """Leave every `with` statement on SIGTERM, so that what was started is stopped."""
+    sys.exit(128 + number)
 
 
 def run(arguments: list[str]) -> int:

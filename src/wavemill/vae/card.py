@@ -13,8 +13,9 @@ def model_card(record: ModelRecord) -> str:
     features = record.features
     return f"""# {record.name}
 
-A {_KINDS.get(record.kind, record.kind)} for spectrograms of short spoken words: {features.n_bins} bins x {features.n_frames} frames
-(preset `{features.preset}`: {features.sample_rate_hz} Hz, window {features.n_fft}, hop {features.hop_length}) to {record.latent_dim} numbers and back.
+A {_KINDS.get(record.kind, record.kind)} for spectrograms of short spoken words.
+{features.n_bins} bins x {features.n_frames} frames become {record.latent_dim} numbers, and these become sound again.
+Preset `{features.preset}`: {features.sample_rate_hz} Hz, window {features.n_fft}, hop {features.hop_length}.
 Architecture `{record.architecture}`, made by wavemill {record.code_version}.
 
 ## Data

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from wavemill.errors import DeviceMemoryError, SpectrogramError, UsageError
+from wavemill.errors import SpectrogramError, UsageError
 from wavemill.presets import Features
+from wavemill.vae.forward import Forward
 from wavemill.vae.network import Network
 from wavemill.vae.normalisation import denormalise, normalise
 from wavemill.vae.record import ModelRecord
 
 FloatArray = NDArray[np.float32]
 
-PADDED_BATCH = 16  # 8 to 64 cost the same per item on a CPU; small chunks waste less padding
-
 
 class Model:
     """A network with its record; the same spectrogram gives the same bytes in whatever batch it stands.
 
-    Every forward pass has one fixed shape, `padded_batch` items: larger inputs are cut, smaller ones padded, so
-    TensorFlow compiles once and never chooses another kernel because of the neighbours.
+    Built by `wavemill.vae.package.load_model`; `Forward` holds the promise about bytes.
     """
 
     def __init__(
@@ -34,13 +30,11 @@ class Model:
         *,
         digest: str,
         latents: Mapping[str, FloatArray] | None = None,
-        padded_batch: int = PADDED_BATCH,
     ) -> None:
         self.record, self.network, self.digest = record, network, digest
         self.latent_statistics: Mapping[str, FloatArray] = latents or {}
-        self.padded_batch = padded_batch
-        self._encode = _compiled(network.encoder, (padded_batch, *record.features.shape, 1))
-        self._decode = _compiled(network.decoder, (padded_batch, record.latent_dim))
+        self._encode = Forward(network.encoder)
+        self._decode = Forward(network.decoder)
 
     @property
     def name(self) -> str:
@@ -81,7 +75,7 @@ class Model:
         float32 [shape=(batch, latent_dim)]
         """
         self._check(db)
-        mean, *log_variance = self._run(self._encode, normalise(db, dict(self.record.normalisation))[..., None])
+        mean, *log_variance = self._encode(normalise(db, dict(self.record.normalisation))[..., None])
         if seeds is None:
             return mean
         if not log_variance:
@@ -90,7 +84,8 @@ class Model:
             )
         if len(seeds) != len(db):
             raise UsageError(f"expected one seed for each of {len(db)} spectrograms, received {len(seeds)}")
-        return mean + np.exp(log_variance[0] / 2) * seeded_noise(seeds, self.latent_dim)
+        noise = seeded_noise(seeds, self.latent_dim)
+        return np.asarray(mean + np.exp(log_variance[0] / 2) * noise, dtype=np.float32)
 
     def decode(self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None) -> FloatArray:
         """Return the spectrograms of latents.
@@ -109,13 +104,14 @@ class Model:
         """
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim or len(peak_db) != len(latents):
             raise UsageError(
-                f"expected latents (batch, {self.latent_dim}) and as many peaks, received {latents.shape} and {len(peak_db)}"
+                f"expected latents (batch, {self.latent_dim}) and as many peaks, "
+                f"received {latents.shape} and {len(peak_db)}"
             )
         peak_db = np.asarray(peak_db, np.float32)
         floor_db = (
             peak_db - np.float32(self.features.range_db) if floor_db is None else np.asarray(floor_db, np.float32)
         )
-        (x,) = self._run(self._decode, latents.astype(np.float32, copy=False))
+        (x,) = self._decode(latents)
         return denormalise(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
     def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
@@ -134,38 +130,8 @@ class Model:
         if not np.isfinite(db).all():
             raise SpectrogramError("a spectrogram holds NaN or infinite values; rebuild the dataset")
 
-    def _run(self, function: Callable[[tf.Tensor], list[tf.Tensor]], items: FloatArray) -> list[FloatArray]:
-        chunks: list[list[FloatArray]] = []
-        for first in range(0, len(items), self.padded_batch):
-            chunk = items[first : first + self.padded_batch]
-            padded = np.zeros((self.padded_batch, *items.shape[1:]), np.float32)
-            padded[: len(chunk)] = chunk
-            with _device_errors():
-                outputs = function(tf.constant(padded))
-            chunks.append([output.numpy()[: len(chunk)] for output in outputs])
-        if not chunks:
-            raise UsageError("expected at least one item, received an empty batch")
-        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-
 
 def seeded_noise(seeds: Sequence[int], latent_dim: int) -> FloatArray:
     """Return standard normal noise, float32 [shape=(len(seeds), latent_dim)], each row from its own seed."""
     rows = [np.random.Generator(np.random.Philox(key=seed)).standard_normal(latent_dim, np.float32) for seed in seeds]
     return np.stack(rows)
-
-
-def _compiled(part: Callable[..., object], shape: tuple[int, ...]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])
-    def forward(x: tf.Tensor) -> list[tf.Tensor]:
-        outputs = part(x, training=False)
-        return outputs if isinstance(outputs, list | tuple) else [outputs]
-
-    return forward  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _device_errors() -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as exc:
-        raise DeviceMemoryError(f"the device has no memory left for a forward pass: {exc.message[:200]}") from exc

@@ -115,7 +115,7 @@ def _total_stride(config: Config) -> tuple[int, int]:
 
 
 def residual_block(x: Tensor, *, kernel: tuple[int, int], name: str) -> Tensor:
-    """X + conv(silu(conv(silu(x)))); the last kernel starts at zero, so depth needs no normalisation."""
+    """Return x + conv(silu(conv(silu(x)))); the last kernel starts at zero, so depth needs no normalisation."""
     filters = x.shape[-1]
     y = layers.Activation("silu", name=f"{name}_act1")(x)
     y = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv1")(y)
@@ -164,7 +164,7 @@ def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) ->
     return keras.Model(inputs, x, name="decoder")
 
 
-# ---- by name ----------------------------------------------------------------------------------------------------------
+# ---- by name ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
 
 
 def _kind(scheme: Scheme) -> Literal["min-max", "peak"]:
-    kind = scheme.get("scheme")
-    if kind == "min-max" or kind == "peak":
-        return kind
+    kind: Any = scheme.get("scheme")
+    if kind in ("min-max", "peak"):
+        return kind  # type: ignore[no-any-return]
     raise ModelError(f"normalisation {kind!r} is not known to this version of wavemill; expected min-max or peak")

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ def read_arrays(file: Path) -> dict[str, FloatArray]:
 def _write_files(
     folder: Path, record: ModelRecord, network: Network, latents: Mapping[str, FloatArray], dtype: type
 ) -> None:
-    weights = {name: array.astype(dtype) for name, array in get_weights(network).items()}
+    weights: dict[str, NDArray[Any]] = {name: array.astype(dtype) for name, array in get_weights(network).items()}
     np.savez(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
     if latents:
         np.savez(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]

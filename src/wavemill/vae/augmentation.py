@@ -1,0 +1,64 @@
+"""Other takes of a spectrogram: said later, slower or faster, by a longer or shorter throat.
+
+Works on spectrograms, because a dataset holds nothing else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+SHIFT_FRAMES = (-3.0, 10.0)
+STRETCH = (0.88, 1.14)
+WARP = (0.92, 1.09)
+
+
+def augment(x: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Shift and stretch in time and warp in frequency, each spectrogram by its own random amounts.
+
+    Parameters
+    ----------
+    x : float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
+    rng : numpy Generator
+
+    Returns
+    -------
+    float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
+        What is moved in from beyond the ends is silence, above the highest frequency its continuation.
+    """
+    n_items, n_bins, n_frames = x.shape
+    shift = rng.uniform(*SHIFT_FRAMES, (n_items, 1))
+    stretch = _log_uniform(rng, STRETCH, n_items)
+    warp = _log_uniform(rng, WARP, n_items)
+    bins = np.minimum(np.arange(n_bins) * warp, n_bins - 1)  # (B, F): where each new bin is read
+    frames = (np.arange(n_frames) - shift) * stretch  # (B, T)
+    over_bins = interpolation_matrix(bins, n_bins)  # (B, F, F)
+    over_frames = interpolation_matrix(frames, n_frames)  # (B, T, T)
+    return np.clip(over_bins @ x @ over_frames.transpose(0, 2, 1), 0, 1)
+
+
+def interpolation_matrix(positions: NDArray[np.float64], n_points: int) -> FloatArray:
+    """Return Catmull-Rom weights that read `n_points` samples at fractional positions.
+
+    Cubic and not linear: harmonics stand 3 to 6 bins apart, and linear interpolation would blur them.
+
+    Parameters
+    ----------
+    positions : float [shape=(batch, n)], in samples
+    n_points : int > 0
+
+    Returns
+    -------
+    float32 [shape=(batch, n, n_points)]
+        Rows sum to 1 inside [1, n_points - 2]; positions beyond the ends read zeros.
+    """
+    d = np.abs(positions[..., None].astype(np.float32) - np.arange(n_points, dtype=np.float32))
+    near = (1.5 * d - 2.5) * d * d + 1
+    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return np.where(d < 1, near, np.where(d < 2, far, np.float32(0))).astype(np.float32)
+
+
+def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float], n_items: int) -> NDArray[np.float64]:
+    return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), (n_items, 1)))

@@ -1,0 +1,106 @@
+"""Batches for training, in a seeded order, made one ahead of the network and never all in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import UsageError
+from wavemill.presets import Features
+from wavemill.vae.augmentation import augment
+from wavemill.vae.normalisation import Scheme, normalise
+from wavemill.vae.training_config import TrainingConfig
+
+FloatArray = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+class SpectrogramSource(Protocol):
+    """What training needs of a dataset."""
+
+    @property
+    def features(self) -> Features:
+        """How the spectrograms were made."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[Mapping[str, str]]:
+        """One mapping per spectrogram."""
+        ...
+
+    def read_db(self, indices: Indices) -> FloatArray:
+        """Return spectrograms in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
+        ...
+
+
+def seeded_rng(*key: int) -> np.random.Generator:
+    """Return a generator that depends on all of `key` and on nothing else."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+def split(labels: Sequence[Mapping[str, str]], config: TrainingConfig) -> tuple[Indices, Indices]:
+    """Return the indices to train on and those held out, each sorted.
+
+    Raises
+    ------
+    UsageError
+        When either would be empty.
+    """
+    everything = np.arange(len(labels))
+    if config.validation_label is None:
+        n_held_out = round(len(labels) * config.validation_fraction)
+        held_out = np.isin(everything, seeded_rng(config.seed, 0).permutation(len(labels))[:n_held_out])
+    else:
+        key, _, values = config.validation_label.partition("=")
+        held_out = np.array([item.get(key) in values.split(",") for item in labels], dtype=bool)
+    if not held_out.any() or held_out.all():
+        raise UsageError(
+            f"of {len(labels)} spectrograms {int(held_out.sum())} would be held out for validation; "
+            "expected at least one and not all: change the fraction or the label"
+        )
+    return everything[~held_out], everything[held_out]
+
+
+class Batches:
+    """The training batches of any epoch, a function of (seed, epoch) alone, so that training can be resumed."""
+
+    def __init__(self, source: SpectrogramSource, indices: Indices, scheme: Scheme, config: TrainingConfig) -> None:
+        self._source, self._indices, self._scheme, self._config = source, indices, scheme, config
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches per epoch; a remainder waits for another epoch's order, unless it is all there is."""
+        return max(1, len(self._indices) // self._config.batch_size)
+
+    def epoch(self, number: int) -> Iterator[FloatArray]:
+        """Yield normalised float32 (B, F, T, 1), shuffled and augmented by this epoch's own seed."""
+        order = self._indices[seeded_rng(self._config.seed, 1, number).permutation(len(self._indices))]
+
+        def make(step: int) -> FloatArray:
+            size = self._config.batch_size
+            x = normalise(self._source.read_db(order[step * size : (step + 1) * size]), self._scheme)
+            if self._config.augment:
+                x = augment(x, seeded_rng(self._config.seed, 2, number, step))
+            return x[..., None]  # (B, F, T) -> (B, F, T, 1)
+
+        yield from _one_ahead(make, self.steps_per_epoch)
+
+
+def in_order(source: SpectrogramSource, indices: Indices, scheme: Scheme, size: int) -> Iterator[FloatArray]:
+    """Yield normalised float32 (at most `size`, F, T, 1), not augmented, in the given order."""
+    for first in range(0, len(indices), size):
+        yield normalise(source.read_db(indices[first : first + size]), scheme)[..., None]
+
+
+def _one_ahead(make: Callable[[int], FloatArray], count: int) -> Iterator[FloatArray]:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        waiting = pool.submit(make, 0)
+        for step in range(count):
+            batch = waiting.result()
+            if step + 1 < count:
+                waiting = pool.submit(make, step + 1)
+            yield batch

@@ -1,0 +1,96 @@
+"""A training in progress, in one file that is replaced whole after each epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import ModelError, OutputError, UsageError
+
+FloatArray = NDArray[np.float32]
+
+_META, _STATE, _BEST = "meta", "state/", "best/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a training stands after some whole epochs."""
+
+    epoch: int = 0  # epochs done
+    best_epoch: int = 0
+    best_error: float = float("inf")
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """All that resuming needs: the trainer's state, the best weights so far, and what it was started with."""
+
+    progress: Progress
+    state: Mapping[str, FloatArray]
+    best: Mapping[str, FloatArray]
+    config: Mapping[str, Any]
+    features: Mapping[str, Any]
+
+
+def checkpoint_file(model_dir: Path) -> Path:
+    """Return where a model folder keeps its training in progress."""
+    return model_dir / ".training" / "checkpoint.npz"
+
+
+def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
+    """Replace `file` whole; OutputError when it cannot be written."""
+    meta = {
+        "progress": asdict(checkpoint.progress),
+        "config": dict(checkpoint.config),
+        "features": dict(checkpoint.features),
+    }
+    arrays: dict[str, NDArray[Any]] = {_META: np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)}
+    arrays |= {_STATE + name: array for name, array in checkpoint.state.items()}
+    arrays |= {_BEST + name: array for name, array in checkpoint.best.items()}
+    scratch = file.with_suffix(".tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+        os.replace(scratch, file)  # noqa: PTH105
+    except OSError as exc:
+        raise OutputError(f"{file}: the checkpoint cannot be written: {exc}") from exc
+
+
+def read_checkpoint(file: Path) -> Checkpoint:
+    """Read what `write_checkpoint` wrote.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    ModelError
+        When it cannot be read.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            meta = json.loads(arrays[_META].tobytes())
+            return Checkpoint(
+                progress=Progress(**meta["progress"]),
+                state=_below(_STATE, arrays),
+                best=_below(_BEST, arrays),
+                config=meta["config"],
+                features=meta["features"],
+            )
+    except FileNotFoundError as exc:
+        raise UsageError(f"{file}: there is no training to resume; start without --resume") from exc
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as exc:
+        raise ModelError(f"{file}: the checkpoint cannot be read: {exc}; start without --resume") from exc
+
+
+def _below(prefix: str, arrays: Any) -> dict[str, FloatArray]:
+    return {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}

@@ -1,0 +1,59 @@
+"""What training minimises.
+
+Axis letters: B batch, F frequency bins, T frames, D latent dimensions.
+
+References
+----------
+.. [1] Kingma, Welling, "Auto-encoding variational Bayes", 2014.
+.. [2] Rybkin, Daniilidis, Levine, "Simple and effective VAE training with calibrated decoders", 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from wavemill.errors import UsageError
+
+Tensor = Any  # tf.Tensor; tensorflow publishes no types
+
+COURSE_WEIGHT = 1e6
+QUIET_WEIGHT = 0.3  # weight of an error where the target is silent; 1.3 where it is loudest (docs/why.md)
+LEAST_ERROR = 1e-6  # keeps the logarithm finite for a network that copies its input
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return KL(N(mean, variance) || N(0, 1)) in nats, (B, D) -> (B,)."""
+    return -0.5 * tf.reduce_sum(1 + log_variance - tf.square(mean) - tf.exp(log_variance), axis=1)
+
+
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean squared error, (B, F, T, 1) twice -> (B,)."""
+    return tf.reduce_mean(tf.square(x - y), axis=(1, 2, 3))
+
+
+def energy_weighted_error(x: Tensor, y: Tensor) -> Tensor:
+    """Return the squared error weighted by how loud the target `x` is, (B, F, T, 1) twice -> (B,)."""
+    return tf.reduce_mean((QUIET_WEIGHT + x) * tf.square(x - y), axis=(1, 2, 3))
+
+
+def reconstruction_error(objective: str, x: Tensor, y: Tensor) -> Tensor:
+    """Return the error that `objective` is built on, also watched for early stopping; (B,)."""
+    if objective == "course":
+        return squared_error(x, y)
+    if objective == "calibrated":
+        return energy_weighted_error(x, y)
+    raise UsageError(f"there is no objective {objective!r}; choose course or calibrated")
+
+
+def total_loss(objective: str, error: Tensor, kl: Tensor, *, beta: float, n_values: int) -> Tensor:
+    """Combine error and KL, (B,) each -> ().
+
+    `course` is 1e6 times the error plus the KL. `calibrated` is the Gaussian likelihood at its optimal variance,
+    which is the batch's error itself, per value of the spectrogram [2]_: no weight to tune but `beta`.
+    """
+    if objective == "course":
+        return tf.reduce_mean(COURSE_WEIGHT * error + beta * kl)
+    likelihood = 0.5 * tf.math.log(tf.maximum(tf.reduce_mean(error), LEAST_ERROR))
+    return likelihood + beta * tf.reduce_mean(kl) / n_values

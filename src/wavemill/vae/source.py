@@ -1,0 +1,75 @@
+"""Read a dataset for training: small ones are kept in memory, large ones read again in every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.audio.features import denormalise
+from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.index import Dataset, Entry
+from wavemill.errors import UsageError
+from wavemill.presets import Features
+
+FloatArray = NDArray[np.float32]
+
+CACHE_BYTES = 512 * 2**20
+_PAGE_SIZE = 1_000
+
+
+class DatasetSource:
+    """The spectrograms of a dataset by number, in the order of their IDs; silent ones are left out.
+
+    Raises
+    ------
+    UsageError
+        When the dataset holds no sound.
+    """
+
+    def __init__(self, dataset: Dataset, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._dataset = dataset
+        self._entries = list(_audible(dataset))
+        if not self._entries:
+            raise UsageError(f"{dataset.path} holds no spectrogram with sound; there is nothing to train on")
+        n_bytes = len(self._entries) * int(np.prod(dataset.features.shape)) * 4
+        self._cache: dict[int, FloatArray] | None = {} if n_bytes <= cache_bytes else None
+
+    @property
+    def features(self) -> Features:
+        """How the spectrograms were made."""
+        return self._dataset.features
+
+    @property
+    def labels(self) -> Sequence[Mapping[str, str]]:
+        """The labels of each spectrogram."""
+        return [entry.labels for entry in self._entries]
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ID of each spectrogram."""
+        return [entry.spectrogram_id for entry in self._entries]
+
+    def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
+        """Return spectrograms in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
+        return np.stack([self._read(int(i)) for i in indices])
+
+    def _read(self, i: int) -> FloatArray:
+        if self._cache is not None and i in self._cache:
+            return self._cache[i]
+        entry = self._entries[i]
+        db = denormalise(read_spectrogram(self._dataset, entry), entry.min_db, entry.max_db)
+        if self._cache is not None:
+            self._cache[i] = db
+        return db
+
+
+def _audible(dataset: Dataset) -> list[Entry]:
+    entries: list[Entry] = []
+    every_id = dataset.ids()
+    while ids := list(islice(every_id, _PAGE_SIZE)):
+        found = dataset.get_many(ids)
+        entries += [found[name] for name in ids if found[name].max_db > found[name].min_db]
+    return entries

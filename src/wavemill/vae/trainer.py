@@ -1,0 +1,125 @@
+"""One step of gradient descent, and everything that a step changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from wavemill.errors import ModelError
+from wavemill.vae.losses import kl_divergence, reconstruction_error, total_loss
+from wavemill.vae.network import Network
+from wavemill.vae.training_config import TrainingConfig
+
+FloatArray = NDArray[np.float32]
+
+WARM_UP_STEPS = 200
+LAST_RATE = 0.02  # of the peak learning rate, at the end of the cosine
+GRADIENT_NORM = 1.0
+LOG_VARIANCE_RANGE = (-12.0, 6.0)  # a first wild step must not overflow the exponential
+
+
+class Trainer:
+    """A network, its optimiser and the moving average of its weights."""
+
+    def __init__(self, network: Network, config: TrainingConfig, *, total_steps: int) -> None:
+        self.network, self.config, self.total_steps = network, config, total_steps
+        self._trainable = network.trainable_variables()
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self._trainable)
+        self._average = [tf.Variable(variable.value, trainable=False) for variable in self._trainable]
+        self._n_values = int(np.prod(network.encoder.input_shape[1:]))
+        self._compiled_step = tf.function(self._step, reduce_retracing=True)
+        self._compiled_errors = tf.function(self._errors, reduce_retracing=True)
+
+    def train_step(self, x: FloatArray, step: int) -> dict[str, float]:
+        """Move the weights once; `step` counts from 0 and seeds the noise."""
+        rate, decay = learning_rate(self.config, step, self.total_steps), self._decay(step)
+        values = self._compiled_step(
+            tf.constant(x), tf.constant([self.config.seed, step]), tf.constant(rate), tf.constant(decay)
+        )
+        return {name: float(value) for name, value in values.items()}
+
+    def errors(self, x: FloatArray) -> FloatArray:
+        """Return each item's reconstruction error at the latent mean, (B,)."""
+        return np.asarray(self._compiled_errors(tf.constant(x)))
+
+    def averaged_weights(self) -> list[FloatArray]:
+        """Return the moving average of the trainable weights; the weights themselves when there is none."""
+        source = self._average if self.config.average_decay else self._trainable
+        return [np.array(variable) for variable in source]
+
+    def swap_average(self) -> None:
+        """Exchange weights and moving average; call twice around a validation."""
+        if not self.config.average_decay:
+            return
+        for variable, average in zip(self._trainable, self._average, strict=True):
+            held = np.array(variable)
+            variable.assign(average)
+            average.assign(held)
+
+    def state(self) -> dict[str, FloatArray]:
+        """Return everything that the next step depends on."""
+        return {name: np.array(variable) for name, variable in self._state_variables().items()}
+
+    def restore(self, state: Mapping[str, FloatArray]) -> None:
+        """Take up a `state`; ModelError when it is another network's."""
+        variables = self._state_variables()
+        if set(state) != set(variables) or any(state[n].shape != tuple(v.shape) for n, v in variables.items()):
+            raise ModelError("the checkpoint is of another network; give the same options, or start without --resume")
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    def _state_variables(self) -> dict[str, Any]:
+        numbered = {f"optimizer/{i}": variable for i, variable in enumerate(self._optimizer.variables)}
+        numbered |= {f"average/{i}": variable for i, variable in enumerate(self._average)}
+        return self.network.variables() | numbered
+
+    def _decay(self, step: int) -> float:
+        # A young average must not remember the random start.
+        return min(self.config.average_decay, (1 + step) / (10 + step))
+
+    def _step(self, x: tf.Tensor, seed: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> dict[str, tf.Tensor]:
+        config = self.config
+        with tf.GradientTape() as tape:
+            latents, kl = self._latents(x, seed)
+            y = self.network.decoder(latents, training=True)
+            error = reconstruction_error(config.objective, x, y)
+            loss = total_loss(config.objective, error, kl, beta=config.beta, n_values=self._n_values)
+        gradients = tape.gradient(loss, [variable.value for variable in self._trainable])
+        if config.objective != "course":
+            gradients, _ = tf.clip_by_global_norm(gradients, GRADIENT_NORM)
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply(gradients, self._trainable)
+        for variable, average in zip(self._trainable, self._average, strict=True):
+            average.assign(decay * average + (1 - decay) * variable.value)
+        return {"loss": loss, "error": tf.reduce_mean(error), "kl": tf.reduce_mean(kl)}
+
+    def _latents(self, x: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if self.config.kind == "ae":
+            latents = self.network.encoder(x, training=True)
+            latents = latents[0] if isinstance(latents, list | tuple) else latents
+            return latents, tf.zeros(tf.shape(x)[0])
+        mean, log_variance = self.network.encoder(x, training=True)
+        log_variance = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
+        noise = tf.random.stateless_normal(tf.shape(mean), seed)
+        return mean + tf.exp(log_variance / 2) * noise, kl_divergence(mean, log_variance)
+
+    def _errors(self, x: tf.Tensor) -> tf.Tensor:
+        outputs = self.network.encoder(x, training=False)
+        mean = outputs[0] if isinstance(outputs, list | tuple) else outputs
+        return reconstruction_error(self.config.objective, x, self.network.decoder(mean, training=False))
+
+
+def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
+    """Return the learning rate of a step: constant, or a linear rise and half a cosine down."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    rise = min(1.0, (step + 1) / WARM_UP_STEPS)
+    fall = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
+    return config.learning_rate * rise * fall

@@ -1,0 +1,207 @@
+"""Train a network on a dataset: seeded, resumable, stopped when the held-out spectrograms no longer improve."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill import __version__
+from wavemill.errors import UsageError
+from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
+from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
+from wavemill.vae.latents import latent_statistics
+from wavemill.vae.model import Model
+from wavemill.vae.network import build_network
+from wavemill.vae.normalisation import Scheme, normalisation_for
+from wavemill.vae.package import get_weights, save_model, set_weights
+from wavemill.vae.record import ModelRecord
+from wavemill.vae.trainer import Trainer
+from wavemill.vae.training_config import TrainingConfig
+
+FloatArray = NDArray[np.float32]
+Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """What an epoch did; the validation error is that of the averaged weights at the latent mean."""
+
+    epoch: int  # from 1
+    epochs: int
+    loss: float
+    error: float
+    kl: float  # nats per spectrogram
+    validation_error: float
+    best: bool
+    seconds: float  # of training so far
+
+
+class TrainingRun:
+    """One training, from wherever its checkpoint stands to the model folder."""
+
+    def __init__(self, source: SpectrogramSource, model_dir: Path, config: TrainingConfig, *, resume: bool) -> None:
+        keras.utils.set_random_seed(config.seed)  # Python, NumPy and TensorFlow: the initial weights
+        self.source, self.model_dir, self.config = source, model_dir, config
+        self.scheme: Scheme = normalisation_for(config.architecture)
+        self.network = build_network(
+            config.architecture,
+            kind=config.kind,
+            shape=source.features.shape,
+            latent_dim=config.latent_dim,
+            config=config.architecture_config,
+        )
+        self.training, self.held_out = split(source.labels, config)
+        self.batches = Batches(source, self.training, self.scheme, config)
+        self.trainer = Trainer(self.network, config, total_steps=config.epochs * self.batches.steps_per_epoch)
+        self.progress = Progress()
+        self.best = get_weights(self.network)
+        if resume:
+            self._take_up(read_checkpoint(checkpoint_file(model_dir)))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or the held-out error has not improved for `patience` epochs."""
+        waited = self.progress.epoch - self.progress.best_epoch
+        return self.progress.epoch >= self.config.epochs or 0 < self.config.patience <= waited
+
+    def run_epoch(self) -> EpochReport:
+        """Train one epoch, validate, and replace the checkpoint."""
+        started, epoch = time.perf_counter(), self.progress.epoch
+        first_step = epoch * self.batches.steps_per_epoch
+        steps = [self.trainer.train_step(x, first_step + i) for i, x in enumerate(self.batches.epoch(epoch))]
+        means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        error = self._validate()
+        better = error < self.progress.best_error
+        seconds = self.progress.seconds + time.perf_counter() - started
+        self.progress = replace(self.progress, epoch=epoch + 1, seconds=seconds)
+        if better:
+            self.progress = replace(self.progress, best_epoch=epoch + 1, best_error=error)
+        self._write_checkpoint()
+        return EpochReport(
+            epoch=epoch + 1, epochs=self.config.epochs, validation_error=error, best=better, seconds=seconds, **means
+        )
+
+    def save(self, evaluate: Evaluate | None = None) -> str:
+        """Write the model folder with the best weights and return its digest."""
+        set_weights(self.network, self.best)
+        record = self.record()
+        if evaluate:
+            model = Model(record, self.network, digest="")
+            record = replace(record, quality=evaluate(model, self.source, self.held_out))
+        return save_model(self.model_dir, record, self.network, latents=self._latents())
+
+    def record(self) -> ModelRecord:
+        """Return the record of the model as trained so far."""
+        config = self.config
+        training: dict[str, Any] = {
+            **{name: value for name, value in config.as_dict().items() if name not in _RECORDED_APART},
+            "spectrograms": len(self.training),
+            "held_out": len(self.held_out),
+            "epochs_done": self.progress.epoch,
+            "best_epoch": self.progress.best_epoch,
+            "best_validation_error": self.progress.best_error,
+            "seconds": round(self.progress.seconds, 1),
+        }
+        return ModelRecord(
+            name=self.model_dir.name,
+            kind=config.kind,
+            architecture=config.architecture,
+            architecture_config=config.architecture_config,
+            features=self.source.features,
+            normalisation=self.scheme,
+            latent_dim=config.latent_dim,
+            training=training,
+            quality={},
+            code_version=__version__,
+        )
+
+    def _validate(self) -> float:
+        """Return the held-out error of the averaged weights; keep these weights when it is the best so far."""
+        self.trainer.swap_average()
+        batches = in_order(self.source, self.held_out, self.scheme, self.config.batch_size)
+        error = float(np.concatenate([self.trainer.errors(x) for x in batches]).mean())
+        if error < self.progress.best_error:
+            self.best = get_weights(self.network)
+        self.trainer.swap_average()
+        return error
+
+    def _latents(self) -> dict[str, FloatArray]:
+        parts = []
+        for x in in_order(self.source, self.training, self.scheme, self.config.batch_size):
+            outputs = self.network.encoder(x, training=False)
+            parts.append([np.asarray(o) for o in (outputs if isinstance(outputs, list | tuple) else [outputs])])
+        mean, *log_variance = (np.concatenate(part) for part in zip(*parts, strict=True))
+        labels = [
+            {k: v for k, v in self.source.labels[i].items() if k != "index"} for i in self.training
+        ]  # the take's number says nothing about a sound
+        return latent_statistics(mean, labels, variances=np.exp(log_variance[0]) if log_variance else None)
+
+    def _write_checkpoint(self) -> None:
+        checkpoint = Checkpoint(
+            progress=self.progress,
+            state=self.trainer.state(),
+            best=self.best,
+            config=self.config.as_dict(),
+            features=self.source.features.as_dict(),
+        )
+        write_checkpoint(checkpoint_file(self.model_dir), checkpoint)
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        ours = {**self.config.as_dict(), **self.source.features.as_dict()}
+        theirs = {**checkpoint.config, **checkpoint.features}
+        if changed := sorted(name for name in ours if ours[name] != theirs.get(name)):
+            raise UsageError(
+                f"the training to resume was started with another {', '.join(changed)}; "
+                "give the same options, or start without --resume"
+            )
+        self.trainer.restore(checkpoint.state)
+        self.progress, self.best = checkpoint.progress, dict(checkpoint.best)
+
+
+_RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim")
+
+
+def train(
+    source: SpectrogramSource,
+    model_dir: str | Path,
+    config: TrainingConfig | None = None,
+    *,
+    resume: bool = False,
+    progress: Callable[[EpochReport], None] | None = None,
+    evaluate: Evaluate | None = None,
+) -> str:
+    """Train a model and write its folder; returns the model's digest.
+
+    Interrupted at any time, it can be resumed from the last whole epoch and ends with the same weights as if it
+    had not been interrupted.
+
+    Parameters
+    ----------
+    source : the spectrograms; `wavemill.vae.source.DatasetSource` reads a dataset
+    model_dir : the model's folder; its name becomes the model's name
+    config : defaults to the default architecture's recipe
+    resume : take up the training in `model_dir/.training`
+    progress : called after each epoch
+    evaluate : makes the record's quality figures on what was held out, such as `wavemill.vae.quality.measure`
+
+    Raises
+    ------
+    UsageError
+        When nothing can be held out, or what is resumed was started with other options.
+    """
+    run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume)
+    while not run.finished:
+        report = run.run_epoch()
+        if progress:
+            progress(report)
+    digest = run.save(evaluate)
+    shutil.rmtree(checkpoint_file(run.model_dir).parent, ignore_errors=True)
+    return digest

@@ -1,0 +1,73 @@
+"""How to train, with each architecture's own defaults."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from wavemill.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Everything that decides what a training run gives; the same config and dataset give the same model."""
+
+    kind: str = "vae"
+    architecture: str = "residual"
+    architecture_config: dict[str, Any] = field(default_factory=dict)
+    latent_dim: int = 128
+    objective: str = "calibrated"
+    beta: float = 0.5  # weight of the KL; 1 is the evidence lower bound
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    schedule: str = "cosine"  # after a short rise; or "constant"
+    average_decay: float = 0.998  # moving average of the weights, per step; 0 for none
+    augment: bool = True
+    validation_fraction: float = 0.1
+    validation_label: str | None = None  # such as "index=5,6,7,8,9": hold these out instead of a random fraction
+    patience: int = 25  # epochs without a better validation error before stopping; 0 never stops early
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "kind": self.kind in ("vae", "ae"),
+            "objective": self.objective in ("course", "calibrated"),
+            "schedule": self.schedule in ("cosine", "constant"),
+            "latent_dim": self.latent_dim > 0,
+            "epochs": self.epochs > 0,
+            "batch_size": self.batch_size > 0,
+            "learning_rate": self.learning_rate > 0,
+            "beta": self.beta >= 0,
+            "average_decay": 0 <= self.average_decay < 1,
+            "validation_fraction": 0 < self.validation_fraction < 1,
+            "patience": self.patience >= 0,
+            "seed": self.seed >= 0,
+        }
+        if wrong := [name for name, right in checks.items() if not right]:
+            received = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
+            raise UsageError(f"training cannot be done with {received}")
+
+    @classmethod
+    def for_architecture(cls, architecture: str, **changes: Any) -> TrainingConfig:
+        """Return the architecture's recipe, with those `changes` that are not None."""
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        return replace(cls(architecture=architecture, **_RECIPES.get(architecture, {})), **chosen)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return asdict(self)
+
+
+_RECIPES: dict[str, dict[str, Any]] = {
+    "course": {
+        "objective": "course",
+        "beta": 1.0,
+        "epochs": 150,
+        "batch_size": 64,
+        "learning_rate": 5e-4,
+        "schedule": "constant",
+        "average_decay": 0.0,
+        "augment": False,
+    },
+}

@@ -1,0 +1,1 @@
+"""Commands of the heavy side; importing them stays light."""

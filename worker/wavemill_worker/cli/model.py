@@ -1,0 +1,78 @@
+"""`wavemill model`: list, show, verify."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wavemill.errors import ModelError
+from wavemill.vae.record import find_model, list_models, read_record, verify
+
+_models_option = click.option(
+    "--models",
+    "models_dir",
+    type=click.Path(path_type=Path),
+    default=lambda: Path(os.environ.get("WAVEMILL_MODELS", "models")),
+    show_default="WAVEMILL_MODELS or models",
+    help="Folder that holds the models.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group()
+def model() -> None:
+    """Trained models: list, show, verify."""
+
+
+@model.command("list", epilog="Example: wavemill model list")
+@_models_option
+@_json_option
+def list_command(models_dir: Path, as_json: bool) -> None:
+    """List the models, whole or not."""
+    for folder in list_models(models_dir):
+        row = _summary(folder)
+        print(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+
+
+@model.command(epilog="Example: wavemill model show fsdd-vae")
+@click.argument("name", metavar="MODEL")
+@_models_option
+@_json_option
+def show(name: str, models_dir: Path, as_json: bool) -> None:
+    """Show what MODEL is, what it was trained on and how well it does."""
+    record = read_record(find_model(name, models_dir)).as_dict()
+    if as_json:
+        print(json.dumps(record))
+        return
+    for key, value in record.items():
+        print(f"{key}: {json.dumps(value) if isinstance(value, dict) else value}")
+
+
+@model.command("verify", epilog="Example: wavemill model verify fsdd-vae")
+@click.argument("name", metavar="MODEL")
+@_models_option
+@_json_option
+def verify_command(name: str, models_dir: Path, as_json: bool) -> None:
+    """Check every file of MODEL against its recorded digest."""
+    folder = find_model(name, models_dir)
+    digest = verify(folder)
+    print(json.dumps({"model": folder.name, "digest": digest}) if as_json else f"{folder}: whole, digest {digest}")
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        record, digest = read_record(folder), verify(folder)
+    except ModelError as exc:
+        return {"model": folder.name, "error": str(exc)}
+    return {
+        "model": folder.name,
+        "kind": record.kind,
+        "architecture": record.architecture,
+        "preset": record.features.preset,
+        "latent_dim": record.latent_dim,
+        "digest": digest,
+    }
