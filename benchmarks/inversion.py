@@ -2,8 +2,9 @@
 
     python -m benchmarks.inversion WAV_DIR [--clips 100] [--rounds 5]
 
-Prints one Markdown table. Each round times every method once, one after the other, so that a machine that others use
-slows all of them alike; the median round counts. Needs pystoi; PESQ is left out unless the package pesq is installed.
+Prints one Markdown table. Each round times every method once, one after the other, so that a machine that
+others use slows all of them alike; the median round counts. Needs pystoi; PESQ is left out unless the package
+pesq is installed.
 """
 
 from __future__ import annotations
@@ -144,9 +145,8 @@ def table(rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         quality = "" if row.pesq is None else f"{row.pesq:.2f}"
-        lines.append(
-            f"| {row.preset} | {row.method} | {row.ms_per_clip:.2f} | {row.speedup:.1f} | {row.stoi:.3f} | {quality} |"
-        )
+        speed = f"{row.ms_per_clip:.2f} | {row.speedup:.1f}"
+        lines.append(f"| {row.preset} | {row.method} | {speed} | {row.stoi:.3f} | {quality} |")
     return "\n".join(lines)
 
 

@@ -27,8 +27,8 @@ def check_n_iter(method: str, usual: int | None, n_iter: int | None) -> None:
         raise UsageError(f"expected n_iter >= 0, received {n_iter}")
 
 
-def check_geometry(*, n_fft: int, hop_length: int, length: int | None, n_threads: int) -> None:
-    """Refuse transforms that overlap by less than half, and impossible counts."""
+def check_geometry(*, n_fft: int, hop_length: int, halves_hop: bool) -> None:
+    """Refuse transforms that overlap by less than half, and hops that a method cannot halve."""
     if n_fft < 4 or n_fft % 2:
         raise UsageError(f"expected an even n_fft of 4 samples or more, received {n_fft}")
     if not 1 <= hop_length <= n_fft // 2:
@@ -36,6 +36,12 @@ def check_geometry(*, n_fft: int, hop_length: int, length: int | None, n_threads
             f"expected a hop_length from 1 to n_fft / 2 = {n_fft // 2} samples, received {hop_length}; "
             "phases cannot be recovered from frames that overlap by less than half"
         )
+    if halves_hop and hop_length % 2:
+        raise UsageError(f"this method halves the hop: expected an even hop_length, received {hop_length}")
+
+
+def check_counts(*, length: int | None, n_threads: int) -> None:
+    """Refuse impossible lengths and numbers of threads."""
     if length is not None and length < 0:
         raise UsageError(f"expected a length of 0 samples or more, received {length}")
     if n_threads < 1:

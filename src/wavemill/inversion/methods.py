@@ -9,7 +9,13 @@ from functools import partial
 
 import numpy as np
 
-from wavemill.inversion.arguments import check_geometry, check_magnitude, check_method, check_n_iter
+from wavemill.inversion.arguments import (
+    check_counts,
+    check_geometry,
+    check_magnitude,
+    check_method,
+    check_n_iter,
+)
 from wavemill.inversion.griffin_lim import polish, search
 from wavemill.inversion.pghi import integrate_phase
 from wavemill.inversion.phases import scattered_turns, spectra
@@ -22,6 +28,17 @@ Estimate = Callable[[Stft, FloatArray, int], ComplexArray]
 def _pghi(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
     turns = integrate_phase(magnitude, n_fft=stft.n_fft, hop_length=stft.hop_length)
     return polish(stft, magnitude, spectra(magnitude, turns), n_iter=n_iter)
+
+
+def _pghi_fine(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
+    """Integrate and polish on twice the frames, those between being the mean in dB; then polish as given."""
+    T, F = magnitude.shape
+    dense = np.empty((2 * T - 1, F), np.float32)
+    dense[::2] = magnitude
+    dense[1::2] = np.sqrt(magnitude[:-1] * magnitude[1:])
+    fine = stft_for(stft.n_fft, stft.hop_length // 2, 2 * T - 1, stft.n_samples)
+    found = _pghi(fine, dense, n_iter)[::2]  # (2T - 1, F) -> (T, F)
+    return polish(stft, magnitude, np.ascontiguousarray(found), n_iter=n_iter)
 
 
 def _griffin_lim(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
@@ -47,11 +64,13 @@ class Method:
 
     estimate: Estimate
     n_iter: int | None = None
+    halves_hop: bool = False
 
 
 _METHODS: dict[str, Method] = {
     "pghi+gl": Method(estimate=_pghi, n_iter=4),
     "pghi": Method(estimate=_pghi),
+    "fine": Method(estimate=_pghi_fine, n_iter=4, halves_hop=True),
     "griffin-lim": Method(estimate=_griffin_lim, n_iter=32),
     "centre-phase": Method(estimate=_centre_phase),
     "zero-phase": Method(estimate=_zero_phase),
@@ -84,8 +103,10 @@ def invert(
     method : str
         One of `METHODS`:
 
-        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations; the best sound.
+        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations.
         - "pghi": the integration alone.
+        - "fine": integration and 4 iterations on twice the frames, then 4 on those given. The nearest to the
+          recording where frames overlap by half, at twice the cost. Needs an even `hop_length`.
         - "griffin-lim": fast Griffin-Lim, 32 iterations with momentum 0.99, from a fixed scattered start.
         - "centre-phase": every frame a pulse at its centre; costs one inverse transform.
         - "zero-phase": every frame a pulse at its start; poor, kept to compare with.
@@ -115,7 +136,8 @@ def invert(
     check_method(method, METHODS)
     chosen = _METHODS[method]
     check_n_iter(method, chosen.n_iter, n_iter)
-    check_geometry(n_fft=n_fft, hop_length=hop_length, length=length, n_threads=n_threads)
+    check_geometry(n_fft=n_fft, hop_length=hop_length, halves_hop=chosen.halves_hop)
+    check_counts(length=length, n_threads=n_threads)
     clips = check_magnitude(magnitude, n_fft=n_fft)
     stft = stft_for(n_fft, hop_length, clips.shape[2], length)
     waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)

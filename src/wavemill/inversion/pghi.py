@@ -61,7 +61,7 @@ def integrate_phase(magnitude: FloatArray, *, n_fft: int, hop_length: int) -> Fl
     shape = (T + 2, F + 2)  # with a border, so that every bin has four neighbours
     log = np.log(np.maximum(magnitude, magnitude.max() * 10 ** (-DEPTH_DB / 20)))
     level = np.full(shape, -1, np.int32)
-    _quantise(log, np.float32(_floor(log)), np.float32(BUCKETS_PER_DB / _LOG_PER_DB), level)
+    _quantise(log, np.float32(_floor(magnitude, log)), np.float32(BUCKETS_PER_DB / _LOG_PER_DB), level)
     gamma = HANN_GAMMA * n_fft**2
     along_time, along_rows = hop_length * n_fft / gamma / _TURN, -gamma / (hop_length * n_fft) / _TURN
     advance = (np.arange(F) * hop_length % n_fft / n_fft).astype(np.float32)  # of a tone amid each row
@@ -74,9 +74,10 @@ def integrate_phase(magnitude: FloatArray, *, n_fft: int, hop_length: int) -> Fl
     return turns
 
 
-def _floor(log: FloatArray) -> float:
+def _floor(magnitude: FloatArray, log: FloatArray) -> float:
     """Return the log magnitude under which phases are scattered."""
-    top, lowest = float(log.max()), float(log.min())
+    top = float(log.max())
+    lowest = float(np.where(magnitude > 0, log, top).min())  # a dropped row, restored as zeros, is no floor
     flat = min(lowest + FLAT_DB * _LOG_PER_DB, top - LEAST_RANGE_DB * _LOG_PER_DB)
     return max(top - RANGE_DB * _LOG_PER_DB, flat)
 

@@ -14,7 +14,7 @@ def convergence_db(waveform, sound, **geometry):
     return float(20 * np.log10(np.linalg.norm(found - wanted[:, : found.shape[1]]) / np.linalg.norm(wanted)))
 
 
-@pytest.mark.parametrize("method", ["pghi+gl", "pghi"])
+@pytest.mark.parametrize("method", ["pghi+gl", "pghi", "fine"])
 def test_a_tone_comes_back_with_its_frequency_and_level(signals, magnitudes, geometry, method):
     tone = signals["tone"]
     waveform = invert(magnitudes(tone, **geometry), **geometry, method=method, length=tone.size)[0]
@@ -41,6 +41,16 @@ def test_integration_starts_where_griffin_lim_hardly_arrives(signals, magnitudes
     )
     waveform = invert(magnitudes(sound, **geometry), **geometry, method="pghi", length=sound.size)[0]
     assert convergence_db(waveform, sound, **geometry) < convergence_db(reference, sound, **geometry)
+
+
+def test_finer_frames_bring_a_voice_nearer_at_half_overlap(signals, magnitudes):
+    geometry = {"n_fft": 256, "hop_length": 128}
+    distances_db = {"pghi+gl": [], "fine": []}
+    for name in ("sweep", "buzz"):
+        for method, found in distances_db.items():
+            waveform = invert(magnitudes(signals[name], **geometry), **geometry, method=method, length=6_400)
+            found.append(convergence_db(waveform[0], signals[name], n_fft=256, hop_length=16))
+    assert np.mean(distances_db["fine"]) < np.mean(distances_db["pghi+gl"])
 
 
 def test_griffin_lim_converges_as_far_as_that_of_librosa(signals, magnitudes, geometry):
@@ -82,16 +92,18 @@ def test_silence_stays_silent(method):
     assert not waveforms.any()
 
 
-def test_silence_between_sounds_stays_under_the_floor(signals, magnitudes):
+@pytest.mark.parametrize("dropped_rows", [0, 1])
+def test_a_flat_floor_becomes_noise_without_clicks(signals, magnitudes, dropped_rows):
     geometry = {"n_fft": 256, "hop_length": 64}
     padded = np.pad(signals["buzz"], (0, 6_400))
     wanted = magnitudes(padded, **geometry)
     floor = wanted.max() * 10 ** (-50 / 20)
-    waveform = invert(np.maximum(wanted, floor), **geometry, length=padded.size)[0]
-    silent = waveform[7_000:]
-    # Noise whose magnitudes are all at the floor has this level, the window's energy being 96; no clicks in it.
-    assert np.sqrt(np.mean(silent**2)) < floor * np.sqrt(1 / 96)
-    assert np.abs(silent).max() < 6 * np.sqrt(np.mean(silent**2))
+    wanted = np.maximum(wanted, floor)
+    wanted[:, 129 - dropped_rows :] = 0
+    silent = invert(wanted, **geometry, method="pghi", length=padded.size)[0, 7_000:]
+    level = np.sqrt(np.mean(silent**2))
+    assert level < floor / np.sqrt(96)  # of noise with such magnitudes, 96 being the window's energy
+    assert np.abs(silent).max() < 6 * level
 
 
 @pytest.mark.parametrize("method", METHODS)
