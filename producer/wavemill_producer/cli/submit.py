@@ -124,5 +124,6 @@ def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
         return
     click.echo(
         f"would queue {report['total']} jobs in {report['chunks']} messages; at most "
-        f"{report['output_bytes'] / 1e6:.1f} MB of output; {report['duplicates']} duplicates left out; nothing was queued"
+        f"{report['output_bytes'] / 1e6:.1f} MB of output; {report['duplicates']} duplicates left out; "
+        "nothing was queued"
     )
