@@ -7,6 +7,8 @@ import os
 import secrets
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -44,9 +46,17 @@ class Child:
         self._heart = threading.Thread(target=self._beat_until_ended, name="heartbeat", daemon=True)
         self._heart.start()
 
-    def give_back(self, *_: Any) -> None:
-        """Finish the sub-batch in hand and give the rest of the chunk back."""
-        self._stop.set()
+    @contextmanager
+    def giving_back_on_sigterm(self) -> Iterator[None]:
+        """On SIGTERM finish the sub-batch in hand and give the rest of the chunk back, instead of ending at once.
+
+        Set for each task, since the pool sets handlers of its own after the process was initialised.
+        """
+        handler = signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, handler)
 
     def close(self) -> None:
         """Say goodbye in the table."""
@@ -102,7 +112,6 @@ def _start(**_: Any) -> None:
     global _child  # one per process, made when the process starts
     started = perf_counter()
     _child = Child(Settings.from_env())
-    signal.signal(signal.SIGTERM, _child.give_back)
     logger.info("%s is ready after %.1f s", _child.worker_id, perf_counter() - started)
 
 

@@ -11,4 +11,6 @@ from wavemill_worker.child import child
 @shared_task(name=contract.RENDER_CHUNK)  # type: ignore[untyped-decorator] # Celery has no types
 def render_chunk(batch_id: str, first: int, last: int) -> None:
     """Render the jobs `first` to `last` of a batch; the work is in `wavemill.render`."""
-    child().renderer.render_chunk(batch_id, first, last)
+    process = child()
+    with process.giving_back_on_sigterm():
+        process.renderer.render_chunk(batch_id, first, last)
