@@ -178,7 +178,7 @@ class Renderer:
     def _while_database_is_gone(self) -> Iterator[AttemptManager]:
         yield from Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential_jitter(initial=0.5, max=15),
+            wait=wait_exponential_jitter(max=15),
             stop=stop_never,
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
