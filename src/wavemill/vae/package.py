@@ -92,7 +92,7 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
 
 def get_weights(network: Network) -> dict[str, FloatArray]:
     """Return every weight by its stable name, float32."""
-    return {name: np.asarray(variable.value, np.float32) for name, variable in network.variables().items()}
+    return {name: variable.numpy().astype(np.float32) for name, variable in network.variables().items()}
 
 
 def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
