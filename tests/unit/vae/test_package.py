@@ -34,7 +34,9 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(model_dir, tmp_path
     save_model(tmp_path / "half", model.record, model.network, half_precision=True)
     with np.load(tmp_path / "half" / "weights.npz", allow_pickle=False) as arrays:
         assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.float16)}
-    out, _ = load_model(tmp_path / "half").reconstruct(spectrograms_db)
+    half = load_model(tmp_path / "half")
+    assert half.record.training["weights_stored_as"] == "float16"
+    out, _ = half.reconstruct(spectrograms_db)
     np.testing.assert_allclose(out, model.reconstruct(spectrograms_db)[0], atol=1.0)
 
 
