@@ -77,7 +77,7 @@ def read_checkpoint(file: Path) -> Checkpoint:
         When it cannot be read.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             meta = json.loads(arrays[_META].tobytes())
             return Checkpoint(
                 progress=Progress(**meta["progress"]),

@@ -23,13 +23,18 @@ Tensor = Any  # keras.KerasTensor; keras publishes no types
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Encoder (B, F, T, 1) -> [(B, D) mean, (B, D) log variance], decoder (B, D) -> (B, F, T, 1).
+    """An encoder (B, F, T, 1) -> mean and log variance, (B, D) each, and a decoder (B, D) -> (B, F, T, 1).
 
-    An encoder of kind `ae` has one output, the latents.
+    The encoder of kind `ae` has one output, the latents.
     """
 
     encoder: keras.Model
     decoder: keras.Model
+
+    def encode(self, x: Tensor, *, training: bool) -> list[Tensor]:
+        """Return the encoder's outputs as a list, also when it is one (Keras then unwraps it)."""
+        outputs = self.encoder(x, training=training)
+        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
     def variables(self) -> dict[str, Any]:
         """Return every variable under a name that is stable between builds, in a stable order."""

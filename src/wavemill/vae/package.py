@@ -6,6 +6,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def save_model(
     ----------
     folder : where; a training in progress in its subfolder `.training` is kept
     latents : see `wavemill.vae.latents`
-    half_precision : store weights as float16, half the size; they are computed with as float32
+    half_precision : store weights as float16, half the size, and say so in the record's `training`; the network
+        computes in float32 all the same
 
     Raises
     ------
@@ -54,6 +56,8 @@ def save_model(
         When the folder cannot be written.
     """
     folder = Path(folder)
+    if half_precision:
+        record = replace(record, training={**record.training, "weights_stored_as": "float16"})
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
@@ -92,7 +96,7 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
 
 def get_weights(network: Network) -> dict[str, FloatArray]:
     """Return every weight by its stable name, float32."""
-    return {name: np.asarray(variable.value, np.float32) for name, variable in network.variables().items()}
+    return {name: variable.numpy().astype(np.float32) for name, variable in network.variables().items()}
 
 
 def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
@@ -112,7 +116,7 @@ def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
 def read_arrays(file: Path) -> dict[str, FloatArray]:
     """Read an .npz as float32 arrays, never as pickles."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return {name: arrays[name].astype(np.float32) for name in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile) as exc:
         raise ModelError(f"{file}: cannot be read as arrays: {exc}; restore the file or train again") from exc

@@ -18,7 +18,7 @@ from wavemill.vae.training_config import TrainingConfig
 
 FloatArray = NDArray[np.float32]
 
-WARM_UP_STEPS = 200
+WARM_UP_STEPS = 200  # or a twentieth of a training that is short
 LAST_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 GRADIENT_NORM = 1.0
 LOG_VARIANCE_RANGE = (-12.0, 6.0)  # a first wild step must not overflow the exponential
@@ -52,20 +52,20 @@ class Trainer:
     def averaged_weights(self) -> list[FloatArray]:
         """Return the moving average of the trainable weights; the weights themselves when there is none."""
         source = self._average if self.config.average_decay else self._trainable
-        return [np.array(variable) for variable in source]
+        return [variable.numpy().copy() for variable in source]
 
     def swap_average(self) -> None:
         """Exchange weights and moving average; call twice around a validation."""
         if not self.config.average_decay:
             return
         for variable, average in zip(self._trainable, self._average, strict=True):
-            held = np.array(variable)
+            held = variable.numpy().copy()
             variable.assign(average)
             average.assign(held)
 
     def state(self) -> dict[str, FloatArray]:
         """Return everything that the next step depends on."""
-        return {name: np.array(variable) for name, variable in self._state_variables().items()}
+        return {name: variable.numpy().copy() for name, variable in self._state_variables().items()}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
         """Take up a `state`; ModelError when it is another network's."""
@@ -102,17 +102,15 @@ class Trainer:
 
     def _latents(self, x: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if self.config.kind == "ae":
-            latents = self.network.encoder(x, training=True)
-            latents = latents[0] if isinstance(latents, list | tuple) else latents
+            (latents,) = self.network.encode(x, training=True)
             return latents, tf.zeros(tf.shape(x)[0])
-        mean, log_variance = self.network.encoder(x, training=True)
+        mean, log_variance = self.network.encode(x, training=True)
         log_variance = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
         noise = tf.random.stateless_normal(tf.shape(mean), seed)
         return mean + tf.exp(log_variance / 2) * noise, kl_divergence(mean, log_variance)
 
     def _errors(self, x: tf.Tensor) -> tf.Tensor:
-        outputs = self.network.encoder(x, training=False)
-        mean = outputs[0] if isinstance(outputs, list | tuple) else outputs
+        mean = self.network.encode(x, training=False)[0]
         return reconstruction_error(self.config.objective, x, self.network.decoder(mean, training=False))
 
 
@@ -120,6 +118,6 @@ def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
     """Return the learning rate of a step: constant, or a linear rise and half a cosine down."""
     if config.schedule == "constant":
         return config.learning_rate
-    rise = min(1.0, (step + 1) / WARM_UP_STEPS)
+    rise = min(1.0, (step + 1) / min(WARM_UP_STEPS, max(1, total_steps // 20)))
     fall = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
     return config.learning_rate * rise * fall

@@ -136,8 +136,7 @@ class TrainingRun:
     def _latents(self) -> dict[str, FloatArray]:
         parts = []
         for x in in_order(self.source, self.training, self.scheme, self.config.batch_size):
-            outputs = self.network.encoder(x, training=False)
-            parts.append([np.asarray(o) for o in (outputs if isinstance(outputs, list | tuple) else [outputs])])
+            parts.append([np.asarray(output) for output in self.network.encode(x, training=False)])
         mean, *log_variance = (np.concatenate(part) for part in zip(*parts, strict=True))
         labels = [
             {k: v for k, v in self.source.labels[i].items() if k != "index"} for i in self.training

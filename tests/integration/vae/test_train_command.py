@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from wavemill.dataset.build import build
+from wavemill.errors import ModelChangedError
+from wavemill.presets import Features
+from wavemill.vae.package import load_model
+from wavemill_worker.cli.model import model as model_command
+from wavemill_worker.cli.train import train as train_command
+
+FEATURES = Features(
+    preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=2_032, n_bins=32, n_frames=128
+)
+
+
+@pytest.fixture(scope="module")
+def dataset_dir(tmp_path_factory) -> Path:
+    audio_dir = tmp_path_factory.mktemp("audio")
+    t = np.arange(2_032) / 8_000
+    for i in range(12):
+        pitch = 300 + 150 * (i % 3)
+        tone = 0.5 * np.sin(2 * np.pi * pitch * (1 + 0.1 * i * t) * t) * np.hanning(len(t))
+        soundfile.write(audio_dir / f"{i % 3}_ann_{i}.wav", tone, 8_000)
+    soundfile.write(audio_dir / "0_ann_99.wav", np.zeros(2_032), 8_000)  # silence must not stop a training
+    folder = tmp_path_factory.mktemp("data") / "tones"
+    build(audio_dir, folder, FEATURES, jobs=1)
+    return folder
+
+
+def invoke(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_train_makes_a_model_that_list_show_and_verify_know(dataset_dir, tmp_path):
+    options = ("--epochs", 2, "--batch-size", 4, "--latent-dim", 4, "--validation-label", "index=9,10,11", "--json")
+    result = invoke(train_command, dataset_dir, tmp_path / "tones", *options)
+    assert result.exit_code == 0
+    *epochs, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    record = load_model("tones", models_dir=tmp_path).record
+    assert record.training["spectrograms"] == 9
+    assert record.training["held_out"] == 3
+    assert record.quality["log_spectral_distance_db"] > 0
+
+    listed = json.loads(invoke(model_command, "list", "--models", tmp_path, "--json").stdout)
+    assert (listed["model"], listed["digest"], listed["latent_dim"]) == ("tones", last["digest"], 4)
+    shown = json.loads(invoke(model_command, "show", "tones", "--models", tmp_path, "--json").stdout)
+    assert shown["features"]["preset"] == "tiny"
+    verified = invoke(model_command, "verify", tmp_path / "tones")
+    assert last["digest"] in verified.stdout
+
+    (tmp_path / "tones" / "README.md").write_text("edited")
+    with pytest.raises(ModelChangedError, match=r"README\.md"):
+        invoke(model_command, "verify", "tones", "--models", tmp_path)
+    assert "has changed" in json.loads(invoke(model_command, "list", "--models", tmp_path, "--json").stdout)["error"]
+
+
+@pytest.mark.parametrize("module", ["train", "model"])
+def test_importing_a_command_is_light(module):
+    program = (
+        f"import sys, wavemill_worker.cli.{module}; "
+        "sys.exit(bool({'numpy', 'tensorflow', 'keras', 'rich', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from wavemill.errors import ModelError, UsageError
+from wavemill.presets import Features
+from wavemill.vae.checkpoint import checkpoint_file
+from wavemill.vae.package import load_model, read_arrays
+from wavemill.vae.training import TrainingRun, train
+from wavemill.vae.training_config import TrainingConfig
+
+TINY = {"fine": 8, "coarse": 8, "frame": 8, "neck": 4, "encoder_depth": 1, "decoder_depth": 1, "frame_depth": 1}
+
+
+class Blobs:
+    """One blob each, at a place that four numbers tell: easy to learn, with labels."""
+
+    features = Features(
+        preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=240, n_bins=32, n_frames=16
+    )
+
+    def __init__(self, n_items=48):
+        rng = np.random.default_rng(0)
+        place = rng.uniform([6, 4, 2, 1.5], [26, 12, 6, 4], (n_items, 4))[..., None, None]
+        bins, frames = np.mgrid[:32, :16]
+        distance = ((bins - place[:, 0]) / place[:, 2]) ** 2 + ((frames - place[:, 1]) / place[:, 3]) ** 2
+        self.db = np.maximum(-6 * distance, -80).astype(np.float32)
+        self.labels = [{"digit": str(i % 2), "index": str(i)} for i in range(n_items)]
+
+    def read_db(self, indices):
+        return self.db[indices]
+
+
+def config(**changes):
+    defaults = {"architecture_config": TINY, "latent_dim": 4, "epochs": 4, "batch_size": 8, "patience": 0, "seed": 5}
+    return TrainingConfig(**(defaults | changes))
+
+
+def weights(model_dir):
+    return read_arrays(model_dir / "weights.npz")
+
+
+@pytest.mark.parametrize("kind", ["vae", "ae"])
+def test_training_reduces_the_error_on_what_was_held_out(tmp_path, kind):
+    reports = []
+    eager = config(kind=kind, epochs=10, augment=False, learning_rate=1e-2, average_decay=0.9)
+    train(Blobs(), tmp_path / "m", eager, progress=reports.append)
+    assert [report.epoch for report in reports] == list(range(1, 11))
+    assert reports[-1].validation_error < 0.75 * reports[0].validation_error
+    assert (reports[-1].kl > 0) == (kind == "vae")
+
+
+def test_the_course_architecture_learns(tmp_path):
+    reports = []
+    sizes = {"filters": [16, 16, 8, 8, 8]}
+    recipe = TrainingConfig.for_architecture(
+        "course", architecture_config=sizes, epochs=5, batch_size=8, latent_dim=4, learning_rate=5e-3
+    )
+    train(Blobs(), tmp_path / "m", recipe, progress=reports.append)
+    assert reports[-1].loss < 0.7 * reports[0].loss
+    record = load_model(tmp_path / "m").record
+    assert record.normalisation == {"scheme": "min-max"}
+    assert record.training["objective"] == "course"
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path):
+    for name, seed in (("a/m", 5), ("b/m", 5), ("c/m", 6)):
+        train(Blobs(), tmp_path / name, config(epochs=2, seed=seed))
+    a, b, c = (weights(tmp_path / name / "m") for name in "abc")
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert not np.array_equal(a["decoder/pixels/kernel"], c["decoder/pixels/kernel"])
+
+
+def interrupt_in_epoch(number):
+    class Interrupted(Blobs):
+        reads = 0
+
+        def read_db(self, indices):
+            self.reads += 1
+            if self.reads > (number - 1) * 7 + 3:  # five training and at least one validation batch an epoch
+                raise KeyboardInterrupt
+            return super().read_db(indices)
+
+    return Interrupted()
+
+
+def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path):
+    digest_source = Blobs()
+    train(digest_source, tmp_path / "whole" / "m", config())
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupt_in_epoch(3), tmp_path / "cut" / "m", config())
+    assert not (tmp_path / "cut" / "m" / "model.json").exists()
+    reports = []
+    train(digest_source, tmp_path / "cut" / "m", config(), resume=True, progress=reports.append)
+    assert [report.epoch for report in reports] == [3, 4]
+    whole, cut = weights(tmp_path / "whole" / "m"), weights(tmp_path / "cut" / "m")
+    assert all(np.array_equal(whole[name], cut[name]) for name in whole)
+    assert not checkpoint_file(tmp_path / "cut" / "m").exists()
+
+
+def test_resuming_with_other_options_or_without_a_checkpoint_is_refused(tmp_path):
+    run = TrainingRun(Blobs(), tmp_path / "m", config(), resume=False)
+    run.run_epoch()
+    with pytest.raises(UsageError, match="another beta, epochs"):
+        train(Blobs(), tmp_path / "m", config(beta=1.0, epochs=9), resume=True)
+    with pytest.raises(UsageError, match="no training to resume"):
+        train(Blobs(), tmp_path / "other", config(), resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    TrainingRun(Blobs(), tmp_path / "m", config(), resume=False).run_epoch()
+    file = checkpoint_file(tmp_path / "m")
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="cannot be read"):
+        train(Blobs(), tmp_path / "m", config(), resume=True)
+
+
+def test_training_stops_when_the_held_out_error_no_longer_falls_and_keeps_the_best(tmp_path):
+    reports = []
+    stuck = config(epochs=30, patience=2, learning_rate=1e-30, average_decay=0.0)
+    train(Blobs(), tmp_path / "m", stuck, progress=reports.append)
+    assert len(reports) == 3
+    assert [report.best for report in reports] == [True, False, False]
+    training = load_model(tmp_path / "m").record.training
+    assert (training["best_epoch"], training["epochs_done"]) == (1, 3)
+
+
+def test_the_saved_model_tells_how_it_came_about_and_can_be_used(tmp_path):
+    source = Blobs()
+    digest = train(source, tmp_path / "m", config(), evaluate=lambda model, source, indices: {"items": len(indices)})
+    model = load_model(tmp_path / "m")
+    assert model.digest == digest
+    assert model.record.quality == {"items": 5}
+    assert model.record.training["spectrograms"] == 43
+    assert model.record.training["seed"] == 5
+    assert json.loads((tmp_path / "m" / "model.json").read_text())["architecture_config"] == TINY
+    statistics = model.latent_statistics
+    assert statistics["digit=0/count"] + statistics["digit=1/count"] == statistics["all/count"] == 43
+    assert not [name for name in statistics if name.startswith("index=")]
+    _, latents = model.reconstruct(source.db)
+    np.testing.assert_allclose(latents.mean(axis=0), statistics["all/mean"], atol=0.5)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wavemill.presets import Features
+from wavemill.vae.network import build_network
+from wavemill.vae.package import save_model
+from wavemill.vae.record import ModelRecord
+
+FEATURES = Features(preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=240, n_bins=32, n_frames=16)
+
+
+def tiny_record(**changes) -> ModelRecord:
+    record = ModelRecord(
+        name="tiny",
+        kind="vae",
+        architecture="residual",
+        architecture_config={"fine": 8, "coarse": 8, "frame": 8, "neck": 4},
+        features=FEATURES,
+        normalisation={"scheme": "peak", "range_db": 50.0, "fade_db": 3.0},
+        latent_dim=6,
+        training={"data": "noise"},
+        quality={"log_spectral_distance_db": 9.0},
+        code_version="0",
+    )
+    return replace(record, **changes)
+
+
+def tiny_network(record: ModelRecord):
+    network = build_network(
+        record.architecture,
+        kind=record.kind,
+        shape=record.features.shape,
+        latent_dim=record.latent_dim,
+        config=record.architecture_config,
+    )
+    rng = np.random.default_rng(1)
+    for variable in network.variables().values():  # what starts at zero must not hide a difference
+        variable.assign(np.asarray(variable) + rng.normal(0, 0.1, variable.shape).astype(np.float32))
+    return network
+
+
+@pytest.fixture
+def save_tiny(tmp_path) -> Callable[..., Path]:
+    def save(**changes) -> Path:
+        record = tiny_record(**changes)
+        folder = tmp_path / record.name
+        save_model(folder, record, tiny_network(record), latents={"all/mean": np.zeros(6, np.float32)})
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def model_dir(save_tiny) -> Path:
+    return save_tiny()
+
+
+@pytest.fixture
+def spectrograms_db() -> NDArray[np.float32]:
+    """Of different levels and shapes, 40 of them: more than two forward chunks."""
+    rng = np.random.default_rng(7)
+    db = rng.uniform(-80, 0, (40, 32, 16)) + rng.uniform(-20, 0, (40, 1, 1))
+    return db.astype(np.float32)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+
+from wavemill.vae.augmentation import augment, interpolation_matrix
+
+
+def test_interpolation_agrees_with_a_hermite_spline_of_central_differences():
+    y = np.random.default_rng(0).random(20)
+    spline = CubicHermiteSpline(np.arange(1, 19), y[1:19], (y[2:] - y[:-2]) / 2)
+    positions = np.linspace(1, 17.999, 300)
+    ours = interpolation_matrix(positions[None], 20)[0] @ y
+    np.testing.assert_allclose(ours, spline(positions), atol=1e-5)
+
+
+def test_positions_beyond_the_ends_read_silence():
+    weights = interpolation_matrix(np.array([[-2.0, -5.5, 11.0, 40.0]]), 10)
+    assert not weights.any()
+
+
+def test_augmentation_moves_sound_and_keeps_its_range():
+    x = np.zeros((64, 32, 40), np.float32)
+    x[:, 8:12, 10:20] = 1
+    y = augment(x, np.random.default_rng(3))
+    assert y.shape == x.shape
+    assert y.dtype == np.float32
+    assert y.min() == 0
+    assert 0.99 < y.max() <= 1
+    centre_bin = (y.mean(axis=2) * np.arange(32)).sum(axis=1) / y.mean(axis=2).sum(axis=1)
+    centre_frame = (y.mean(axis=1) * np.arange(40)).sum(axis=1) / y.mean(axis=1).sum(axis=1)
+    assert 8.5 < centre_bin.min() < 9.2 < 9.8 < centre_bin.max() < 10.6
+    assert 8 < centre_frame.min() < 13 < 20 < centre_frame.max() < 29
+
+
+def test_the_same_seed_augments_alike():
+    x = np.random.default_rng(0).random((3, 8, 8), np.float32)
+    one, two, other = (augment(x, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)

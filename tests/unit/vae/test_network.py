@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import layers
+
+from wavemill.errors import ModelError
+from wavemill.vae.network import build_network
+
+COURSE_ENCODER_TRUNK = 1_576_288  # five convolutions and their batch norms, counted by hand from the course's sizes
+HEAD = 1_024 * 128 + 128  # 8 x 4 x 32 values to 128 latents
+
+
+def test_the_course_architecture_has_the_courses_parameter_counts():
+    vae = build_network("course", kind="vae", shape=(256, 64), latent_dim=128)
+    ae = build_network("course", kind="ae", shape=(256, 64), latent_dim=128)
+    assert ae.encoder.count_params() == COURSE_ENCODER_TRUNK + HEAD == 1_707_488
+    assert vae.encoder.count_params() == COURSE_ENCODER_TRUNK + 2 * HEAD
+    assert vae.decoder.count_params() == ae.decoder.count_params() == 533_089
+
+
+def test_the_course_architecture_normalises_after_the_relu():
+    network = build_network("course", kind="vae", shape=(256, 64), latent_dim=128)
+    kinds = [type(layer).__name__ for layer in network.encoder.layers]
+    assert kinds == ["InputLayer", *["Conv2D", "ReLU", "BatchNormalization"] * 5, "Flatten", "Dense", "Dense"]
+    kinds = [type(layer).__name__ for layer in network.decoder.layers]
+    blocks = ["Conv2DTranspose", "ReLU", "BatchNormalization"] * 4
+    assert kinds == ["InputLayer", "Dense", "Reshape", *blocks, "Conv2DTranspose", "Activation"]
+
+
+def test_the_course_decoder_mirrors_its_encoder():
+    network = build_network("course", kind="vae", shape=(256, 64), latent_dim=128)
+    down = [(x.filters, x.kernel_size, x.strides) for x in network.encoder.layers if isinstance(x, layers.Conv2D)]
+    up = [
+        (x.filters, x.kernel_size, x.strides) for x in network.decoder.layers if isinstance(x, layers.Conv2DTranspose)
+    ]
+    assert [filters for filters, _, _ in down] == [512, 256, 128, 64, 32]
+    assert [strides for _, _, strides in down] == [(2, 2)] * 4 + [(2, 1)]
+    assert {kernel for _, kernel, _ in down} == {(3, 3)}
+    assert up == [*reversed(down[1:]), (1, (3, 3), (2, 2))]
+
+
+def test_the_default_architecture_stays_small():
+    network = build_network("residual", kind="vae", shape=(128, 128), latent_dim=128)
+    assert network.encoder.count_params() + network.decoder.count_params() < 2_100_000
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"), [("course", (40, 24)), ("residual", (37, 21)), ("residual", (8, 8))]
+)
+def test_shapes_that_do_not_divide_come_back_as_they_went_in(architecture, shape):
+    small = {"course": {"filters": [4, 4, 4, 4, 4]}, "residual": {"fine": 4, "coarse": 4, "frame": 4, "neck": 2}}
+    network = build_network(architecture, kind="ae", shape=shape, latent_dim=3, config=small[architecture])
+    x = np.random.default_rng(0).random((2, *shape, 1), np.float32)
+    y = np.asarray(network.decoder(network.encode(x, training=False)[0]))
+    assert y.shape == x.shape
+    assert 0 < y.min() <= y.max() < 1
+
+
+def test_a_plain_autoencoder_has_the_same_network_without_the_variance():
+    vae = build_network("residual", kind="vae", shape=(16, 16), latent_dim=5)
+    ae = build_network("residual", kind="ae", shape=(16, 16), latent_dim=5)
+    assert set(vae.variables()) - set(ae.variables()) == {
+        "encoder/log_variance/kernel",
+        "encoder/log_variance/bias",
+    }
+    assert set(ae.variables()) < set(vae.variables())
+
+
+def test_variable_names_do_not_depend_on_what_was_built_before():
+    first, second = (build_network("residual", kind="vae", shape=(16, 16), latent_dim=5) for _ in range(2))
+    assert list(first.variables()) == list(second.variables())
+    n_values = sum(int(np.prod(variable.shape)) for variable in first.variables().values())
+    assert n_values == first.encoder.count_params() + first.decoder.count_params()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"architecture": "transformer"}, "course, residual"),
+        ({"kind": "gan"}, "vae or ae"),
+        ({"config": {"heads": 4}}, "no setting heads"),
+    ],
+)
+def test_unknown_networks_are_refused_with_the_choices(changes, said):
+    options = {"architecture": "residual", "kind": "vae", "shape": (16, 16), "latent_dim": 4} | changes
+    with pytest.raises(ModelError, match=said):
+        build_network(options.pop("architecture"), **options)
