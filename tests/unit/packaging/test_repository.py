@@ -1,0 +1,76 @@
+"""Promises of the repository itself: what ships, and what must not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from wavemill.vae.record import list_models, read_record, verify
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A wheel and an sdist, built from the checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=REPOSITORY, check=True)
+    return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
+
+
+def test_the_wheel_holds_the_three_packages_and_no_weights(distributions: tuple[Path, Path]) -> None:
+    names = zipfile.ZipFile(distributions[0]).namelist()
+    for package in ("wavemill", "wavemill_producer", "wavemill_worker"):
+        assert f"{package}/py.typed" in names
+    assert "wavemill/jobs/migrations/versions/0001_first_tables.py" in names
+    assert "wavemill/demo/7_anna_0.wav" in names
+    assert not [name for name in names if name.endswith(".npz") or name.startswith("tests")]
+
+
+def test_the_sdist_holds_no_weights(distributions: tuple[Path, Path]) -> None:
+    with tarfile.open(distributions[1]) as archive:
+        names = archive.getnames()
+    assert [name for name in names if name.endswith("wavemill/errors.py")]
+    assert not [name for name in names if name.endswith(".npz") or "/models/" in name]
+
+
+def test_the_bare_wheel_answers_help_and_says_which_extra_is_missing(
+    distributions: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Only click beside it: as `pip install wavemill` without extras."""
+    import click
+
+    with zipfile.ZipFile(distributions[0]) as wheel:
+        wheel.extractall(tmp_path / "site")
+    (tmp_path / "site" / "click").symlink_to(Path(click.__file__).parent)
+    command = [
+        sys.executable,
+        "-S",
+        "-c",
+        "import sys; from wavemill_producer.cli.main import run; sys.exit(run(sys.argv[1:]))",
+    ]
+
+    def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": ""}
+        return subprocess.run([*command, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    assert bare("--help").returncode == 0
+    missing = bare("status")
+    assert missing.returncode == 1
+    assert "pip install 'wavemill[producer]'" in missing.stderr
+
+
+def test_each_shipped_model_verifies_and_has_a_card() -> None:
+    models = list_models(REPOSITORY / "models")
+    assert "fsdd-vae" in {folder.name for folder in models}
+    for folder in models:
+        assert len(verify(folder)) == 64
+        assert read_record(folder).name == folder.name
+        card = (folder / "README.md").read_text()
+        assert "CC BY-SA 4.0" in card
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 10_000_000
