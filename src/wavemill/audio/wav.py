@@ -16,7 +16,7 @@ from wavemill.errors import AudioError, UsageError
 SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
 
 _STEP = 2.0**-15  # one step of 16-bit PCM
-_CEILING = 1.0 - _STEP  # where a signal that is too loud is brought down to
+_CEILING = 0.99  # what a louder signal is brought down to: no sample of any format then reads as full scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class EncodedAudio:
     data: bytes
     duration_s: float
     peak: float  # greatest absolute sample of the signal as it came; full scale is 1.0
-    gain: float  # what every sample was multiplied by: 1.0 unless the peak was over full scale
+    gain: float  # what every sample was multiplied by: 1.0 unless the peak was over 0.99
     clipped: int  # samples over full scale after the gain
     silent: bool  # no sample reaches one step of 16-bit PCM
 
@@ -39,7 +39,7 @@ def encode(
     Parameters
     ----------
     signal : float32 [shape=(samples,)], samples > 0
-        Full scale is 1.0. A louder signal is scaled down as a whole, to one 16-bit step under full scale.
+        Full scale is 1.0. A signal that peaks over 0.99 is scaled down as a whole, to 0.99.
     sample_rate_hz : int > 0
     subtype, container : str
         One of `SUBTYPES`.
@@ -62,7 +62,7 @@ def encode(
     if signal.ndim != 1 or signal.size == 0 or not np.isfinite(signal).all():
         raise AudioError(f"expected a waveform of finite samples, received {signal.dtype} of shape {signal.shape}")
     peak = float(np.abs(signal).max())
-    gain = _CEILING / peak if peak > 1.0 else 1.0
+    gain = _CEILING / peak if peak > _CEILING else 1.0
     scaled = np.asarray(signal * gain, dtype=np.float32)
     file = io.BytesIO()
     soundfile.write(file, scaled, sample_rate_hz, subtype=subtype, format=container)
