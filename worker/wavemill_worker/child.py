@@ -29,11 +29,11 @@ class Child:
     """What a worker process holds: its name, its renderer, its heartbeat."""
 
     def __init__(self, settings: Settings) -> None:
-        from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
-
         device = devices.current()
         n_threads = devices.current_threads()
         devices.configure_tensorflow(n_threads)
+        from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
+
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url)
         self._device = device
