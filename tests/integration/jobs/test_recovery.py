@@ -15,7 +15,6 @@ from support.batches import (
     submit,
 )
 
-from wavemill.jobs import recovery
 from wavemill.jobs.claims import claim_chunk
 from wavemill.jobs.control import cancel_batch
 from wavemill.jobs.database import Database
@@ -108,24 +107,16 @@ def test_neighbours_of_a_poison_job_keep_attempts_for_errors_of_their_own(databa
     audit(database, batch_id)
 
 
-def test_a_page_that_ends_inside_a_chunk_does_not_fail_its_first_job_as_if_it_stood_alone(
-    database: Database, monkeypatch: object
-) -> None:
-    """Each worker's jobs are looked at together, however many workers died at once."""
-    page = recovery._PAGE
-    n_workers = 3
-    batch_id = submit(database, 4 * n_workers, max_attempts=1)
-    try:
-        recovery._PAGE = 5  # type: ignore[misc]
-        for k in range(n_workers):
-            claim(database, batch_id, 4 * k, 4 * k + 3, worker=f"w{k}", lease_s=0.001)
-        taken = 0
-        while taken < 4 * n_workers:
-            taken += reclaim(database)
-    finally:
-        recovery._PAGE = page  # type: ignore[misc]
-    assert states(database, batch_id) == {"queued": list(range(12))}
-    assert chunk_ranges(database, batch_id) == [(0, 3), (4, 7), (8, 11)]
+def test_jobs_of_thousands_of_dead_workers_are_not_torn_where_a_page_ends(database: Database) -> None:
+    """Each worker's jobs are looked at together: one that seems to stand alone would be failed at once."""
+    batch_id = submit(database, 5_002, chunk_size=4_999, max_attempts=1)
+    claim(database, batch_id, 0, 4_998, worker="w1", lease_s=-1.0)
+    claim(database, batch_id, 4_999, 5_001, worker="w2", lease_s=-1.0)
+    taken = 0
+    while taken < 5_002:
+        taken += reclaim(database)
+    assert {state: len(found) for state, found in states(database, batch_id).items()} == {"queued": 5_002}
+    assert chunk_ranges(database, batch_id) == [(0, 4_998), (4_999, 5_001)]
     audit(database, batch_id)
 
 
