@@ -40,11 +40,10 @@ def pause_batch(database: Database, batch_id: str) -> None:
 
 
 def resume_batch(database: Database, batch_id: str) -> None:
-    """Go on with a paused batch; its messages are due again."""
+    """Go on with a paused batch; the messages that workers turned away are due again, the others still wait."""
     with database.transaction() as connection:
         _require(connection, batch_id)
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=None))
-        connection.execute(update(chunks).where(chunks.c.batch_id == batch_id).values(published_at=None))
 
 
 def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:
