@@ -82,9 +82,6 @@ def test_nothing_is_seen_or_sent_before_the_batch_is_whole(database: Database) -
 def test_a_slow_stream_of_ids_keeps_no_worker_from_its_heartbeat(database: Database) -> None:
     worker = Database(database.url.render_as_string(hide_password=False))
     register_worker(worker, "w1", host="h", pid=1, device="cpu")
-    with worker.engine.connect() as connection:
-        if not worker.is_postgresql:  # fail at once instead of after half a minute
-            connection.exec_driver_sql("PRAGMA busy_timeout=200")
 
     def ids() -> Iterator[str]:
         for i in range(3):
