@@ -6,16 +6,20 @@ import json
 import random
 import sys
 
-from wavemill.jobs.claims import Outcome, claim_chunk, finish_jobs
+from wavemill.jobs.claims import ClaimedJob, Outcome, claim_chunk, finish_jobs
 from wavemill.jobs.database import Database
 from wavemill.jobs.states import State
+
+
+def _never(_job: ClaimedJob, exc: Exception) -> Outcome:
+    raise exc
 
 
 def main() -> None:
     """Wait for a line on standard input, then work on every chunk in an order of its own."""
     url, batch_id, worker, total, chunk_size = sys.argv[1:]
     database = Database(url)
-    print("ready", flush=True)
+    print("ready", flush=True)  # noqa: T201  for the test to read
     sys.stdin.readline()
     starts = list(range(0, int(total), int(chunk_size)))
     random.Random(worker).shuffle(starts)
@@ -25,9 +29,9 @@ def main() -> None:
         claim = claim_chunk(database, batch_id, start, last, worker_id=worker, lease_s=60)
         if claim is not None:
             outcomes = [Outcome(job=job, state=State.DONE) for job in claim.jobs]
-            finish_jobs(database, claim, outcomes, on_place_error=lambda job, exc: outcomes[0])
+            finish_jobs(database, claim, outcomes, on_place_error=_never)
             mine += [job.seq for job in claim.jobs]
-    print(json.dumps(mine), flush=True)
+    print(json.dumps(mine), flush=True)  # noqa: T201  for the test to read
 
 
 if __name__ == "__main__":

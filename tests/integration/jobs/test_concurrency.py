@@ -35,6 +35,11 @@ from wavemill.jobs.schema import job_attempts
 from wavemill.jobs.states import State
 
 CLAIMER = Path(__file__).parents[2] / "support" / "claimer.py"
+_PAUSE = "CREATE FUNCTION pause() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END' LANGUAGE plpgsql"
+_PAUSE_SLOW_UPDATES = (
+    "CREATE TRIGGER pause BEFORE UPDATE ON jobs FOR EACH STATEMENT "
+    "WHEN (current_setting('application_name') = 'slow') EXECUTE FUNCTION pause()"
+)
 
 
 def _at_once(actions: list[Callable[[], Any]]) -> list[Any]:
@@ -130,8 +135,8 @@ def test_a_chunk_written_between_a_claims_statements_stays(database: Database) -
     batch_id = submit(database, 4)
     held = claim(database, batch_id, 0, 3)
     with database.transaction() as connection:  # stands still between the claim's statements on this table
-        connection.execute(text("CREATE FUNCTION pause() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END' LANGUAGE plpgsql"))
-        connection.execute(text("CREATE TRIGGER p BEFORE UPDATE ON jobs FOR EACH STATEMENT WHEN (current_setting('application_name') = 'slow') EXECUTE FUNCTION pause()"))
+        connection.execute(text(_PAUSE))
+        connection.execute(text(_PAUSE_SLOW_UPDATES))
     slow = Database(database.url.update_query_dict({"application_name": "slow"}).render_as_string(hide_password=False))
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(claim_chunk, slow, batch_id, 0, 3, worker_id="late", lease_s=60)
@@ -144,7 +149,6 @@ def test_a_chunk_written_between_a_claims_statements_stays(database: Database) -
 
 def test_cancel_and_retry_amid_claims_and_finishes_leave_a_sound_table(database: Database) -> None:
     batch_id = submit(database, 64, chunk_size=4)
-    errors: list[Exception] = []
 
     def work(name: str) -> None:
         for k in range(32):
@@ -165,7 +169,6 @@ def test_cancel_and_retry_amid_claims_and_finishes_leave_a_sound_table(database:
             reclaim_expired(database)
 
     _at_once([lambda: work("a"), lambda: work("bb"), lambda: work("ccc"), control])
-    assert not errors
     audit(database, batch_id)
 
 
@@ -183,18 +186,13 @@ def test_the_heartbeat_and_the_finish_of_one_worker_do_not_deadlock(database: Da
         while not stop.is_set():
             renew_leases(database, claimed, lease_s=60)
 
-    def finish_slowly() -> None:
+    def finish_and_claim() -> None:
         try:
-            for _ in range(15):
-                finish(database, claimed, [])
-                finish_all = [retried(job) for job in claimed.jobs]
-                finish(database, claimed, finish_all)
-                for job in claim(database, batch_id, 0, 255).jobs:
-                    assert job.attempt > 1
-                break
+            finish(database, claimed, [retried(job) for job in claimed.jobs])
+            assert {job.attempt for job in claim(database, batch_id, 0, 255).jobs} == {2}
         finally:
             stop.set()
 
-    _at_once([renew, renew, finish_slowly])
+    _at_once([renew, renew, finish_and_claim])
     assert states(database, batch_id) == {"running": list(range(256))}
     audit(database, batch_id)

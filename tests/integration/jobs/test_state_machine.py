@@ -145,9 +145,7 @@ class BatchHistory(RuleBasedStateMachine):
         publish_due(self.database, inbox)
         recall_lost(self.database, set(), grace_s=-1)
         for message in inbox.messages:
-            claim = claim_chunk(
-                self.database, self.batch_id, message.first, message.last, worker_id="last", lease_s=60
-            )
+            claim = claim_chunk(self.database, self.batch_id, message.first, message.last, worker_id="last", lease_s=60)
             if claim is not None:
                 finish(self.database, claim, all_done(claim))
         rows = job_rows(self.database, self.batch_id)
