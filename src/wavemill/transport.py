@@ -68,8 +68,7 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
         # Asked first and once: a channel that is opened without it would go on trying for ever.
         connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=5)
         yield connection
-    except (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors) as exc:
-        # A channel's error is an answer: no memory left, or a replica that takes no writes.
+    except (OperationalError, OSError, *connection.connection_errors) as exc:
         raise BrokerUnavailableError(
             f"the broker {connection.as_uri()} does not take messages ({exc}); start it "
             "(`wavemill up` starts the embedded one) or check WAVEMILL_BROKER_URL"

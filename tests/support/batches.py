@@ -141,7 +141,7 @@ def audit(database: Database, batch_id: str) -> None:
     assert not (batch.cancelled_at and queued), "a cancelled batch has queued jobs"
 
 
-def _uncovered(queued: Iterable[int], ranges: Sequence[Row[Any]]) -> list[int]:
+def _uncovered(queued: Iterable[int], ranges: Iterable[Any]) -> list[int]:
     return [seq for seq in queued if not any(row.first <= seq <= row.last for row in ranges)]
 
 
