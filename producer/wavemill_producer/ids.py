@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from wavemill.dataset.index import Dataset
-from wavemill.errors import UnknownSpectrogramError
+from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.identifiers import validate_id
 
 _PAGE = 5_000
@@ -24,9 +24,11 @@ class Checked:
 def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked) -> Iterator[str]:
     """Yield each ID once, in the order given.
 
-    Raises InvalidIdError, and UnknownSpectrogramError for IDs that `dataset` does not have; a `dataset` of None is
-    not asked.
+    Raises UsageError for a single string, InvalidIdError, and UnknownSpectrogramError for IDs that `dataset` does
+    not have; a `dataset` of None is not asked.
     """
+    if isinstance(ids, str):
+        raise UsageError(f"expected several IDs, received the one string {ids[:80]!r}; put it into a list")
     seen: set[str] = set()
     iterator = iter(ids)
     while page := list(islice(iterator, _PAGE)):

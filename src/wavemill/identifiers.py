@@ -18,6 +18,10 @@ def validate_id(spectrogram_id: str) -> str:
     Refused: an empty ID or component, `.` and `..`, absolute paths, backslashes, NUL and control characters,
     more than 200 characters in a component or 512 bytes in all.
     """
+    if not isinstance(spectrogram_id, str):  # callers without a type checker
+        raise InvalidIdError(
+            f"{spectrogram_id!r} is not a spectrogram ID: expected str, received {type(spectrogram_id).__name__}"
+        )
     if _VALID_ID.fullmatch(spectrogram_id) and len(spectrogram_id.encode()) <= MAX_ID_BYTES:
         return spectrogram_id
     raise InvalidIdError(

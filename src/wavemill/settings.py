@@ -7,18 +7,22 @@ import socket
 import tempfile
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wavemill.errors import SettingsError
 
+_MAX_NAME = 100  # with device and process it must fit the table's 200 characters
 _MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit for a Unix socket's path is 108 with the final NUL
+_BROKER_SCHEMES = ("redis://", "rediss://", "redis+socket://", "sentinel://")
 
 
 class Settings(BaseSettings):
     """One object for the whole process; `wavemill doctor` lists the fields with their values."""
 
-    model_config = SettingsConfigDict(env_prefix="WAVEMILL_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="WAVEMILL_", frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     home: Path = Field(Path(".wavemill"), description="Folder of the embedded table, broker and logs.")
     database_url: str = Field("", description="postgresql+psycopg://... or sqlite:///...; empty: SQLite in home.")
@@ -35,10 +39,20 @@ class Settings(BaseSettings):
     stop_grace_s: float = Field(30.0, ge=0, description="Time to give work back before a worker is killed.")
     threads: int = Field(0, ge=0, description="CPU threads of one worker process; 0: an equal share of the cores.")
     worker_name: str = Field(
-        default_factory=socket.gethostname,
+        default_factory=lambda: socket.gethostname()[:_MAX_NAME],
+        min_length=1,
+        max_length=_MAX_NAME,
         description="First part of a worker's name; the host's by default.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        # Not repeated in the message: it may hold a password.
+        if url and not url.startswith(_BROKER_SCHEMES):
+            raise ValueError(f"expected a URL that begins with one of {', '.join(_BROKER_SCHEMES)}")
+        return url
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -48,7 +62,9 @@ class Settings(BaseSettings):
         except ValidationError as exc:
             first = exc.errors()[0]
             name = "WAVEMILL_" + "_".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from exc
+            value = "..." if name.endswith("_URL") else repr(first["input"])
+            # Not `from exc`: it repeats the value.
+            raise SettingsError(f"{name}={value}: {first['msg']}") from None
 
     def as_environment(self) -> dict[str, str]:
         """Return the variables from which `from_env` makes an equal object, for a process that is started."""

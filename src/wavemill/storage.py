@@ -7,6 +7,7 @@ on an object store. So whoever finds a file under its final name finds all of it
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,17 +53,16 @@ class FolderStore:
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Write `data` to a file of its own below `.staging`."""
         final = self._root / relative_path
-        staged = self._staging / f"{token}-{relative_path.replace('/', '_')[-100:]}"
+        # A digest, because both names together may be longer than a file's name can be.
+        staged = self._staging / hashlib.sha256(f"{token}/{relative_path}".encode()).hexdigest()
         with _translated(final):
-            for folder in (self._staging, final.parent):
-                self._make(folder)
-            staged.write_bytes(data)
+            self._with_folders(lambda: _write(staged, data), self._staging, final.parent)
 
         def place() -> None:
             # Called again when the transaction around it has failed: then the file is where it belongs already.
             with _translated(final):
                 if staged.exists() or not final.exists():
-                    staged.replace(final)
+                    self._with_folders(lambda: staged.replace(final), final.parent)
 
         return Staged(path=str(final), place=place)
 
@@ -71,10 +71,29 @@ class FolderStore:
         shutil.rmtree(self._staging, ignore_errors=True)
         self._made.discard(self._staging)
 
-    def _make(self, folder: Path) -> None:
-        if folder not in self._made:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._made.add(folder)
+    def _with_folders(self, action: Callable[[], object], *folders: Path) -> None:
+        """Do what needs these folders; once more where another process has removed one since it was made."""
+        self._make(*folders)
+        try:
+            action()
+        except FileNotFoundError:
+            self._made.difference_update(folders)
+            self._make(*folders)
+            action()
+
+    def _make(self, *folders: Path) -> None:
+        for folder in folders:
+            if folder not in self._made:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._made.add(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError:
+        path.unlink(missing_ok=True)  # on a full disk, half a file is in everybody's way
+        raise
 
 
 class UrlStore:
@@ -103,6 +122,8 @@ class UrlStore:
 
 def open_store(root: str) -> OutputStore:
     """Return the store for a folder's path or an fsspec URL such as `s3://bucket/prefix`."""
+    if root.startswith("file://"):
+        return FolderStore(Path(root.removeprefix("file://")))
     if is_url(root):
         return UrlStore(root)
     return FolderStore(Path(root))
@@ -121,3 +142,5 @@ def _translated(path: object) -> Iterator[None]:
         if exc.errno in _PERMANENT_ERRNOS:
             raise OutputError(f"cannot write {path}: {exc.strerror}; choose another --output or mend it") from exc
         raise StorageUnavailableError(f"cannot write {path} now: {exc.strerror or exc}") from exc
+    except Exception as exc:  # object stores raise errors of their own kinds; none says that trying again is in vain
+        raise StorageUnavailableError(f"cannot write {path} now: {exc}") from exc

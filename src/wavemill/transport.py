@@ -42,7 +42,8 @@ def waiting_chunks(app: Any) -> set[tuple[str, int, int]]:
     with _connected(app.connection_for_read) as connection:
         channel = connection.default_channel
         keys = [channel._q_for_pri(contract.QUEUE, priority) for priority in channel.priority_steps]
-        return {_chunk(raw) for key in keys for raw in channel.client.lrange(key, 0, -1)}
+        raws = (raw for key in keys for raw in channel.client.lrange(key, 0, -1))
+        return {chunk for raw in raws if (chunk := _chunk(raw)) is not None}
 
 
 def ping(app: Any) -> None:
@@ -51,9 +52,12 @@ def ping(app: Any) -> None:
         pass
 
 
-def _chunk(raw: bytes) -> tuple[str, int, int]:
-    args, _kwargs, _embed = json.loads(base64.b64decode(json.loads(raw)["body"]))
-    batch_id, first, last = args
+def _chunk(raw: bytes) -> tuple[str, int, int] | None:
+    """Return what a message names; None for one that is not ours, which must not keep ours from being looked at."""
+    try:
+        (batch_id, first, last), _kwargs, _embed = json.loads(base64.b64decode(json.loads(raw)["body"]))
+    except (ValueError, TypeError, LookupError):
+        return None
     return batch_id, first, last
 
 
@@ -66,8 +70,8 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
         yield connection
     except (OperationalError, OSError, *connection.connection_errors) as exc:
         raise BrokerUnavailableError(
-            f"the broker {connection.as_uri()} does not answer ({exc}); start it (`wavemill up` starts the embedded "
-            "one) or check WAVEMILL_BROKER_URL"
+            f"the broker {connection.as_uri()} does not take messages ({exc}); start it "
+            "(`wavemill up` starts the embedded one) or check WAVEMILL_BROKER_URL"
         ) from exc
     finally:
         connection.release()

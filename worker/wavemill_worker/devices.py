@@ -54,6 +54,8 @@ def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
             f"--devices {text}: there is no GPU {', '.join(missing)}; found: {', '.join(gpus) or 'none'}. "
             "Expected auto, cpu, all, or indices such as 0,1"
         )
+    if len(set(wanted)) < len(wanted):
+        raise UsageError(f"--devices {text}: a GPU is named twice; for more processes on each, use --per-device")
     return wanted
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from wavemill.errors import WavemillError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.locks import share_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, job_attempts, jobs
 from wavemill.jobs.states import State
@@ -70,14 +70,17 @@ def claim_chunk(
     """Claim the queued jobs `first` to `last` of a batch; None when there is nothing (left) to do."""
     in_range = (jobs.c.batch_id == batch_id, jobs.c.seq.between(first, last), jobs.c.state == State.QUEUED)
     with database.transaction() as connection:
+        share_batch(connection, batch_id)
         batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
         if batch is None:
             return None
-        covered = (chunks.c.batch_id == batch_id, chunks.c.first >= first, chunks.c.last <= last)
+        covered = _locked_chunks(connection, batch_id, first, last)
         if batch.paused_at is not None:
-            connection.execute(update(chunks).where(*covered).values(published_at=None))
+            connection.execute(update(chunks).where(chunks.c.id.in_(covered)).values(published_at=None))
             return None
-        # Locked in the order of seq, so that a cancel of the whole batch and a claim cannot deadlock.
+        # Before the jobs are claimed: a chunk that is written meanwhile may be for jobs that this claim does not see.
+        connection.execute(delete(chunks).where(chunks.c.id.in_(covered)))
+        # Locked in the order of seq, so that two claims of overlapping ranges cannot deadlock.
         queued = select(jobs.c.id).where(*in_range).order_by(jobs.c.seq).with_for_update()
         claimed = connection.execute(
             update(jobs)
@@ -93,12 +96,21 @@ def claim_chunk(
             )
             .returning(jobs.c.id, jobs.c.seq, jobs.c.spectrogram_id, jobs.c.attempt, jobs.c.max_attempts)
         ).all()
-        connection.execute(delete(chunks).where(*covered))
         move_counts(connection, batch_id, {State.QUEUED: -len(claimed), State.RUNNING: len(claimed)})
     if not claimed:
         return None
     mine = sorted((ClaimedJob(**row._mapping) for row in claimed), key=lambda job: job.seq)
     return Claim(batch=batch, worker_id=worker_id, jobs=tuple(mine))
+
+
+def _locked_chunks(connection: Connection, batch_id: str, first: int, last: int) -> list[int]:
+    covered = (
+        select(chunks.c.id)
+        .where(chunks.c.batch_id == batch_id, chunks.c.first.between(first, last), chunks.c.last <= last)
+        .order_by(chunks.c.id)
+        .with_for_update()
+    )
+    return list(connection.scalars(covered))
 
 
 def finish_jobs(
@@ -110,15 +122,20 @@ def finish_jobs(
 ) -> int:
     """Record outcomes of jobs that are still this claim's, moving outputs into place; return how many were.
 
-    An output that cannot be moved into place gives its job the outcome that `on_place_error` says.
+    An output that cannot be moved into place gives its job the outcome that `on_place_error` says. Where the batch
+    was cancelled meanwhile, what would go back to the queue is cancelled.
     """
     if not outcomes:
         return 0
     with database.transaction() as connection:
+        share_batch(connection, claim.batch.id)
+        cancelled = connection.scalar(select(batches.c.cancelled_at).where(batches.c.id == claim.batch.id)) is not None
         held = _lock_held(connection, claim, [outcome.job for outcome in outcomes])
         mine = [
             _placed(outcome, on_place_error) for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held
         ]
+        if cancelled:
+            mine = [_not_queued(outcome) for outcome in mine]
         record_outcomes(connection, claim.batch.id, claim.worker_id, mine, held)
         again = [outcome for outcome in mine if outcome.state is State.QUEUED]
         for delay_s in sorted({outcome.delay_s for outcome in again}):
@@ -130,9 +147,13 @@ def finish_jobs(
 def _placed(outcome: Outcome, on_place_error: Callable[[ClaimedJob, Exception], Outcome]) -> Outcome:
     try:
         outcome.place()
-    except WavemillError as exc:
+    except Exception as exc:  # whatever a store raises: one bad item harms itself only
         return on_place_error(outcome.job, exc)
     return outcome
+
+
+def _not_queued(outcome: Outcome) -> Outcome:
+    return Outcome(job=outcome.job, state=State.CANCELLED) if outcome.state is State.QUEUED else outcome
 
 
 def _lock_held(connection: Connection, claim: Claim, claimed: Sequence[ClaimedJob]) -> dict[tuple[int, int], Any]:
@@ -229,13 +250,17 @@ def _finish_values(outcome: Outcome, finished_at: Any) -> dict[str, Any]:
 
 def renew_leases(database: Database, claim: Claim, *, lease_s: float) -> int:
     """Prolong the leases of a claim's jobs that are still running; return how many were."""
+    mine = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.in_([job.id for job in claim.jobs]),
+            jobs.c.worker_id == claim.worker_id,
+            jobs.c.state == State.RUNNING,
+        )
+        .order_by(jobs.c.seq)  # as a finish locks them: the heartbeat's thread and the worker's must not deadlock
+        .with_for_update()
+    )
     with database.transaction() as connection:
         return connection.execute(
-            update(jobs)
-            .where(
-                jobs.c.id.in_([job.id for job in claim.jobs]),
-                jobs.c.worker_id == claim.worker_id,
-                jobs.c.state == State.RUNNING,
-            )
-            .values(lease_until=now(lease_s))
+            update(jobs).where(jobs.c.id.in_(mine), jobs.c.state == State.RUNNING).values(lease_until=now(lease_s))
         ).rowcount

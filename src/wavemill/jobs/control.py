@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from wavemill.errors import NotFoundError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.locks import own_batch
 from wavemill.jobs.outbox import add_queued_jobs
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
@@ -18,16 +19,11 @@ from wavemill.jobs.states import State
 def cancel_batch(database: Database, batch_id: str) -> int:
     """Cancel what is queued; workers give up what is running at their next look. Return how many were queued."""
     with database.transaction() as connection:
+        own_batch(connection, batch_id)
         _require(connection, batch_id)
-        queued = (
-            select(jobs.c.id)
-            .where(jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
-            .order_by(jobs.c.seq)
-            .with_for_update()
-        )
         cancelled = connection.execute(
             update(jobs)
-            .where(jobs.c.id.in_(queued), jobs.c.state == State.QUEUED)
+            .where(jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
             .values(state=State.CANCELLED, finished_at=now())
         ).rowcount
         connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
@@ -44,28 +40,22 @@ def pause_batch(database: Database, batch_id: str) -> None:
 
 
 def resume_batch(database: Database, batch_id: str) -> None:
-    """Go on with a paused batch; its messages are due again."""
+    """Go on with a paused batch; the messages that workers turned away are due again, the others still wait."""
     with database.transaction() as connection:
         _require(connection, batch_id)
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=None))
-        connection.execute(update(chunks).where(chunks.c.batch_id == batch_id).values(published_at=None))
 
 
 def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:
     """Queue a batch's failed or cancelled jobs again, with `extra_attempts` more each; return how many."""
     moved = {}
     with database.transaction() as connection:
+        own_batch(connection, batch_id)
         batch = _require(connection, batch_id)
         for state in states:
-            chosen = (
-                select(jobs.c.id)
-                .where(jobs.c.batch_id == batch_id, jobs.c.state == state)
-                .order_by(jobs.c.seq)
-                .with_for_update()
-            )
             moved[state] = connection.execute(
                 update(jobs)
-                .where(jobs.c.id.in_(chosen), jobs.c.state == state)
+                .where(jobs.c.batch_id == batch_id, jobs.c.state == state)
                 .values(
                     state=State.QUEUED,
                     max_attempts=jobs.c.attempt + extra_attempts,

@@ -99,8 +99,10 @@ def _take_due(database: Database, batch_id: str | None, page: int) -> dict[int, 
 
 def _unmark(database: Database, ids: Sequence[int]) -> None:
     with database.transaction() as connection:
-        for page in _pages(ids, 500):
-            connection.execute(update(chunks).where(chunks.c.id.in_(page)).values(published_at=None))
+        for page in _pages(sorted(ids), 500):
+            # Locked in the order that a claim locks them.
+            locked = select(chunks.c.id).where(chunks.c.id.in_(page)).order_by(chunks.c.id).with_for_update()
+            connection.execute(update(chunks).where(chunks.c.id.in_(locked)).values(published_at=None))
 
 
 def recall_lost(database: Database, present: set[tuple[str, int, int]], *, grace_s: float) -> int:

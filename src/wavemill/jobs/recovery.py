@@ -16,27 +16,37 @@ from sqlalchemy import Connection, Row, select, text, update
 from wavemill.errors import WorkerLostError
 from wavemill.jobs.claims import ClaimedJob, Outcome, record_outcomes
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.locks import share_batch, try_reaping
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
 
-_PAGE = 5_000
 _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
 
 
 def reclaim_expired(database: Database) -> int:
     """Take back every job whose lease has ended; return how many."""
+    expired = select(jobs.c.batch_id).where(_IS_RUNNING, jobs.c.lease_until < now()).distinct()
+    with database.reading() as connection:
+        batch_ids = sorted(connection.scalars(expired))
+    return sum(_reclaim_batch(database, batch_id) for batch_id in batch_ids)
+
+
+def _reclaim_batch(database: Database, batch_id: str) -> int:
+    """Take back a batch's expired jobs, unless another reaper is at it: two would each see a part of a chunk."""
     expired = (
         select(jobs, batches.c.cancelled_at)
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(_IS_RUNNING, jobs.c.lease_until < now())
-        .order_by(jobs.c.batch_id, jobs.c.worker_id, jobs.c.seq)
-        .limit(_PAGE)
+        .where(_IS_RUNNING, jobs.c.lease_until < now(), jobs.c.batch_id == batch_id)
+        .order_by(jobs.c.worker_id, jobs.c.seq)
         .with_for_update(of=jobs, skip_locked=True)
     )
     with database.transaction() as connection:
+        if not try_reaping(connection, batch_id):
+            return 0
+        share_batch(connection, batch_id)
         rows = connection.execute(expired).all()
-        for _, group in groupby(rows, key=lambda row: (row.batch_id, row.worker_id)):
+        for _, group in groupby(rows, key=lambda row: row.worker_id):
             _reclaim(connection, list(group))
     return len(rows)
 

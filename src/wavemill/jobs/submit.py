@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -17,6 +20,7 @@ from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, jobs
 
 _PAGE = 10_000
+_SPOOL_BYTES = 8_000_000  # more goes to disk
 _JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "max_attempts", "created_at")
 
 
@@ -50,6 +54,9 @@ def write_batch(
 ) -> tuple[str, int]:
     """Write a batch and its jobs; nothing is visible to anyone before all of it is.
 
+    On SQLite the IDs are read to the end before the transaction begins, through a temporary file: it would keep all
+    workers waiting, and their leases end, for as long as whoever hands in the IDs takes.
+
     Parameters
     ----------
     spectrogram_ids : iterable of str
@@ -66,7 +73,7 @@ def write_batch(
     UsageError
         No IDs at all.
     """
-    with database.transaction() as connection:
+    with _read_ahead(database, spectrogram_ids) as ids, database.transaction() as connection:
         created_at = connection.execute(select(now())).scalar_one()
         batch_id = new_batch_id(created_at)
         connection.execute(
@@ -79,7 +86,7 @@ def write_batch(
         )
         total = 0
         write = _copy if database.is_postgresql else _insert
-        for page in _pages(spectrogram_ids):
+        for page in _pages(ids):
             write(
                 connection,
                 [(batch_id, total + i, ID, request.max_attempts, created_at) for i, ID in enumerate(page)],
@@ -92,6 +99,17 @@ def write_batch(
         add_chunks(connection, batch_id, ((i, min(i + size, total) - 1) for i in range(0, total, size)))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(total=total, queued=total))
     return batch_id, total
+
+
+@contextmanager
+def _read_ahead(database: Database, ids: Iterable[str]) -> Iterator[Iterable[str]]:
+    if database.is_postgresql:
+        yield ids
+        return
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="\n") as spool:
+        spool.writelines(json.dumps(ID) + "\n" for ID in ids)
+        spool.seek(0)
+        yield map(json.loads, spool)
 
 
 def _pages(ids: Iterable[str]) -> Iterator[list[str]]:

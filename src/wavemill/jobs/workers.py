@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, or_, update
 
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import workers
 
 
 def register_worker(database: Database, worker_id: str, *, host: str, pid: int, device: str) -> None:
-    """Write a worker's row; rows of workers silent for a week go."""
+    """Write a worker's row, also when it is there already; rows of workers silent for a week go."""
     with database.transaction() as connection:
-        connection.execute(delete(workers).where(workers.c.heartbeat_at < now(-7 * 86_400)))
+        silent = workers.c.heartbeat_at < now(-7 * 86_400)
+        connection.execute(delete(workers).where(or_(silent, workers.c.id == worker_id)))
         connection.execute(
             insert(workers).values(
                 id=worker_id, host=host, pid=pid, device=device, started_at=now(), heartbeat_at=now()

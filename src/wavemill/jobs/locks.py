@@ -1,0 +1,41 @@
+"""Who may change a batch's jobs at the same time.
+
+PostgreSQL gives each statement of a transaction its own view of the table. So a cancel could miss a job that a finish
+returns to the queue just then, and leave it queued for ever. Whoever moves single jobs therefore shares a batch's lock,
+and whoever moves all of them owns it. Not a row lock: those waiting for an advisory one stand in line, so a cancel
+gets its turn however many workers finish; and a row cannot be shared first and written later without deadlocks.
+SQLite runs one writing transaction at a time and needs none of this.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, TextClause, text
+
+_BATCHES = 0x776D  # the first of two keys, so that these are no other program's locks
+_REAPER = 0x776E
+
+_SHARE = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(:batch_id))")
+_OWN = text("SELECT pg_advisory_xact_lock(:space, hashtext(:batch_id))")
+_TRY = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:batch_id))")
+
+
+def share_batch(connection: Connection, batch_id: str) -> None:
+    """Wait until nobody owns the batch; hold it, with others who move single jobs, until the transaction ends."""
+    _execute(connection, _SHARE, batch_id)
+
+
+def own_batch(connection: Connection, batch_id: str) -> None:
+    """Wait until nobody else moves a job of the batch, and keep them out until the transaction ends."""
+    _execute(connection, _OWN, batch_id)
+
+
+def try_reaping(connection: Connection, batch_id: str) -> bool:
+    """Become the only reaper of the batch until the transaction ends; False where another one is at work."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(_TRY, {"space": _REAPER, "batch_id": batch_id}))
+
+
+def _execute(connection: Connection, statement: TextClause, batch_id: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(statement, {"space": _BATCHES, "batch_id": batch_id})

