@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wavemill.presets import PRESETS, Features
+from wavemill.vae.package import load_model
+from wavemill.vae.quality import log_spectral_distance
+from wavemill.vae.record import list_models
+
+MODELS = list_models(Path(__file__).parents[3] / "models")
+
+
+def harmonic_db(features: Features):
+    """A synthetic vowel: harmonics of 120 Hz under two formants, 0.4 s of it."""
+    frequency = np.arange(features.n_bins)[:, None] * features.sample_rate_hz / features.n_fft
+    comb = 6 * np.cos(2 * np.pi * frequency / 120)
+    formants = -((frequency - 600) ** 2) / 9e4, -((frequency - 1_800) ** 2) / 4e5
+    frames = np.arange(features.n_frames)[None] * features.hop_length / features.sample_rate_hz
+    envelope = np.where(frames < 0.4, 20 * np.log10(np.sin(np.pi * np.clip(frames / 0.4, 1e-3, 1)) + 1e-3), -80)
+    db = np.maximum(*formants) * 4 + comb + envelope
+    return np.maximum(db, db.max() - 80)[None].astype(np.float32)
+
+
+def test_there_is_a_default_model() -> None:
+    assert "fsdd-vae" in [folder.name for folder in MODELS]
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_every_shipped_model_loads_and_fits_a_preset(folder: Path) -> None:
+    model = load_model(folder)
+    assert model.name == folder.name
+    assert model.features == PRESETS[model.features.preset]
+    assert "posterior_variance" in model.latent_statistics or model.kind == "ae"
+    assert sum(f"digit={digit}/mean" in model.latent_statistics for digit in range(10)) == 10
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_every_shipped_model_makes_something_like_what_it_is_given(folder: Path) -> None:
+    model = load_model(folder)
+    db = harmonic_db(model.features)
+    out, _ = model.reconstruct(db)
+    noise = np.random.default_rng(0).permuted(db, axis=1)
+    assert log_spectral_distance(db, out)[0] < 0.7 * log_spectral_distance(db, noise)[0]
+    assert abs(out.max() - db.max()) < 6
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_every_shipped_model_is_small_and_says_where_it_comes_from(folder: Path) -> None:
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 8_000_000
+    card = (folder / "README.md").read_text()
+    assert "Free Spoken Digit Dataset" in card
+    assert "CC BY-SA 4.0" in card
+    assert "STOI" in card
