@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wavemill.presets import PRESETS, Features
 from wavemill.vae.package import load_model
@@ -13,7 +14,7 @@ from wavemill.vae.record import list_models
 MODELS = list_models(Path(__file__).parents[3] / "models")
 
 
-def harmonic_db(features: Features):
+def harmonic_db(features: Features) -> NDArray[np.float32]:
     """A synthetic vowel: harmonics of 120 Hz under two formants, 0.4 s of it."""
     frequency = np.arange(features.n_bins)[:, None] * features.sample_rate_hz / features.n_fft
     comb = 6 * np.cos(2 * np.pi * frequency / 120)

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from wavemill.dataset.build import build
 from wavemill.errors import ModelChangedError
@@ -23,7 +24,7 @@ FEATURES = Features(
 
 
 @pytest.fixture(scope="module")
-def dataset_dir(tmp_path_factory) -> Path:
+def dataset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     audio_dir = tmp_path_factory.mktemp("audio")
     t = np.arange(2_032) / 8_000
     for i in range(12):
@@ -36,11 +37,11 @@ def dataset_dir(tmp_path_factory) -> Path:
     return folder
 
 
-def invoke(command, *arguments):
+def invoke(command: click.Command, *arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_train_makes_a_model_that_list_show_and_verify_know(dataset_dir, tmp_path):
+def test_train_makes_a_model_that_list_show_and_verify_know(dataset_dir: Path, tmp_path: Path) -> None:
     options = ("--epochs", 2, "--batch-size", 4, "--latent-dim", 4, "--validation-label", "index=9,10,11", "--json")
     result = invoke(train_command, dataset_dir, tmp_path / "tones", *options)
     assert result.exit_code == 0
@@ -65,7 +66,7 @@ def test_train_makes_a_model_that_list_show_and_verify_know(dataset_dir, tmp_pat
 
 
 @pytest.mark.parametrize("module", ["train", "model"])
-def test_importing_a_command_is_light(module):
+def test_importing_a_command_is_light(module: str) -> None:
     program = (
         f"import sys, wavemill_worker.cli.{module}; "
         "sys.exit(bool({'numpy', 'tensorflow', 'keras', 'rich', 'sqlalchemy'} & set(sys.modules)))"

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, UsageError
 from wavemill.presets import Features
@@ -22,7 +25,7 @@ class Blobs:
         preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=240, n_bins=32, n_frames=16
     )
 
-    def __init__(self, n_items=48):
+    def __init__(self, n_items: int = 48) -> None:
         rng = np.random.default_rng(0)
         place = rng.uniform([6, 4, 2, 1.5], [26, 12, 6, 4], (n_items, 4))[..., None, None]
         bins, frames = np.mgrid[:32, :16]
@@ -30,21 +33,21 @@ class Blobs:
         self.db = np.maximum(-6 * distance, -80).astype(np.float32)
         self.labels = [{"digit": str(i % 2), "index": str(i)} for i in range(n_items)]
 
-    def read_db(self, indices):
+    def read_db(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.db[indices]
 
 
-def config(**changes):
+def config(**changes: Any) -> TrainingConfig:
     defaults = {"architecture_config": TINY, "latent_dim": 4, "epochs": 4, "batch_size": 8, "patience": 0, "seed": 5}
     return TrainingConfig(**(defaults | changes))
 
 
-def weights(model_dir):
+def weights(model_dir: Path) -> dict[str, NDArray[np.float32]]:
     return read_arrays(model_dir / "weights.npz")
 
 
 @pytest.mark.parametrize("kind", ["vae", "ae"])
-def test_training_reduces_the_error_on_what_was_held_out(tmp_path, kind):
+def test_training_reduces_the_error_on_what_was_held_out(tmp_path: Path, kind: str) -> None:
     reports = []
     eager = config(kind=kind, epochs=10, augment=False, learning_rate=1e-2, average_decay=0.9)
     train(Blobs(), tmp_path / "m", eager, progress=reports.append)
@@ -53,7 +56,7 @@ def test_training_reduces_the_error_on_what_was_held_out(tmp_path, kind):
     assert (reports[-1].kl > 0) == (kind == "vae")
 
 
-def test_the_course_architecture_learns(tmp_path):
+def test_the_course_architecture_learns(tmp_path: Path) -> None:
     reports = []
     sizes = {"filters": [16, 16, 8, 8, 8]}
     recipe = TrainingConfig.for_architecture(
@@ -66,7 +69,7 @@ def test_the_course_architecture_learns(tmp_path):
     assert record.training["objective"] == "course"
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
     for name, seed in (("a/m", 5), ("b/m", 5), ("c/m", 6)):
         train(Blobs(), tmp_path / name, config(epochs=2, seed=seed))
     a, b, c = (weights(tmp_path / name / "m") for name in "abc")
@@ -74,11 +77,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path):
     assert not np.array_equal(a["decoder/pixels/kernel"], c["decoder/pixels/kernel"])
 
 
-def interrupt_in_epoch(number):
+def interrupt_in_epoch(number: int) -> Blobs:
     class Interrupted(Blobs):
         reads = 0
 
-        def read_db(self, indices):
+        def read_db(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
             self.reads += 1
             if self.reads > (number - 1) * 7 + 3:  # five training and at least one validation batch an epoch
                 raise KeyboardInterrupt
@@ -87,7 +90,7 @@ def interrupt_in_epoch(number):
     return Interrupted()
 
 
-def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path):
+def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     digest_source = Blobs()
     train(digest_source, tmp_path / "whole" / "m", config())
     with pytest.raises(KeyboardInterrupt):
@@ -101,7 +104,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path):
     assert not checkpoint_file(tmp_path / "cut" / "m").exists()
 
 
-def test_resuming_with_other_options_or_without_a_checkpoint_is_refused(tmp_path):
+def test_resuming_with_other_options_or_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     run = TrainingRun(Blobs(), tmp_path / "m", config(), resume=False)
     run.run_epoch()
     with pytest.raises(UsageError, match="another beta, epochs"):
@@ -110,7 +113,7 @@ def test_resuming_with_other_options_or_without_a_checkpoint_is_refused(tmp_path
         train(Blobs(), tmp_path / "other", config(), resume=True)
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path):
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     TrainingRun(Blobs(), tmp_path / "m", config(), resume=False).run_epoch()
     file = checkpoint_file(tmp_path / "m")
     file.write_bytes(file.read_bytes()[:-1000])
@@ -118,7 +121,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         train(Blobs(), tmp_path / "m", config(), resume=True)
 
 
-def test_training_stops_when_the_held_out_error_no_longer_falls_and_keeps_the_best(tmp_path):
+def test_training_stops_when_the_held_out_error_no_longer_falls_and_keeps_the_best(tmp_path: Path) -> None:
     reports = []
     stuck = config(epochs=30, patience=2, learning_rate=1e-30, average_decay=0.0)
     train(Blobs(), tmp_path / "m", stuck, progress=reports.append)
@@ -128,7 +131,7 @@ def test_training_stops_when_the_held_out_error_no_longer_falls_and_keeps_the_be
     assert (training["best_epoch"], training["epochs_done"]) == (1, 3)
 
 
-def test_the_saved_model_tells_how_it_came_about_and_can_be_used(tmp_path):
+def test_the_saved_model_tells_how_it_came_about_and_can_be_used(tmp_path: Path) -> None:
     source = Blobs()
     digest = train(source, tmp_path / "m", config(), evaluate=lambda model, source, indices: {"items": len(indices)})
     model = load_model(tmp_path / "m")

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wavemill.presets import Features
-from wavemill.vae.network import build_network
+from wavemill.vae.network import Network, build_network
 from wavemill.vae.package import save_model
 from wavemill.vae.record import ModelRecord
 
@@ -32,7 +32,7 @@ def tiny_record(**changes) -> ModelRecord:
     return replace(record, **changes)
 
 
-def tiny_network(record: ModelRecord):
+def tiny_network(record: ModelRecord) -> Network:
     network = build_network(
         record.architecture,
         kind=record.kind,
@@ -47,7 +47,7 @@ def tiny_network(record: ModelRecord):
 
 
 @pytest.fixture
-def save_tiny(tmp_path) -> Callable[..., Path]:
+def save_tiny(tmp_path: Path) -> Callable[..., Path]:
     def save(**changes) -> Path:
         record = tiny_record(**changes)
         folder = tmp_path / record.name
@@ -58,7 +58,7 @@ def save_tiny(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def model_dir(save_tiny) -> Path:
+def model_dir(save_tiny: Callable[..., Path]) -> Path:
     return save_tiny()
 
 

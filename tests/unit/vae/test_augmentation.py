@@ -6,7 +6,7 @@ from scipy.interpolate import CubicHermiteSpline
 from wavemill.vae.augmentation import augment, interpolation_matrix
 
 
-def test_interpolation_agrees_with_a_hermite_spline_of_central_differences():
+def test_interpolation_agrees_with_a_hermite_spline_of_central_differences() -> None:
     y = np.random.default_rng(0).random(20)
     spline = CubicHermiteSpline(np.arange(1, 19), y[1:19], (y[2:] - y[:-2]) / 2)
     positions = np.linspace(1, 17.999, 300)
@@ -14,12 +14,12 @@ def test_interpolation_agrees_with_a_hermite_spline_of_central_differences():
     np.testing.assert_allclose(ours, spline(positions), atol=1e-5)
 
 
-def test_positions_beyond_the_ends_read_silence():
+def test_positions_beyond_the_ends_read_silence() -> None:
     weights = interpolation_matrix(np.array([[-2.0, -5.5, 11.0, 40.0]]), 10)
     assert not weights.any()
 
 
-def test_augmentation_moves_sound_and_keeps_its_range():
+def test_augmentation_moves_sound_and_keeps_its_range() -> None:
     x = np.zeros((64, 32, 40), np.float32)
     x[:, 8:12, 10:20] = 1
     y = augment(x, np.random.default_rng(3))
@@ -33,7 +33,7 @@ def test_augmentation_moves_sound_and_keeps_its_range():
     assert 8 < centre_frame.min() < 13 < 20 < centre_frame.max() < 29
 
 
-def test_the_same_seed_augments_alike():
+def test_the_same_seed_augments_alike() -> None:
     x = np.random.default_rng(0).random((3, 8, 8), np.float32)
     one, two, other = (augment(x, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(one, two)

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wavemill.errors import UsageError
 from wavemill.vae.batches import Batches, in_order, split
 from wavemill.vae.training_config import TrainingConfig
+
+FloatArray = NDArray[np.float32]
 
 MIN_MAX = {"scheme": "min-max"}
 LABELS = [{"index": str(i % 5)} for i in range(20)]
@@ -16,21 +19,21 @@ class CountingSource:
 
     labels = LABELS
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.read = []
 
-    def read_db(self, indices):
+    def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
         self.read += list(indices)
         db = np.full((len(indices), 4, 20), -80, np.float32)
         db[np.arange(len(indices)), :, indices] = 0
         return db
 
 
-def numbers(batch):
+def numbers(batch: FloatArray) -> list[int]:
     return batch[:, 0, :, 0].argmax(axis=1).tolist()
 
 
-def test_an_epoch_shows_every_training_spectrogram_once_in_another_order():
+def test_an_epoch_shows_every_training_spectrogram_once_in_another_order() -> None:
     config = TrainingConfig(batch_size=5, augment=False)
     batches = Batches(CountingSource(), np.arange(20), MIN_MAX, config)
     epochs = [[n for batch in batches.epoch(e) for n in numbers(batch)] for e in (0, 1)]
@@ -38,7 +41,7 @@ def test_an_epoch_shows_every_training_spectrogram_once_in_another_order():
     assert epochs[0] != epochs[1]
 
 
-def test_an_epoch_can_be_had_again_without_those_before():
+def test_an_epoch_can_be_had_again_without_those_before() -> None:
     config = TrainingConfig(batch_size=6, seed=3)
     first, again = (Batches(CountingSource(), np.arange(20), MIN_MAX, config) for _ in range(2))
     for _ in first.epoch(0):
@@ -47,7 +50,7 @@ def test_an_epoch_can_be_had_again_without_those_before():
         assert np.array_equal(one, other)
 
 
-def test_only_one_batch_is_read_ahead():
+def test_only_one_batch_is_read_ahead() -> None:
     source = CountingSource()
     batches = Batches(source, np.arange(20), MIN_MAX, TrainingConfig(batch_size=5)).epoch(0)
     next(batches)
@@ -55,30 +58,30 @@ def test_only_one_batch_is_read_ahead():
     batches.close()
 
 
-def test_fewer_spectrograms_than_a_batch_still_make_one():
+def test_fewer_spectrograms_than_a_batch_still_make_one() -> None:
     batches = Batches(CountingSource(), np.arange(3), MIN_MAX, TrainingConfig(batch_size=32, augment=False))
     assert batches.steps_per_epoch == 1
     assert [len(batch) for batch in batches.epoch(0)] == [3]
 
 
-def test_held_out_spectrograms_are_chosen_by_label():
+def test_held_out_spectrograms_are_chosen_by_label() -> None:
     training, held_out = split(LABELS, TrainingConfig(validation_label="index=0,3"))
     assert held_out.tolist() == [0, 3, 5, 8, 10, 13, 15, 18]
     assert sorted([*training, *held_out]) == list(range(20))
 
 
-def test_held_out_spectrograms_are_a_seeded_fraction():
+def test_held_out_spectrograms_are_a_seeded_fraction() -> None:
     splits = [split(LABELS, TrainingConfig(validation_fraction=0.25, seed=seed))[1].tolist() for seed in (1, 1, 2)]
     assert len(splits[0]) == 5
     assert splits[0] == splits[1] != splits[2]
 
 
 @pytest.mark.parametrize("label", ["index=9", "speaker=ann", "index=0,1,2,3,4"])
-def test_a_split_without_training_or_without_validation_is_refused(label):
+def test_a_split_without_training_or_without_validation_is_refused(label: str) -> None:
     with pytest.raises(UsageError, match="of 20 spectrograms"):
         split(LABELS, TrainingConfig(validation_label=label))
 
 
-def test_validation_keeps_the_order_and_the_remainder():
+def test_validation_keeps_the_order_and_the_remainder() -> None:
     batches = list(in_order(CountingSource(), np.arange(3, 10), MIN_MAX, 4))
     assert [numbers(batch) for batch in batches] == [[3, 4, 5, 6], [7, 8, 9]]

@@ -5,7 +5,7 @@ import numpy as np
 from wavemill.vae.latents import RANK, latent_statistics
 
 
-def test_each_label_has_its_own_gaussian():
+def test_each_label_has_its_own_gaussian() -> None:
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(60, 5)).astype(np.float32)
     labels = [{"digit": str(i % 3), "speaker": "ann" if i < 5 else "ben"} for i in range(60)]
@@ -19,7 +19,7 @@ def test_each_label_has_its_own_gaussian():
     assert not [name for name in statistics if name.startswith("speaker=ann")], "five are too few for a distribution"
 
 
-def test_many_dimensions_are_kept_as_a_few_directions_with_the_right_variance():
+def test_many_dimensions_are_kept_as_a_few_directions_with_the_right_variance() -> None:
     latents = np.random.default_rng(1).normal(size=(500, 100)).astype(np.float32)
     statistics = latent_statistics(latents, [{}] * 500, variances=np.full((500, 100), 0.5, np.float32))
     factor, residual = statistics["all/factor"], statistics["all/residual"]

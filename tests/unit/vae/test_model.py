@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from wavemill.errors import DeviceMemoryError, SpectrogramError, UsageError
 from wavemill.vae.forward import Forward, device_errors
+from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
+
+FloatArray = NDArray[np.float32]
 
 
 @pytest.fixture
-def model(model_dir):
+def model(model_dir: Path) -> Model:
     return load_model(model_dir)
 
 
-def test_a_result_is_the_same_bytes_alone_and_anywhere_in_any_batch(model, spectrograms_db):
+def test_a_result_is_the_same_bytes_alone_and_anywhere_in_any_batch(model: Model, spectrograms_db: FloatArray) -> None:
     seeds = list(range(100, 140))
     together, latents = model.reconstruct(spectrograms_db, seeds=seeds)
     order = np.random.default_rng(0).permutation(40)
@@ -27,7 +34,7 @@ def test_a_result_is_the_same_bytes_alone_and_anywhere_in_any_batch(model, spect
         assert np.array_equal(its_latents[0], latents[i])
 
 
-def test_a_padded_fixed_batch_gives_the_same_numbers(model, spectrograms_db):
+def test_a_padded_fixed_batch_gives_the_same_numbers(model: Model, spectrograms_db: FloatArray) -> None:
     x = spectrograms_db[:21, ..., None] / -100
     each_alone = Forward(model.network.encoder, on_gpu=False)(x)
     padded = Forward(model.network.encoder, on_gpu=True)(x)
@@ -36,7 +43,7 @@ def test_a_padded_fixed_batch_gives_the_same_numbers(model, spectrograms_db):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_without_seeds_the_latents_are_the_mean_of_many_samples(model, spectrograms_db):
+def test_without_seeds_the_latents_are_the_mean_of_many_samples(model: Model, spectrograms_db: FloatArray) -> None:
     one = spectrograms_db[:1]
     samples = model.encode(np.repeat(one, 400, axis=0), seeds=range(400))
     spread = samples.std(axis=0)
@@ -44,14 +51,14 @@ def test_without_seeds_the_latents_are_the_mean_of_many_samples(model, spectrogr
     assert (np.abs(samples.mean(axis=0) - model.encode(one)[0]) < 4 * spread / 20).all()
 
 
-def test_a_seed_belongs_to_its_item(model, spectrograms_db):
+def test_a_seed_belongs_to_its_item(model: Model, spectrograms_db: FloatArray) -> None:
     first = model.encode(spectrograms_db[:3], seeds=[5, 6, 7])
     again = model.encode(spectrograms_db[:3], seeds=[5, 60, 7])
     assert np.array_equal(first[[0, 2]], again[[0, 2]])
     assert (first[1] != again[1]).all()
 
 
-def test_the_level_of_the_source_is_restored(model, spectrograms_db):
+def test_the_level_of_the_source_is_restored(model: Model, spectrograms_db: FloatArray) -> None:
     quiet = spectrograms_db - 25
     loud_out, loud_latents = model.reconstruct(spectrograms_db)
     quiet_out, quiet_latents = model.reconstruct(quiet)
@@ -60,7 +67,7 @@ def test_the_level_of_the_source_is_restored(model, spectrograms_db):
     assert (loud_out.max(axis=(1, 2)) <= spectrograms_db.max(axis=(1, 2))).all()
 
 
-def test_decoding_fills_the_range_that_it_is_given(model):
+def test_decoding_fills_the_range_that_it_is_given(model: Model) -> None:
     latents = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
     out = model.decode(latents, peak_db=np.float32([0, -10, -20]), floor_db=np.float32([-100, -100, -100]))
     assert out.shape == (3, 32, 16)
@@ -70,7 +77,9 @@ def test_decoding_fills_the_range_that_it_is_given(model):
     assert np.array_equal(implied, explicit)
 
 
-def test_a_plain_autoencoder_reconstructs_and_refuses_to_sample(save_tiny, spectrograms_db):
+def test_a_plain_autoencoder_reconstructs_and_refuses_to_sample(
+    save_tiny: Callable[..., Path], spectrograms_db: FloatArray
+) -> None:
     model = load_model(save_tiny(kind="ae"))
     out, latents = model.reconstruct(spectrograms_db[:2])
     assert out.shape == (2, 32, 16)
@@ -79,7 +88,9 @@ def test_a_plain_autoencoder_reconstructs_and_refuses_to_sample(save_tiny, spect
         model.encode(spectrograms_db[:2], seeds=[1, 2])
 
 
-def test_the_course_architecture_does_not_depend_on_the_batch_either(save_tiny, spectrograms_db):
+def test_the_course_architecture_does_not_depend_on_the_batch_either(
+    save_tiny: Callable[..., Path], spectrograms_db: FloatArray
+) -> None:
     changes = {"architecture": "course", "architecture_config": {"filters": [48, 32, 16, 16, 8]}}
     model = load_model(save_tiny(normalisation={"scheme": "min-max"}, **changes))
     together, _ = model.reconstruct(spectrograms_db)
@@ -88,18 +99,18 @@ def test_the_course_architecture_does_not_depend_on_the_batch_either(save_tiny, 
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 32), (32, 16), (1, 32, 17)])
-def test_another_shape_is_refused_with_the_preset_to_build(model, shape):
+def test_another_shape_is_refused_with_the_preset_to_build(model: Model, shape: tuple[int, ...]) -> None:
     with pytest.raises(SpectrogramError, match=r"\(batch, 32, 16\).*--preset tiny"):
         model.encode(np.zeros(shape, np.float32))
 
 
-def test_nan_is_refused(model, spectrograms_db):
+def test_nan_is_refused(model: Model, spectrograms_db: FloatArray) -> None:
     spectrograms_db[1, 3, 4] = np.nan
     with pytest.raises(SpectrogramError, match="NaN"):
         model.encode(spectrograms_db[:2])
 
 
-def test_arguments_that_do_not_fit_are_refused(model, spectrograms_db):
+def test_arguments_that_do_not_fit_are_refused(model: Model, spectrograms_db: FloatArray) -> None:
     with pytest.raises(UsageError, match="one seed for each of 3"):
         model.encode(spectrograms_db[:3], seeds=[1, 2])
     with pytest.raises(UsageError, match="empty batch"):
@@ -108,12 +119,12 @@ def test_arguments_that_do_not_fit_are_refused(model, spectrograms_db):
         model.decode(np.zeros((2, 7), np.float32), peak_db=np.zeros(2, np.float32))
 
 
-def test_a_silent_spectrogram_gives_no_nan(model):
+def test_a_silent_spectrogram_gives_no_nan(model: Model) -> None:
     out, latents = model.reconstruct(np.full((1, 32, 16), -100, np.float32))
     assert np.isfinite(latents).all()
     assert np.isfinite(out).all()
 
 
-def test_a_device_without_memory_is_a_transient_error():
+def test_a_device_without_memory_is_a_transient_error() -> None:
     with pytest.raises(DeviceMemoryError, match="no memory"), device_errors():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from keras import layers
@@ -11,7 +13,7 @@ COURSE_ENCODER_TRUNK = 1_576_288  # five convolutions and their batch norms, cou
 HEAD = 1_024 * 128 + 128  # 8 x 4 x 32 values to 128 latents
 
 
-def test_the_course_architecture_has_the_courses_parameter_counts():
+def test_the_course_architecture_has_the_courses_parameter_counts() -> None:
     vae = build_network("course", kind="vae", shape=(256, 64), latent_dim=128)
     ae = build_network("course", kind="ae", shape=(256, 64), latent_dim=128)
     assert ae.encoder.count_params() == COURSE_ENCODER_TRUNK + HEAD == 1_707_488
@@ -19,7 +21,7 @@ def test_the_course_architecture_has_the_courses_parameter_counts():
     assert vae.decoder.count_params() == ae.decoder.count_params() == 533_089
 
 
-def test_the_course_architecture_normalises_after_the_relu():
+def test_the_course_architecture_normalises_after_the_relu() -> None:
     network = build_network("course", kind="vae", shape=(256, 64), latent_dim=128)
     kinds = [type(layer).__name__ for layer in network.encoder.layers]
     assert kinds == ["InputLayer", *["Conv2D", "ReLU", "BatchNormalization"] * 5, "Flatten", "Dense", "Dense"]
@@ -28,7 +30,7 @@ def test_the_course_architecture_normalises_after_the_relu():
     assert kinds == ["InputLayer", "Dense", "Reshape", *blocks, "Conv2DTranspose", "Activation"]
 
 
-def test_the_course_decoder_mirrors_its_encoder():
+def test_the_course_decoder_mirrors_its_encoder() -> None:
     network = build_network("course", kind="vae", shape=(256, 64), latent_dim=128)
     down = [(x.filters, x.kernel_size, x.strides) for x in network.encoder.layers if isinstance(x, layers.Conv2D)]
     up = [
@@ -40,7 +42,7 @@ def test_the_course_decoder_mirrors_its_encoder():
     assert up == [*reversed(down[1:]), (1, (3, 3), (2, 2))]
 
 
-def test_the_default_architecture_stays_small():
+def test_the_default_architecture_stays_small() -> None:
     network = build_network("residual", kind="vae", shape=(128, 128), latent_dim=128)
     assert network.encoder.count_params() + network.decoder.count_params() < 2_100_000
 
@@ -48,7 +50,7 @@ def test_the_default_architecture_stays_small():
 @pytest.mark.parametrize(
     ("architecture", "shape"), [("course", (40, 24)), ("residual", (37, 21)), ("residual", (8, 8))]
 )
-def test_shapes_that_do_not_divide_come_back_as_they_went_in(architecture, shape):
+def test_shapes_that_do_not_divide_come_back_as_they_went_in(architecture: str, shape: tuple[int, ...]) -> None:
     small = {"course": {"filters": [4, 4, 4, 4, 4]}, "residual": {"fine": 4, "coarse": 4, "frame": 4, "neck": 2}}
     network = build_network(architecture, kind="ae", shape=shape, latent_dim=3, config=small[architecture])
     x = np.random.default_rng(0).random((2, *shape, 1), np.float32)
@@ -57,7 +59,7 @@ def test_shapes_that_do_not_divide_come_back_as_they_went_in(architecture, shape
     assert 0 < y.min() <= y.max() < 1
 
 
-def test_a_plain_autoencoder_has_the_same_network_without_the_variance():
+def test_a_plain_autoencoder_has_the_same_network_without_the_variance() -> None:
     vae = build_network("residual", kind="vae", shape=(16, 16), latent_dim=5)
     ae = build_network("residual", kind="ae", shape=(16, 16), latent_dim=5)
     assert set(vae.variables()) - set(ae.variables()) == {
@@ -67,7 +69,7 @@ def test_a_plain_autoencoder_has_the_same_network_without_the_variance():
     assert set(ae.variables()) < set(vae.variables())
 
 
-def test_variable_names_do_not_depend_on_what_was_built_before():
+def test_variable_names_do_not_depend_on_what_was_built_before() -> None:
     first, second = (build_network("residual", kind="vae", shape=(16, 16), latent_dim=5) for _ in range(2))
     assert list(first.variables()) == list(second.variables())
     n_values = sum(int(np.prod(variable.shape)) for variable in first.variables().values())
@@ -82,7 +84,7 @@ def test_variable_names_do_not_depend_on_what_was_built_before():
         ({"config": {"heads": 4}}, "no setting heads"),
     ],
 )
-def test_unknown_networks_are_refused_with_the_choices(changes, said):
+def test_unknown_networks_are_refused_with_the_choices(changes: dict[str, Any], said: str) -> None:
     options = {"architecture": "residual", "kind": "vae", "shape": (16, 16), "latent_dim": 4} | changes
     with pytest.raises(ModelError, match=said):
         build_network(options.pop("architecture"), **options)

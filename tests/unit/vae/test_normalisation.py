@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,18 +16,18 @@ def example_db() -> np.ndarray:
     return np.array([[[-100.0, -70.1, -70.0, -66.0, -45.0, -20.0]]], np.float32)
 
 
-def test_peak_maps_the_top_fifty_decibels_to_zero_to_one():
+def test_peak_maps_the_top_fifty_decibels_to_zero_to_one() -> None:
     x = normalise(example_db(), PEAK)
     np.testing.assert_allclose(x[0, 0], [0, 0, 0, 0.08, 0.5, 1], atol=1e-6)
 
 
-def test_min_max_maps_the_whole_range():
+def test_min_max_maps_the_whole_range() -> None:
     x = normalise(example_db(), MIN_MAX)
     np.testing.assert_allclose(x[0, 0], [0, 29.9 / 80, 30 / 80, 34 / 80, 55 / 80, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("scheme", [PEAK, MIN_MAX])
-def test_the_level_comes_back(scheme):
+def test_the_level_comes_back(scheme: dict[str, Any]) -> None:
     db = example_db() + np.array([0.0, -37.5], np.float32).reshape(2, 1, 1)  # the same sound, twice as far away
     x = normalise(db, scheme)
     np.testing.assert_allclose(x[0], x[1], atol=1e-6)
@@ -34,7 +36,7 @@ def test_the_level_comes_back(scheme):
     np.testing.assert_allclose(back[heard], db[heard], atol=1e-4)
 
 
-def test_what_lies_at_the_bottom_fades_to_the_floor_without_a_jump():
+def test_what_lies_at_the_bottom_fades_to_the_floor_without_a_jump() -> None:
     x = np.linspace(0, 0.2, 201, dtype=np.float32).reshape(1, 1, -1)
     db = denormalise(x, PEAK, peak_db=np.float32([-20]), floor_db=np.float32([-100]))[0, 0]
     assert db[0] == -100
@@ -44,10 +46,10 @@ def test_what_lies_at_the_bottom_fades_to_the_floor_without_a_jump():
 
 
 @pytest.mark.parametrize("scheme", [PEAK, MIN_MAX])
-def test_silence_is_zeros_and_not_nan(scheme):
+def test_silence_is_zeros_and_not_nan(scheme: dict[str, Any]) -> None:
     assert not normalise(np.full((2, 3, 4), -100, np.float32), scheme).any()
 
 
-def test_an_unknown_scheme_is_refused():
+def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(ModelError, match="min-max or peak"):
         normalise(example_db(), {"scheme": "z-score"})

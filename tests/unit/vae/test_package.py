@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wavemill.errors import ModelChangedError, ModelError, OutputError
 from wavemill.vae.package import get_weights, load_model, save_model, set_weights
 
+FloatArray = NDArray[np.float32]
 
-def relist(model_dir, name):
+
+def relist(model_dir: Path, name: str) -> None:
     """Make the listing agree with a file that was changed."""
     import hashlib
 
@@ -19,7 +23,9 @@ def relist(model_dir, name):
     (model_dir / "SHA256").write_text("\n".join(kept) + "\n")
 
 
-def test_a_loaded_model_is_the_saved_one_to_the_bit(model_dir, tmp_path, spectrograms_db):
+def test_a_loaded_model_is_the_saved_one_to_the_bit(
+    model_dir: Path, tmp_path: Path, spectrograms_db: FloatArray
+) -> None:
     model = load_model("tiny", models_dir=model_dir.parent)
     digest = save_model(tmp_path / "copy" / "tiny", model.record, model.network, latents=model.latent_statistics)
     again = load_model(tmp_path / "copy" / "tiny")
@@ -29,7 +35,9 @@ def test_a_loaded_model_is_the_saved_one_to_the_bit(model_dir, tmp_path, spectro
         assert np.array_equal(one, other)
 
 
-def test_half_precision_is_half_the_size_and_nearly_the_same(model_dir, tmp_path, spectrograms_db):
+def test_half_precision_is_half_the_size_and_nearly_the_same(
+    model_dir: Path, tmp_path: Path, spectrograms_db: FloatArray
+) -> None:
     model = load_model(model_dir)
     save_model(tmp_path / "half", model.record, model.network, half_precision=True)
     with np.load(tmp_path / "half" / "weights.npz", allow_pickle=False) as arrays:
@@ -40,7 +48,7 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(model_dir, tmp_path
     np.testing.assert_allclose(out, model.reconstruct(spectrograms_db)[0], atol=1.0)
 
 
-def test_a_model_whose_weights_were_changed_is_refused(model_dir):
+def test_a_model_whose_weights_were_changed_is_refused(model_dir: Path) -> None:
     data = bytearray((model_dir / "weights.npz").read_bytes())
     data[-400] ^= 1
     (model_dir / "weights.npz").write_bytes(data)
@@ -48,7 +56,7 @@ def test_a_model_whose_weights_were_changed_is_refused(model_dir):
         load_model(model_dir)
 
 
-def test_weights_of_another_shape_are_refused_even_with_a_digest_that_fits(model_dir):
+def test_weights_of_another_shape_are_refused_even_with_a_digest_that_fits(model_dir: Path) -> None:
     record = json.loads((model_dir / "model.json").read_text())
     record["latent_dim"] = 7
     (model_dir / "model.json").write_text(json.dumps(record))
@@ -57,14 +65,14 @@ def test_weights_of_another_shape_are_refused_even_with_a_digest_that_fits(model
         load_model(model_dir)
 
 
-def test_weights_that_are_pickles_are_never_read(model_dir):
+def test_weights_that_are_pickles_are_never_read(model_dir: Path) -> None:
     np.savez(model_dir / "weights.npz", **{"encoder/patches/kernel": np.array([object()])})
     relist(model_dir, "weights.npz")
     with pytest.raises(ModelError, match="cannot be read as arrays"):
         load_model(model_dir)
 
 
-def test_missing_and_additional_weights_are_named(model_dir):
+def test_missing_and_additional_weights_are_named(model_dir: Path) -> None:
     model = load_model(model_dir)
     weights = get_weights(model.network)
     weights["encoder/extra"] = weights.pop("decoder/dense/bias")
@@ -72,7 +80,7 @@ def test_missing_and_additional_weights_are_named(model_dir):
         set_weights(model.network, weights)
 
 
-def test_saving_again_replaces_the_model_and_leaves_nothing_behind(model_dir):
+def test_saving_again_replaces_the_model_and_leaves_nothing_behind(model_dir: Path) -> None:
     model = load_model(model_dir)
     save_model(model_dir, model.record, model.network)
     assert sorted(file.name for file in model_dir.iterdir()) == ["README.md", "SHA256", "model.json", "weights.npz"]
@@ -80,14 +88,14 @@ def test_saving_again_replaces_the_model_and_leaves_nothing_behind(model_dir):
     assert load_model(model_dir).latent_statistics == {}
 
 
-def test_a_folder_that_cannot_be_written_is_an_output_error(model_dir, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_output_error(model_dir: Path, tmp_path: Path) -> None:
     model = load_model(model_dir)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         save_model(tmp_path / "file" / "model", model.record, model.network)
 
 
-def test_the_card_tells_data_and_figures(model_dir):
+def test_the_card_tells_data_and_figures(model_dir: Path) -> None:
     card = (model_dir / "README.md").read_text()
     assert "noise" in card
     assert "| log spectral distance db | 9 |" in card

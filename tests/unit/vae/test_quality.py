@@ -8,27 +8,27 @@ from wavemill.presets import preset
 from wavemill.vae.quality import log_spectral_distance, mean_stoi, sound
 
 
-def test_a_constant_error_where_it_is_loud_is_the_distance():
+def test_a_constant_error_where_it_is_loud_is_the_distance() -> None:
     reference = np.full((1, 8, 5), -90, np.float32)
     reference[0, :, 1:3] = -10
     assert log_spectral_distance(reference, reference)[0] == 0
     assert log_spectral_distance(reference, reference - 6)[0] == pytest.approx(6)
 
 
-def test_what_lies_below_the_top_does_not_count():
+def test_what_lies_below_the_top_does_not_count() -> None:
     reference = np.linspace(-100, 0, 50, dtype=np.float32).reshape(1, 10, 5)
     other = np.where(reference < -50, reference - 20, reference)
     assert log_spectral_distance(reference, other)[0] == 0
 
 
-def test_half_of_the_bins_wrong_is_a_root_mean_square():
+def test_half_of_the_bins_wrong_is_a_root_mean_square() -> None:
     reference = np.zeros((1, 8, 3), np.float32)
     other = reference.copy()
     other[:, :4] = -10
     assert log_spectral_distance(reference, other)[0] == pytest.approx(10 / np.sqrt(2))
 
 
-def test_inverting_restores_a_chirp_and_its_level():
+def test_inverting_restores_a_chirp_and_its_level() -> None:
     features = preset("digits")
     chirp = 0.3 * librosa.chirp(fmin=200, fmax=3000, sr=8000, length=features.n_samples)
     db = librosa.amplitude_to_db(np.abs(librosa.stft(chirp, n_fft=256, hop_length=64)), top_db=80)[:128]
@@ -37,7 +37,7 @@ def test_inverting_restores_a_chirp_and_its_level():
     assert np.sqrt(np.mean(again**2)) == pytest.approx(np.sqrt(np.mean(chirp**2)), rel=0.02)
 
 
-def test_intelligibility_falls_with_noise():
+def test_intelligibility_falls_with_noise() -> None:
     pytest.importorskip("pystoi")
     rng = np.random.default_rng(0)
     t = np.arange(8000) / 8000

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from wavemill.errors import UsageError
@@ -7,7 +9,7 @@ from wavemill.vae.trainer import learning_rate
 from wavemill.vae.training_config import TrainingConfig
 
 
-def test_the_course_is_trained_as_the_course_did():
+def test_the_course_is_trained_as_the_course_did() -> None:
     config = TrainingConfig.for_architecture("course")
     assert (config.objective, config.beta, config.learning_rate) == ("course", 1.0, 5e-4)
     assert (config.batch_size, config.epochs, config.latent_dim) == (64, 150, 128)
@@ -15,12 +17,12 @@ def test_the_course_is_trained_as_the_course_did():
     assert {learning_rate(config, step, 1000) for step in (0, 500, 999)} == {5e-4}
 
 
-def test_what_is_not_given_keeps_the_recipe():
+def test_what_is_not_given_keeps_the_recipe() -> None:
     config = TrainingConfig.for_architecture("course", epochs=3, batch_size=None)
     assert (config.epochs, config.batch_size) == (3, 64)
 
 
-def test_the_learning_rate_rises_and_then_falls_as_a_cosine():
+def test_the_learning_rate_rises_and_then_falls_as_a_cosine() -> None:
     config = TrainingConfig(learning_rate=1.0)
     rates = [learning_rate(config, step, 4000) for step in range(4001)]
     assert rates[0] == pytest.approx(1 / 200)
@@ -33,6 +35,6 @@ def test_the_learning_rate_rises_and_then_falls_as_a_cosine():
 @pytest.mark.parametrize(
     "wrong", [{"kind": "gan"}, {"epochs": 0}, {"beta": -1.0}, {"validation_fraction": 1.0}, {"schedule": "steps"}]
 )
-def test_options_that_cannot_work_are_refused_by_name(wrong):
+def test_options_that_cannot_work_are_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         TrainingConfig(**wrong)
