@@ -87,7 +87,7 @@ def _measure_preset(clips: Clips, rounds: int) -> list[Row]:
     rows = []
     for method, waveform in waveforms.items():
         median_s = float(np.median(seconds[method]))
-        intelligibility, quality = _judge(clips, waveform)
+        intelligibility, quality = judge(clips.recordings, waveform, clips.features.sample_rate_hz)
         rows.append(
             Row(
                 preset=clips.features.preset,
@@ -114,16 +114,15 @@ def _runs(clips: Clips) -> dict[str, Callable[[], FloatArray]]:
     return {method: ours(method) for method in METHODS} | {REFERENCE: librosas}
 
 
-def _judge(clips: Clips, waveforms: FloatArray) -> tuple[float, float | None]:
+def judge(recordings: Sequence[FloatArray], waveforms: FloatArray, rate_hz: int) -> tuple[float, float | None]:
     """Return mean STOI and mean narrow-band PESQ (None without its package) against the recordings."""
-    rate = clips.features.sample_rate_hz
     intelligibility, quality = [], []
-    for recording, waveform in zip(clips.recordings, waveforms, strict=True):
-        times = int(np.ceil(LEAST_DURATION_S * rate / recording.size))
+    for recording, waveform in zip(recordings, waveforms, strict=True):
+        times = int(np.ceil(LEAST_DURATION_S * rate_hz / recording.size))
         heard, made = np.tile(recording, times), np.tile(waveform[: recording.size], times)
-        intelligibility.append(stoi(heard, made, rate))
+        intelligibility.append(stoi(heard, made, rate_hz))
         if pesq is not None:
-            quality.append(_pesq(heard, made, rate))
+            quality.append(_pesq(heard, made, rate_hz))
     return float(np.mean(intelligibility)), float(np.nanmean(quality)) if quality else None
 
 

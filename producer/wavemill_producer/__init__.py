@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wavemill_producer.producer import Batch, Producer
+    from wavemill_producer.batch import Batch
+    from wavemill_producer.producer import Producer
 
 __all__ = ["Batch", "Producer"]
 
@@ -16,7 +18,5 @@ __all__ = ["Batch", "Producer"]
 def __getattr__(name: str) -> Any:
     # Late, so that `wavemill --help` does not pay for SQLAlchemy and Celery.
     if name in __all__:
-        from wavemill_producer import producer
-
-        return getattr(producer, name)
+        return getattr(import_module(f"wavemill_producer.{name.lower()}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,17 @@
-"""Spectrogram IDs on their way into a batch: valid, known, each once."""
+"""IDs on their way into a batch: valid, known, each once; and the names of jobs that start from more than an ID."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.identifiers import validate_id
+from wavemill.jobs.submit import NewJob
+from wavemill.requests import interpolation_weights
 
 _PAGE = 5_000
 _SHOWN = 5
@@ -34,12 +37,69 @@ def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked
     while page := list(islice(iterator, _PAGE)):
         new = [validate_id(ID) for ID in dict.fromkeys(page) if ID not in seen]
         checked.duplicates += len(page) - len(new)
-        if dataset is not None and (unknown := dataset.unknown(new)):
-            shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-            raise UnknownSpectrogramError(
-                f"{dataset.path} has no spectrogram of {len(unknown)} of the {len(new)} IDs last looked at: {shown}. "
-                "Nothing was queued; list what there is with `wavemill dataset ids`, or let the unknown ones fail "
-                "alone with --no-check-ids"
-            )
+        _require_known(new, dataset)
         seen.update(new)
         yield from new
+
+
+def plain_jobs(ids: Iterable[str]) -> Iterator[NewJob]:
+    """Yield a job for each ID."""
+    return ((ID, None) for ID in ids)
+
+
+def variation_jobs(ids: Iterable[str], count: int) -> Iterator[NewJob]:
+    """Yield `count` jobs for each ID, named `ID_vary-1`, `ID_vary-2`, ..."""
+    if count < 1:
+        raise UsageError(f"count {count}: expected 1 or more")
+    width = len(str(count))
+    return ((validate_id(f"{ID}_vary-{k:0{width}d}"), {"of": ID}) for ID in ids for k in range(1, count + 1))
+
+
+def interpolation_jobs(
+    pairs: Iterable[tuple[str, str]], steps: int, *, dataset: Dataset | None, checked: Checked
+) -> Iterator[NewJob]:
+    """Yield a job for each step between each pair of IDs, named `A_to_B_step-1-of-5` and so on."""
+    weights = interpolation_weights(steps)
+    width = len(str(steps))
+    taken: dict[str, tuple[str, str]] = {}
+    iterator = iter(pairs)
+    while page := [_valid_pair(pair) for pair in islice(iterator, _PAGE)]:
+        _require_known(dict.fromkeys(ID for pair in page for ID in pair), dataset)
+        for start, end in page:
+            name = f"{start}_to_{end}"
+            if name in taken:
+                if taken[name] != (start, end):
+                    raise UsageError(f"the pairs {taken[name]} and {(start, end)} would both be named {name!r}")
+                checked.duplicates += 1
+                continue
+            taken[name] = (start, end)
+            for k, weight in enumerate(weights, start=1):
+                item = {"from": start, "to": end, "weight": weight}
+                yield validate_id(f"{name}_step-{k:0{width}d}-of-{steps}"), item
+
+
+def sample_jobs(count: int, *, labels: Mapping[str, str], seed: int | None) -> Iterator[NewJob]:
+    """Yield `count` jobs, named after the labels, the seed and their number: `digit-7_seed-0_000001`."""
+    if count < 1:
+        raise UsageError(f"count {count}: expected 1 or more")
+    parts = [f"{key}-{value}" for key, value in sorted(labels.items())] or ["sample"]
+    stem = re.sub(r"[^\w.=-]+", "-", "_".join(parts))
+    return ((validate_id(f"{stem}_seed-{seed}_{k:06d}"), None) for k in range(1, count + 1))
+
+
+def _valid_pair(pair: tuple[str, str]) -> tuple[str, str]:
+    if isinstance(pair, str) or len(pair) != 2:
+        raise UsageError(f"expected pairs of IDs, received {pair!r}")
+    return validate_id(pair[0]), validate_id(pair[1])
+
+
+def _require_known(ids: Iterable[str], dataset: Dataset | None) -> None:
+    asked = list(ids)
+    if dataset is None or not (unknown := dataset.unknown(asked)):
+        return
+    shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
+    raise UnknownSpectrogramError(
+        f"{dataset.path} has no spectrogram of {len(unknown)} of the {len(asked)} IDs last looked at: {shown}. "
+        "Nothing was queued; list what there is with `wavemill dataset ids`, or let the unknown ones fail "
+        "alone with --no-check-ids"
+    )

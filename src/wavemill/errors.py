@@ -5,11 +5,13 @@ WavemillError
 │   ├── UsageError            the call itself is wrong
 │   │   └── SettingsError
 │   ├── NotFoundError         no such batch, job, dataset, model
-│   │   └── UnknownSpectrogramError
+│   │   ├── UnknownSpectrogramError
+│   │   └── UnknownLatentError
 │   ├── InvalidIdError
 │   ├── AudioError
 │   ├── SpectrogramError
 │   │   └── SilentSpectrogramError
+│   ├── LatentError
 │   ├── DatasetError
 │   ├── ModelError
 │   │   ├── ModelChangedError
@@ -72,6 +74,12 @@ class UnknownSpectrogramError(NotFoundError):
     code = "unknown-spectrogram"
 
 
+class UnknownLatentError(NotFoundError):
+    """There is no file of latents of that name."""
+
+    code = "unknown-latent"
+
+
 class InvalidIdError(PermanentError):
     """An ID that could leave the output folder or cannot be a file's name."""
 
@@ -94,6 +102,12 @@ class SilentSpectrogramError(SpectrogramError):
     """A spectrogram holds no sound: every value is the same."""
 
     code = "silent-spectrogram"
+
+
+class LatentError(PermanentError):
+    """A file of latents is not what the model takes."""
+
+    code = "bad-latent"
 
 
 class DatasetError(PermanentError):

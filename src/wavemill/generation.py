@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import ArrayLike
 
+from wavemill import synthesis
 from wavemill.audio.features import to_magnitude
 from wavemill.errors import PresetMismatchError
 from wavemill.inversion import invert
 from wavemill.presets import Features
+from wavemill.requests import METHODS, PATHS, VaryParams, interpolation_weights
+from wavemill.synthesis import DEFAULT_PEAK_DB, Source, Synthesis
 from wavemill.vae.model import Model
 
 FloatArray = npt.NDArray[np.float32]
-DEFAULT_METHOD = "pghi+gl"
+DEFAULT_METHOD = METHODS[0]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruction:
-    """What a model made of some spectrograms.
+class Generated:
+    """What a model made.
 
     Attributes
     ----------
-    audio : list of float32 [shape=(samples,)]
-        One waveform each, as long as its source; the level is the source's.
+    audio : list of float32 [shape=(samples,), full scale is 1.0]
+        One waveform each, as long and as loud as its operation says.
     latents : float32 [shape=(batch, latent_dim)]
+    labels : list of mappings
+        What `sample` drew; empty for other operations.
     """
 
     audio: list[FloatArray]
     latents: FloatArray
+    labels: list[Mapping[str, str]]
 
 
 class SoundGenerator:
-    """A model and an inversion method.
+    """A model and an inversion method: every operation, with no queue.
+
+    Parameters
+    ----------
+    method : str
+        One of `wavemill.inversion.METHODS`.
+    n_threads : int > 0
+        Clips inverted at the same time.
 
     Examples
     --------
     >>> generator = SoundGenerator(load_model("fsdd-vae"))
     >>> generator.reconstruct(spectrograms_db).audio[0].shape
     (8128,)
+    >>> sevens = generator.sample([1, 2, 3], labels={"digit": "7"}).audio
     """
 
     def __init__(self, model: Model, *, method: str = DEFAULT_METHOD, n_threads: int = 1) -> None:
@@ -54,7 +69,7 @@ class SoundGenerator:
         *,
         durations_s: Sequence[float] | None = None,
         seeds: Sequence[int] | None = None,
-    ) -> Reconstruction:
+    ) -> Generated:
         """Encode, decode and invert.
 
         Parameters
@@ -70,9 +85,53 @@ class SoundGenerator:
         PresetMismatchError
             The spectrograms are not of the shape that the model was trained on.
         """
+        sources = self._sources(spectrograms, durations_s)
+        return self._generated(synthesis.reconstruct(self.model, sources, seeds=seeds))
+
+    def sample(
+        self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+    ) -> Generated:
+        """Draw new sounds, one for each seed; see `wavemill.synthesis.sample`."""
+        return self._generated(synthesis.sample(self.model, seeds, labels=labels, temperature=temperature))
+
+    def vary(
+        self,
+        spectrograms: FloatArray,
+        *,
+        seeds: Sequence[int],
+        temperature: float = VaryParams.temperature,
+        durations_s: Sequence[float] | None = None,
+    ) -> Generated:
+        """Draw a neighbour of each spectrogram (batch, n_bins, n_frames); see `wavemill.synthesis.vary`."""
+        sources = self._sources(spectrograms, durations_s)
+        return self._generated(synthesis.vary(self.model, sources, seeds=seeds, temperature=temperature))
+
+    def interpolate(
+        self,
+        start: FloatArray,
+        end: FloatArray,
+        *,
+        steps: int,
+        path: str = PATHS[0],
+        durations_s: tuple[float, float] | None = None,
+    ) -> Generated:
+        """Go from one spectrogram (n_bins, n_frames) to another in `steps` sounds, both ends among them."""
+        first, last = self._sources(np.stack([start, end]), durations_s)
+        weights = interpolation_weights(steps)
+        pairs = [(first, last)] * steps
+        return self._generated(synthesis.interpolate(self.model, pairs, weights, path=path))
+
+    def encode(self, spectrograms: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
+        """Return the latents (batch, latent_dim) of spectrograms (batch, n_bins, n_frames) in dB."""
         require_shape(spectrograms, self.model.features)
-        decoded, latents = self.model.reconstruct(spectrograms, seeds=seeds)
-        return Reconstruction(audio=self.to_audio(decoded, durations_s=durations_s), latents=latents)
+        return self.model.encode(spectrograms, seeds=seeds)
+
+    def decode(
+        self, latents: FloatArray, *, peak_db: ArrayLike = DEFAULT_PEAK_DB, durations_s: Sequence[float] | None = None
+    ) -> list[FloatArray]:
+        """Turn latents (batch, latent_dim) into sound whose loudest bin lies at `peak_db`, one or one for each."""
+        peaks = np.broadcast_to(np.asarray(peak_db, np.float32), len(latents))
+        return self.to_audio(self.model.decode(latents, peak_db=peaks), durations_s=durations_s)
 
     def to_audio(self, spectrograms: FloatArray, *, durations_s: Sequence[float] | None = None) -> list[FloatArray]:
         """Invert spectrograms of the model's features; see `spectrograms_to_audio`."""
@@ -82,6 +141,18 @@ class SoundGenerator:
             durations_s=durations_s,
             method=self._method,
             n_threads=self._n_threads,
+        )
+
+    def _sources(self, spectrograms: FloatArray, durations_s: Sequence[float] | None) -> list[Source]:
+        require_shape(spectrograms, self.model.features)
+        durations = [self.model.features.duration_s] * len(spectrograms) if durations_s is None else durations_s
+        return [Source(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
+
+    def _generated(self, made: Synthesis) -> Generated:
+        return Generated(
+            audio=self.to_audio(made.spectrograms, durations_s=made.durations_s),
+            latents=made.latents,
+            labels=made.labels,
         )
 
 

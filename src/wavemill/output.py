@@ -1,117 +1,210 @@
-"""One job's input and outputs: a spectrogram read and checked; two WAVs encoded, measured and staged."""
+"""What a job made, inverted, encoded, measured and staged; and what the table is to say of it."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Sequence
+import json
+import platform
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wavemill.audio.features import denormalise
+import wavemill
 from wavemill.audio.wav import EncodedAudio, encode
-from wavemill.dataset.arrays import read_spectrogram
-from wavemill.dataset.index import Entry
-from wavemill.errors import UnknownSpectrogramError
 from wavemill.generation import spectrograms_to_audio
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
+from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill.requests import FORMATS
+from wavemill.operations import Made
+from wavemill.requests import FORMATS, Operation
 from wavemill.runtime import BatchTools
 from wavemill.storage import Staged
+from wavemill.vae.quality import log_spectral_distance
 
 FloatArray = npt.NDArray[np.float32]
 
+FAR_DB = (
+    6.0  # log-spectral distance; of 300 held-out recordings through fsdd-vae, 99 in 100 lie within 5.1, all within 5.4
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """A job with its spectrogram in dB, float32 [shape=(n_bins, n_frames)]."""
+class _Files:
+    """What is to be written: output name -> (path below the batch's folder, content)."""
 
-    job: ClaimedJob
-    entry: Entry
-    spectrogram: FloatArray
-    read_s: float
+    contents: Mapping[str, tuple[str, bytes]]
+    encoded: Mapping[str, EncodedAudio]
+    invert_s: float
 
 
-def load_clip(tools: BatchTools, job: ClaimedJob, entry: Entry | None) -> Clip:
-    """Read and check one spectrogram; raises what is wrong with it."""
+def write_made(tools: BatchTools, made: Made, *, claim: Claim, forward_s: float) -> Outcome:
+    """Invert and encode what a job made, stage the files, and return what to record once they are in place."""
     started = perf_counter()
-    if entry is None:
-        raise UnknownSpectrogramError(f"{job.spectrogram_id}: the dataset's index has no such ID")
-    normalised = read_spectrogram(tools.dataset, entry)
-    spectrogram = denormalise(normalised, entry.min_db, entry.max_db)
-    return Clip(job=job, entry=entry, spectrogram=spectrogram, read_s=perf_counter() - started)
-
-
-def write_clip(
-    tools: BatchTools, clip: Clip, *, claim: Claim, generated: FloatArray, latent: FloatArray, forward_s: float
-) -> Outcome:
-    """Invert a clip and its reconstruction, stage the sounds, and return what to record once they are in place."""
-    started = perf_counter()
-    sounds = spectrograms_to_audio(
-        np.stack([generated, clip.spectrogram]),  # (F, T) twice -> (2, F, T)
-        tools.dataset.features,
-        durations_s=[clip.entry.duration_s] * 2,
-        method=tools.params.method,
-    )
-    inverted = perf_counter()
-    container, subtype, suffix = FORMATS[tools.params.format]
-    rate_hz = tools.dataset.features.sample_rate_hz
-    encoded = [encode(sound, rate_hz, subtype=subtype, container=container) for sound in sounds]
-    files = {
-        "generated": (f"generated/{clip.entry.spectrogram_id}.{suffix}", encoded[0].data),
-        "original": (f"original/{clip.entry.spectrogram_id}.{suffix}", encoded[1].data),
-    }
-    if tools.params.keep_latents:
-        files["latent"] = (f"latents/{clip.entry.spectrogram_id}.npy", _npy(latent))
-    staged = _stage(tools, clip.job, claim, files)
+    files = _files(tools, made)
+    staged = _stage(tools, made.input.job, claim, files.contents)
     timings = {
-        "read_ms": clip.read_s,
+        "read_ms": made.input.read_s,
         "forward_ms": forward_s,
-        "invert_ms": inverted - started,
-        "write_ms": perf_counter() - inverted,
+        "invert_ms": files.invert_s,
+        "write_ms": perf_counter() - started - files.invert_s,
     }
+    quality = _quality(made, files.encoded)
     return Outcome(
-        job=clip.job,
+        job=made.input.job,
         state=State.DONE,
         columns={
-            **{f"{name}_path": output.path for name, output in staged.items()},
-            **{_digest_column(name): hashlib.sha256(data).hexdigest() for name, (_, data) in files.items()},
-            "quality": {**_quality(encoded[0]), **{f"original_{k}": v for k, v in _quality(encoded[1]).items()}},
+            **{f"{name}_path": staged[name].path for name in _RECORDED if name in staged},
+            **{
+                _digest_column(name): hashlib.sha256(files.contents[name][1]).hexdigest()
+                for name in _RECORDED
+                if name in staged
+            },
+            "quality": quality or None,
+            "flags": " ".join(_flags(quality)) or None,
             "timings": {name: round(1e3 * seconds, 3) for name, seconds in timings.items()},
         },
-        place=lambda: _place(list(staged.values())),
+        place=lambda: _place(staged.values()),
     )
+
+
+_RECORDED = ("generated", "original", "latent")  # the sidecar of a latent is found beside it
+
+
+def _files(tools: BatchTools, made: Made) -> _Files:
+    name = made.input.job.spectrogram_id
+    container, subtype, suffix = FORMATS[tools.params.format]
+    started = perf_counter()
+    sounds = _sounds(tools, made)
+    invert_s = perf_counter() - started
+    rate_hz = tools.features.sample_rate_hz
+    encoded = {
+        kind: encode(sound, rate_hz, subtype=subtype, container=container, comment=_comment(tools, made, kind))
+        for kind, sound in sounds.items()
+    }
+    contents = {kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()}
+    if made.latent is not None:
+        contents["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
+        contents["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
+    return _Files(contents=contents, encoded=encoded, invert_s=invert_s)
+
+
+def _sounds(tools: BatchTools, made: Made) -> dict[str, FloatArray]:
+    spectrograms = {"generated": made.generated, "original": made.original}
+    present = {kind: spectrogram for kind, spectrogram in spectrograms.items() if spectrogram is not None}
+    if not present:
+        return {}
+    sounds = spectrograms_to_audio(
+        np.stack(list(present.values())),  # (F, T) each -> (B, F, T)
+        tools.features,
+        durations_s=[made.duration_s] * len(present),
+        method=tools.params.method,
+    )
+    return dict(zip(present, sounds, strict=True))
+
+
+def _comment(tools: BatchTools, made: Made, kind: str) -> str:
+    return json.dumps(_provenance(tools, made, kind), sort_keys=True, ensure_ascii=False)
+
+
+def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
+    """Say where an output comes from: all that decides its samples, and nothing else.
+
+    So an `original` says, and is, the same whatever model stood beside it, and the same as `invert` makes.
+    """
+    job = made.input.job
+    inverted = {
+        "id": job.spectrogram_id,
+        "operation": Operation.INVERT.value,
+        "params": {"method": tools.params.method, "format": tools.params.format},
+        "inputs": made.input.digests,
+        "versions": _versions(),
+    }
+    if kind == "original":
+        return inverted
+    said = {
+        **inverted,
+        "operation": tools.operation.value,
+        "params": {
+            name: value for name, value in tools.params.as_dict().items() if value is not None and value is not False
+        },
+        "item": job.item,
+        "drawn": made.drawn,
+        "model": tools.batch.model,
+        "model_digest": tools.batch.model_digest,
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("numpy", "soundfile")}
+    return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
+
+
+def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
+    quality: dict[str, Any] = {}
+    for kind, audio in encoded.items():
+        prefix = "" if kind == "generated" else f"{kind}_"
+        quality |= {
+            f"{prefix}peak": round(audio.peak, 6),
+            f"{prefix}rms_dbfs": round(audio.rms_dbfs, 2),
+            f"{prefix}gain": round(audio.gain, 6),
+            f"{prefix}clipped": audio.clipped,
+            f"{prefix}silent": audio.silent,
+        }
+    if made.generated is not None and made.original is not None:
+        distance = log_spectral_distance(made.original[None], made.generated[None])[0]
+        quality["log_spectral_distance_db"] = round(float(distance), 3)
+    if made.boost_db is not None:
+        quality["level_boost_db"] = round(made.boost_db, 2)
+    if made.drawn:
+        quality["drawn"] = dict(made.drawn)
+    return quality
+
+
+def _flags(quality: Mapping[str, Any]) -> list[Flag]:
+    found = {
+        Flag.SILENT: quality.get("silent") or quality.get("original_silent"),
+        Flag.CLIPPED: quality.get("clipped") or quality.get("original_clipped"),
+        Flag.FAR: quality.get("log_spectral_distance_db", 0.0) > FAR_DB,
+    }
+    return [flag for flag, raised in found.items() if raised]
 
 
 def _digest_column(name: str) -> str:
     return "sha256" if name == "generated" else f"{name}_sha256"
 
 
-def _stage(tools: BatchTools, job: ClaimedJob, claim: Claim, files: dict[str, tuple[str, bytes]]) -> dict[str, Staged]:
+def _stage(
+    tools: BatchTools, job: ClaimedJob, claim: Claim, contents: Mapping[str, tuple[str, bytes]]
+) -> dict[str, Staged]:
     token = f"{claim.worker_id}-{job.id}-{job.attempt}".replace("/", "_")
-    return {name: tools.store.stage(path, data, token=f"{token}-{name}") for name, (path, data) in files.items()}
+    staged: dict[str, Staged] = {}
+    with _all_or_none(staged.values()):
+        for name, (path, data) in contents.items():
+            staged[name] = tools.store.stage(path, data, token=f"{token}-{name}")
+    return staged
 
 
-def _place(staged: Sequence[Staged]) -> None:
-    for output in staged:
-        output.place()
+def _place(staged: Collection[Staged]) -> None:
+    with _all_or_none(staged):
+        for output in staged:
+            output.place()
 
 
-def _quality(audio: EncodedAudio) -> dict[str, Any]:
-    return {
-        "peak": round(audio.peak, 6),
-        "gain": round(audio.gain, 6),
-        "clipped": audio.clipped,
-        "silent": audio.silent,
-    }
-
-
-def _npy(latent: FloatArray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, latent, allow_pickle=False)
-    return file.getvalue()
+@contextmanager
+def _all_or_none(staged: Collection[Staged]) -> Iterator[None]:
+    """On an error take back what the others have written: no file is left that no row tells of."""
+    try:
+        yield
+    except Exception:
+        for output in staged:
+            output.discard()
+        raise

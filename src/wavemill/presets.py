@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from wavemill.errors import UsageError
+
+Kind = Literal["stft-db", "log-mel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,11 +16,14 @@ class Features:
     """How a spectrogram was made from a recording: all that is needed to turn it back into sound.
 
     A spectrogram is the magnitude of the centred Hann-window STFT in dB re 1.0, limited to `range_db` below its
-    own maximum, rows 0 to `n_bins - 1` of `n_fft // 2 + 1`, then min-max normalised to [0, 1].
+    own maximum, then min-max normalised to [0, 1]. Its `n_bins` rows are, by kind:
+
+    - `stft-db`: rows 0 to `n_bins - 1` of `n_fft // 2 + 1`.
+    - `log-mel`: bands evenly spaced on the mel scale from 0 Hz to half the rate, each a weighted mean of magnitudes.
     """
 
     preset: str
-    kind: Literal["stft-db"] = "stft-db"
+    kind: Kind = "stft-db"
     sample_rate_hz: int
     n_fft: int
     hop_length: int
@@ -47,6 +52,8 @@ class Features:
         names = {field.name for field in fields(cls)}
         if unknown := set(values) - names:
             raise UsageError(f"feature parameters {sorted(unknown)} are not known to this version of wavemill")
+        if (kind := values.get("kind", cls.kind)) not in get_args(Kind):
+            raise UsageError(f"features of kind {kind!r} are not known to this version of wavemill")
         try:
             return cls(**values)
         except TypeError as exc:
@@ -73,6 +80,18 @@ PRESETS: dict[str, Features] = {
         hop_length=64,
         n_samples=8_128,
         n_bins=128,
+        n_frames=128,
+    ),
+    # As `digits`, in mel bands. 80 are the fewest of those measured with STOI over 0.99 before any model: five eighths
+    # of the numbers of `digits`.
+    "digits-mel": Features(
+        preset="digits-mel",
+        kind="log-mel",
+        sample_rate_hz=8_000,
+        n_fft=256,
+        hop_length=64,
+        n_samples=8_128,
+        n_bins=80,
         n_frames=128,
     ),
 }

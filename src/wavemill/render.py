@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
-import numpy as np
 from tenacity import (
     AttemptManager,
     Retrying,
@@ -22,13 +21,15 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from wavemill.dataset.index import Entry
 from wavemill.errors import DatabaseUnavailableError, PermanentError, WavemillError
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs, renew_leases
 from wavemill.jobs.control import is_stopped
 from wavemill.jobs.database import Database
 from wavemill.jobs.queries import batch_is_final
 from wavemill.jobs.states import State
-from wavemill.output import Clip, load_clip, write_clip
+from wavemill.operations import AnyOperation, Input, operation_of
+from wavemill.output import write_made
 from wavemill.runtime import BatchTools, Runtime
 from wavemill.settings import Settings
 from wavemill.vae import forward
@@ -96,11 +97,13 @@ class Renderer:
         started = perf_counter()
         try:
             tools = self._runtime.tools(claim.batch)
-        except WavemillError as exc:
+            operation = operation_of(tools)
+            entries = tools.entries([ID for job in claim.jobs for ID in operation.source_ids(job)])
+        except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
             logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
             self._finish(claim, [self._failure(job, exc) for job in claim.jobs])
             return
-        outcomes = self._outcomes(claim, tools)
+        outcomes = self._outcomes(claim, tools, operation, entries)
         finished = self._finish(claim, outcomes)
         self.jobs_done += finished
         if batch_is_final(self._database, claim.batch.id):
@@ -108,9 +111,10 @@ class Renderer:
         elapsed_s = perf_counter() - started
         logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, finished, elapsed_s)
 
-    def _outcomes(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
-        entries = tools.dataset.get_many([job.spectrogram_id for job in claim.jobs])
-        loading = {job: self._pool.submit(load_clip, tools, job, entries.get(job.spectrogram_id)) for job in claim.jobs}
+    def _outcomes(
+        self, claim: Claim, tools: BatchTools, operation: AnyOperation, entries: Mapping[str, Entry]
+    ) -> list[Outcome]:
+        loading = {job: self._pool.submit(operation.load, job, entries) for job in claim.jobs}
         size = forward.BATCH
         given_up: list[Outcome] = []
         writing: dict[ClaimedJob, Future[Outcome]] = {}
@@ -119,29 +123,29 @@ class Renderer:
             if state := self._ordered_to_stop(claim):
                 given_up += [Outcome(job=job, state=state) for job in part]
                 continue
-            clips = []
+            inputs = []
             for job in part:
                 try:
-                    clips.append(loading[job].result())
+                    inputs.append(loading[job].result())
                 except Exception as exc:  # one bad item harms itself only
                     given_up.append(self._failure(job, exc))
             try:
-                writing |= self._generate(claim, tools, clips)
+                writing |= self._make(claim, tools, operation, inputs)
             except Exception as exc:  # the forward pass failed for all of these, and for none of the others
-                given_up += [self._failure(clip.job, exc) for clip in clips]
+                given_up += [self._failure(one.job, exc) for one in inputs]
         return given_up + [self._result(job, future) for job, future in writing.items()]
 
-    def _generate(self, claim: Claim, tools: BatchTools, clips: Sequence[Clip]) -> dict[ClaimedJob, Future[Outcome]]:
-        if not clips:
+    def _make(
+        self, claim: Claim, tools: BatchTools, operation: AnyOperation, inputs: Sequence[Input]
+    ) -> dict[ClaimedJob, Future[Outcome]]:
+        if not inputs:
             return {}
         started = perf_counter()
-        decoded, latents = tools.decode([clip.job for clip in clips], np.stack([clip.spectrogram for clip in clips]))
-        forward_s = (perf_counter() - started) / len(clips)
+        results = operation.make(inputs)
+        forward_s = (perf_counter() - started) / len(inputs)
         return {
-            clip.job: self._pool.submit(
-                write_clip, tools, clip, generated=decoded[i], latent=latents[i], forward_s=forward_s, claim=claim
-            )
-            for i, clip in enumerate(clips)
+            made.input.job: self._pool.submit(write_made, tools, made, claim=claim, forward_s=forward_s)
+            for made in results
         }
 
     def _result(self, job: ClaimedJob, future: Future[Outcome]) -> Outcome:

@@ -1,15 +1,27 @@
-"""The parameters of an operation, as they stand in `batches.params`."""
+"""The parameters of each operation, as they stand in `batches.params`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal, Self
 
 from wavemill.errors import UsageError
 
-RECONSTRUCT = "reconstruct"
+
+class Operation(StrEnum):
+    """What a job can make."""
+
+    RECONSTRUCT = "reconstruct"  # spectrogram -> model -> sound, and beside it the spectrogram inverted as it is
+    SAMPLE = "sample"  # nothing -> new sound from the model's prior
+    INTERPOLATE = "interpolate"  # two spectrograms -> one sound on the way between them
+    VARY = "vary"  # spectrogram -> a neighbour of it
+    ENCODE = "encode"  # spectrogram -> latents
+    DECODE = "decode"  # latents -> sound
+    INVERT = "invert"  # spectrogram -> sound, without a model
+
 
 Format = Literal["wav", "wav24", "float", "flac"]
 # Output format -> (container, subtype, suffix), in soundfile's names.
@@ -19,48 +31,159 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "float": ("WAV", "FLOAT", "wav"),
     "flac": ("FLAC", "PCM_16", "flac"),
 }
-METHODS = ("pghi+gl", "pghi", "griffin-lim", "centre-phase", "zero-phase")
+METHODS = ("pghi+gl", "pghi", "fine", "griffin-lim", "centre-phase", "zero-phase")
+PATHS = ("spherical", "linear")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructParams:
-    """How spectrograms are reconstructed.
+class Params:
+    """What is common to the parameters of all operations.
 
     Attributes
     ----------
     method : str
         Inversion, one of `METHODS`.
-    seed : int or None
-        Draw each latent from its posterior instead of taking the mean.
-    keep_latents : bool
-        Also write each latent as `latents/ID.npy`.
     format : str
         One of `FORMATS`.
+    keep_latents : bool
+        Also write each latent as `latents/ID.npy`.
+    seed : int or None
+        Where the operation draws: each item's noise depends on this and the item's name, and on nothing else.
     """
 
     method: str = METHODS[0]
-    seed: int | None = None
-    keep_latents: bool = False
     format: Format = "wav"
+    keep_latents: bool = False
+    seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"there is no inversion method {self.method!r}; choose one of: {', '.join(METHODS)}")
-        if self.format not in FORMATS:
-            raise UsageError(f"there is no output format {self.format!r}; choose one of: {', '.join(FORMATS)}")
+        _require_choice("inversion method", self.method, METHODS)
+        _require_choice("output format", self.format, FORMATS)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types; `from_dict` is its inverse."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ReconstructParams:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from what `as_dict` gave; a parameter of a newer version is a UsageError."""
         if unknown := set(values) - {field.name for field in fields(cls)}:
             raise UsageError(f"parameters {sorted(unknown)} are not known to this worker; update wavemill on its host")
         return cls(**values)
 
-    def item_seed(self, spectrogram_id: str) -> int:
-        """Return the seed of one item, so that its noise depends on nothing but the batch's seed and its ID."""
-        digest = hashlib.sha256(f"{self.seed}:{spectrogram_id}".encode()).digest()
+    def item_seed(self, name: str) -> int:
+        """Return the seed of one item."""
+        digest = hashlib.sha256(f"{self.seed}:{name}".encode()).digest()
         return int.from_bytes(digest[:8], "big")
+
+
+class ReconstructParams(Params):
+    """How spectrograms are reconstructed; a `seed` draws each latent from its posterior, None takes the mean."""
+
+
+class EncodeParams(Params):
+    """How spectrograms are encoded; a `seed` draws each latent from its posterior, None takes the mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeParams(Params):
+    """How latents become sound; nothing is drawn.
+
+    Attributes
+    ----------
+    latents : str
+        Folder or fsspec URL, as the workers see it; job ID reads `LATENTS/ID.npy`.
+    """
+
+    latents: str
+
+
+class InvertParams(Params):
+    """How spectrograms are inverted; nothing is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleParams(Params):
+    """How new sounds are drawn.
+
+    Attributes
+    ----------
+    labels : mapping
+        Such as {"digit": "7"}: draw from what the model learnt of these.
+    temperature : float >= 0 or None
+        How far from the middle to draw; None is what was measured best for the model.
+    """
+
+    seed: int | None = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_temperature(self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaryParams(Params):
+    """How neighbours of a clip are drawn.
+
+    Attributes
+    ----------
+    temperature : float >= 0
+        How far from the clip: 0 is the clip itself, 1 as far as takes of one word by one voice lie apart.
+    """
+
+    seed: int | None = 0
+    temperature: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_temperature(self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateParams(Params):
+    """How the way between two clips runs: `spherical` keeps the latents' length, `linear` is the straight line."""
+
+    path: str = PATHS[0]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_choice("path", self.path, PATHS)
+
+
+def interpolation_weights(steps: int) -> list[float]:
+    """Return `steps` evenly spaced weights from 0 to 1, both ends among them."""
+    if steps < 2:
+        raise UsageError(f"steps {steps}: expected 2 or more, the two ends are among them")
+    return [step / (steps - 1) for step in range(steps)]
+
+
+_PARAMS: Mapping[Operation, type[Params]] = {
+    Operation.RECONSTRUCT: ReconstructParams,
+    Operation.SAMPLE: SampleParams,
+    Operation.INTERPOLATE: InterpolateParams,
+    Operation.VARY: VaryParams,
+    Operation.ENCODE: EncodeParams,
+    Operation.DECODE: DecodeParams,
+    Operation.INVERT: InvertParams,
+}
+
+
+def params_from_row(operation: str, values: Mapping[str, Any]) -> Params:
+    """Return the parameters of a batch, as its row holds them."""
+    try:
+        kind = _PARAMS[Operation(operation)]
+    except ValueError:
+        raise UsageError(f"operation {operation!r} is not known to this worker; update wavemill on its host") from None
+    return kind.from_dict(values)
+
+
+def _require_choice(what: str, value: str, choices: Any) -> None:
+    if value not in choices:
+        raise UsageError(f"there is no {what} {value!r}; choose one of: {', '.join(choices)}")
+
+
+def _require_temperature(value: float | None) -> None:
+    if value is not None and not 0 <= value < float("inf"):
+        raise UsageError(f"temperature {value}: expected 0 or more")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Row
 
-from wavemill.dataset.index import Dataset
-from wavemill.errors import ModelChangedError, PresetMismatchError
-from wavemill.generation import SoundGenerator
-from wavemill.jobs.claims import ClaimedJob
-from wavemill.requests import ReconstructParams
-from wavemill.storage import OutputStore, open_store
+from wavemill.dataset.index import Dataset, Entry
+from wavemill.dataset.manifest import INDEX_NAME
+from wavemill.errors import ModelChangedError, PresetMismatchError, UsageError
+from wavemill.presets import Features
+from wavemill.requests import DecodeParams, Operation, params_from_row
+from wavemill.storage import OutputStore, batch_root, open_store
 from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
 
-FloatArray = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 
 class Runtime:
@@ -29,7 +27,9 @@ class Runtime:
     def __init__(self, models_dir: Path) -> None:
         self._models_dir = models_dir
         self.model: Callable[[str, str], Model] = lru_cache(maxsize=2)(self._load_model)
-        self.dataset: Callable[[str], Dataset] = lru_cache(maxsize=8)(Dataset.open)
+        self._dataset: Callable[[str, object], Dataset] = lru_cache(maxsize=8)(
+            lambda path, _identity: Dataset.open(path)
+        )
         self.store: Callable[[str], OutputStore] = lru_cache(maxsize=8)(open_store)
 
     def _load_model(self, name_or_path: str, digest: str) -> Model:
@@ -42,27 +42,65 @@ class Runtime:
         model.warm_up()
         return model
 
+    def dataset(self, path: str) -> Dataset:
+        """Open a dataset once, and again when another one stands in its place; DatasetError if there is none."""
+        try:
+            index = (Path(path) / INDEX_NAME).stat()
+        except OSError:
+            return Dataset.open(path)  # it says what is wrong
+        # The open index keeps its inode from being given to another file.
+        return self._dataset(path, (index.st_dev, index.st_ino))
+
     def tools(self, batch: Row[Any]) -> BatchTools:
         """Open what a batch needs, or raise what is wrong with all of it."""
         return BatchTools(self, batch)
 
 
 class BatchTools:
-    """One batch's dataset, model, parameters and output folder."""
+    """One batch's operation and parameters, with what of dataset, model and latents it has, and its output folder."""
 
     def __init__(self, runtime: Runtime, batch: Row[Any]) -> None:
-        self.params = ReconstructParams.from_dict(batch.params)
-        self.dataset = runtime.dataset(batch.dataset)
-        model = runtime.model(batch.model, batch.model_digest)
-        if model.features != self.dataset.features:
+        self.batch = batch
+        self.params = params_from_row(batch.operation, batch.params)
+        self.operation = Operation(batch.operation)
+        self.store = runtime.store(batch_root(batch.output, batch.id))
+        self._dataset = None if batch.dataset is None else runtime.dataset(batch.dataset)
+        self._model = None if batch.model is None else runtime.model(batch.model, batch.model_digest)
+        if self._dataset and self._model and self._model.features != self._dataset.features:
             raise PresetMismatchError(
-                f"model {batch.model!r} takes the features {model.features}, the dataset {batch.dataset} holds "
-                f"{self.dataset.features}: build the dataset with --preset {model.features.preset}"
+                f"model {batch.model!r} takes the features {self._model.features}, the dataset {batch.dataset} holds "
+                f"{self._dataset.features}: build the dataset with --preset {self._model.features.preset}"
             )
-        self.generator = SoundGenerator(model, method=self.params.method)
-        self.store = runtime.store(f"{batch.output.rstrip('/')}/{batch.id}")
 
-    def decode(self, jobs: Sequence[ClaimedJob], spectrograms: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Pass spectrograms (B, F, T) in dB through the model; returns theirs and the latents (B, D)."""
-        seeds = None if self.params.seed is None else [self.params.item_seed(job.spectrogram_id) for job in jobs]
-        return self.generator.model.reconstruct(spectrograms, seeds=seeds)
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset; only asked for by operations that have one."""
+        return _present(self._dataset, "dataset", self.operation)
+
+    @property
+    def model(self) -> Model:
+        """The model; only asked for by operations that have one."""
+        return _present(self._model, "model", self.operation)
+
+    @property
+    def features(self) -> Features:
+        """How the spectrograms of this batch are turned into sound."""
+        return self.dataset.features if self._model is None else self._model.features
+
+    @property
+    def latents(self) -> str:
+        """Where `decode` finds its latents."""
+        assert isinstance(self.params, DecodeParams)  # no other operation asks
+        return self.params.latents
+
+    def entries(self, spectrogram_ids: list[str]) -> dict[str, Entry]:
+        """Look spectrograms up in the index, those of a whole chunk at once."""
+        return self.dataset.get_many(spectrogram_ids) if spectrogram_ids else {}
+
+
+def _present(thing: T | None, what: str, operation: Operation) -> T:
+    if thing is None:
+        raise UsageError(
+            f"the batch's operation {operation.value!r} needs a {what}, but its row has none; submit again"
+        )
+    return thing

@@ -10,14 +10,14 @@ import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import fsspec
 
-from wavemill.errors import OutputError, StorageUnavailableError
+from wavemill.errors import OutputError, StorageUnavailableError, UsageError
 
 _PERMANENT_ERRNOS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
@@ -26,10 +26,11 @@ _PERMANENT_ERRNOS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """A whole output that nobody sees yet; `place` puts it at `path`."""
+    """A whole output that nobody sees yet; `place` puts it at `path`, `discard` removes it from wherever it is."""
 
     path: str
     place: Callable[[], None]
+    discard: Callable[[], None]
 
 
 class OutputStore(Protocol):
@@ -52,19 +53,25 @@ class FolderStore:
 
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Write `data` to a file of its own below `.staging`."""
-        final = self._root / relative_path
+        final, placed = self._root / relative_path, False
         # A digest, because both names together may be longer than a file's name can be.
         staged = self._staging / hashlib.sha256(f"{token}/{relative_path}".encode()).hexdigest()
         with _translated(final):
             self._with_folders(lambda: _write(staged, data), self._staging, final.parent)
 
         def place() -> None:
+            nonlocal placed
             # Called again when the transaction around it has failed: then the file is where it belongs already.
             with _translated(final):
                 if staged.exists() or not final.exists():
                     self._with_folders(lambda: staged.replace(final), final.parent)
+            placed = True
 
-        return Staged(path=str(final), place=place)
+        def discard() -> None:
+            with suppress(OSError):  # another error is being reported already
+                (final if placed else staged).unlink(missing_ok=True)
+
+        return Staged(path=str(final), place=place, discard=discard)
 
     def clear_staging(self) -> None:
         """Remove `.staging`; one who still stages there has lost the lease, or finds a clear error."""
@@ -108,13 +115,21 @@ class UrlStore:
 
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:  # noqa: ARG002  puts are atomic
         """Keep `data` until it is placed."""
-        url = f"{self._url}/{relative_path}"
+        url, final = f"{self._url}/{relative_path}", f"{self._root.rstrip('/')}/{relative_path}"
+        placed = False
 
         def place() -> None:
+            nonlocal placed
             with _translated(url):
-                self._file_system.pipe_file(f"{self._root.rstrip('/')}/{relative_path}", data)
+                self._file_system.pipe_file(final, data)
+            placed = True
 
-        return Staged(path=url, place=place)
+        def discard() -> None:
+            with suppress(Exception):  # another error is being reported already
+                if placed:
+                    self._file_system.rm_file(final)
+
+        return Staged(path=url, place=place, discard=discard)
 
     def clear_staging(self) -> None:
         """Do nothing: nothing is staged outside this process."""
@@ -129,9 +144,50 @@ def open_store(root: str) -> OutputStore:
     return FolderStore(Path(root))
 
 
+def batch_root(output: str, batch_id: str) -> str:
+    """Return where a batch's outputs go, below what was asked for as its output."""
+    return f"{output.rstrip('/')}/{batch_id}"
+
+
 def is_url(location: str) -> bool:
     """Tell `s3://bucket/prefix` from a path."""
     return "://" in location
+
+
+def require_known_scheme(url: str) -> None:
+    """Raise UsageError for a URL of a kind that fsspec does not know; the library for it may be missing here."""
+    scheme = url.partition("://")[0]
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError:
+        return  # only the workers need it
+    except ValueError as exc:
+        raise UsageError(f"{url}: {scheme}:// is no storage that fsspec knows: {exc}") from exc
+
+
+def absolute(location: str) -> str:
+    """Return a path as workers in other folders see it; a URL as it is."""
+    return location if is_url(location) else str(Path(location).resolve())
+
+
+def names_below(root: str, suffix: str) -> Iterator[str]:
+    """Yield the files below a folder or URL that end in `suffix`, sorted, relative to it and without the suffix.
+
+    Raises
+    ------
+    OutputError
+        There is no such folder, or it cannot be listed.
+    """
+    try:
+        file_system, inner = fsspec.core.url_to_fs(root)
+        found = sorted(file_system.find(inner))
+    except Exception as exc:  # stores raise errors of their own kinds
+        raise OutputError(f"cannot list {root}: {exc}") from exc
+    inner = inner.rstrip("/") + "/"
+    names = [path.removeprefix(inner).removesuffix(suffix) for path in found if path.endswith(suffix)]
+    if not names:
+        raise OutputError(f"there is no {suffix} file below {root}")
+    yield from names
 
 
 @contextmanager

@@ -25,12 +25,16 @@ def sender(app: Any) -> Send:
             app.amqp.Producer(connection) as producer,
             producer.batch(),
         ):
-            for message in messages:
+            for i, message in enumerate(messages):
+                args = (message.batch_id, message.first, message.last)
                 app.send_task(
                     contract.RENDER_CHUNK,
-                    args=(message.batch_id, message.first, message.last),
+                    args=args,
+                    argsrepr=repr(args),  # Celery's own ways for these three cost a third of the time to publish
+                    kwargsrepr="{}",
                     priority=contract.wire_priority(message.priority),
                     producer=producer,
+                    declare=None if i == 0 else (),  # the queue, once a connection
                     retry=False,
                 )
 

@@ -3,57 +3,25 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Iterator
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.material import save_untrained_model
+from support.bench import Bench
+from support.material import DIGITS, save_untrained_model
 from support.outputs import check_outputs
 
 from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
+from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import ModelChangedError
 from wavemill.generation import SoundGenerator
-from wavemill.jobs.database import Database
 from wavemill.render import Renderer
-from wavemill.requests import ReconstructParams
-from wavemill.settings import Settings
 from wavemill.vae.package import load_model
-from wavemill_producer import Batch, Producer
-
-
-class Bench:
-    """A producer without a broker, and a renderer that is called by hand."""
-
-    def __init__(self, url: str, folder: Path, models: Path, dataset: Path) -> None:
-        self.settings = Settings(
-            home=folder / "home", database_url=url, models=models, broker_url="redis://127.0.0.1:1/0", retry_delay_s=0
-        )
-        self.folder, self.dataset = folder, dataset
-        self.producer = Producer(self.settings)
-        self.stop = threading.Event()
-        self.renderer = Renderer(self.producer.database, self.settings, worker_id="bench", n_threads=2, stop=self.stop)
-
-    def submit(self, ids: list[str] | None = None, *, model: str | Path = "small", **params: object) -> Batch:
-        with Dataset.open(self.dataset) as dataset:
-            chosen = ids or list(dataset.ids())
-        return self.producer.reconstruct(
-            chosen, dataset=self.dataset, model=model, output=self.folder / "out", params=ReconstructParams(**params)
-        )
-
-    def render(self, batch: Batch) -> None:
-        self.renderer.render_chunk(batch.id, 0, 10_000)
-
-
-@pytest.fixture
-def bench(database: Database, tmp_path: Path, models: Path, small_dataset: Path) -> Iterator[Bench]:
-    url = database.url.render_as_string(hide_password=False)
-    made = Bench(url, tmp_path, models, small_dataset)
-    yield made
-    made.renderer.close()
-    made.producer.close()
+from wavemill_producer import Batch
 
 
 def _bytes(batch: Batch) -> dict[str, tuple[str, str]]:
@@ -166,6 +134,68 @@ def test_a_dataset_that_is_gone_fails_the_jobs_with_a_reason(bench: Bench, tmp_p
     shutil.rmtree(bench.dataset)
     bench.render(batch)
     assert {(job.state, job.error_code) for job in batch.jobs()} == {("failed", "bad-dataset")}
+
+
+def test_an_index_that_is_damaged_while_a_worker_has_it_open_fails_the_jobs_at_once(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.dataset = Path(shutil.copytree(bench.dataset, tmp_path / "copy"))
+    bench.render(bench.submit(["7_anna_0"]))  # now it is open
+    batch = bench.submit()
+    index = bench.dataset / INDEX_NAME
+    index.write_bytes(bytes(index.stat().st_size))
+    bench.render(batch)
+    assert {(job.state, job.error_code) for job in batch.jobs()} == {("failed", "bad-dataset")}
+
+
+def test_a_foreign_error_before_the_first_item_is_recorded_and_tried_again(bench: Bench) -> None:
+    batch = bench.submit()
+    nowhere = Path("x" * 300)  # longer than a file's name can be: an OSError, from the standard library itself
+    settings = bench.settings.model_copy(update={"models": nowhere})
+    lost = Renderer(bench.producer.database, settings, worker_id="lost", n_threads=1, stop=bench.stop)
+    lost.render_chunk(batch.id, 0, 10_000)
+    lost.close()
+    assert {(job.state, job.error_code, job.attempt) for job in batch.jobs()} == {("queued", "internal-error", 1)}
+    bench.render(batch)
+    check_outputs(batch, expect_done=20)
+
+
+def test_a_dataset_that_was_made_anew_in_the_same_place_is_opened_anew(
+    bench: Bench, clips: Path, tmp_path: Path
+) -> None:
+    few, bench.dataset = tmp_path / "few", tmp_path / "data"
+    few.mkdir()
+    shutil.copy(clips / "7_anna_0.wav", few)
+    build(few, bench.dataset, DIGITS, jobs=1)
+    bench.render(bench.submit())
+    shutil.rmtree(bench.dataset)
+    build(clips, bench.dataset, DIGITS, jobs=1)
+    batch = bench.submit()
+    bench.render(batch)
+    check_outputs(batch, expect_done=20)
+
+
+@pytest.mark.parametrize("level_db", [1e39, float("inf")])
+def test_a_range_that_no_sound_has_harms_its_own_item_only(bench: Bench, tmp_path: Path, level_db: float) -> None:
+    bench.dataset = Path(shutil.copytree(bench.dataset, tmp_path / "copy"))
+    with closing(sqlite3.connect(bench.dataset / INDEX_NAME)) as index, index:
+        index.execute("UPDATE spectrograms SET max_db = ? WHERE id = '7_anna_0'", [level_db])
+    batch = bench.submit()
+    bench.render(batch)
+    (job,) = batch.jobs(state="failed")
+    assert (job.spectrogram_id, job.error_code) == ("7_anna_0", "bad-spectrogram")
+    check_outputs(batch, expect_done=19)
+
+
+@pytest.mark.parametrize("in_the_way", ["original/7_anna_0.wav/folder", "original"])
+def test_of_two_outputs_both_are_written_or_none(bench: Bench, in_the_way: str) -> None:
+    batch = bench.submit(["7_anna_0", "0_anna_0"])
+    blocking = bench.folder / "out" / batch.id / in_the_way
+    blocking.parent.mkdir(parents=True)
+    blocking.write_text("")
+    bench.renderer.render_chunk(batch.id, 0, 0)
+    assert [job.error_code for job in batch.jobs()] == ["unwritable-output", None]
+    assert [path for path in (bench.folder / "out").rglob("*") if path.is_file()] == [blocking]
 
 
 def test_a_stop_gives_the_chunk_back_and_a_cancelled_batch_is_given_up(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select
@@ -15,7 +15,7 @@ from wavemill.jobs.outbox import ChunkMessage
 from wavemill.jobs.recovery import reclaim_expired
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
-from wavemill.jobs.submit import BatchRequest, write_batch
+from wavemill.jobs.submit import BatchRequest, NewJob, write_batch
 
 
 def request(*, chunk_size: int = 4, max_attempts: int = 3, priority: int = 4, name: str | None = None) -> BatchRequest:
@@ -37,7 +37,12 @@ def request(*, chunk_size: int = 4, max_attempts: int = 3, priority: int = 4, na
 def submit(database: Database, n_jobs: int, *, chunk_size: int = 4, max_attempts: int = 3, priority: int = 4) -> str:
     """Write a batch of `n_jobs`; return its ID."""
     wanted = request(chunk_size=chunk_size, max_attempts=max_attempts, priority=priority)
-    return write_batch(database, wanted, (f"set/{i}" for i in range(n_jobs)))[0]
+    return write_batch(database, wanted, new_jobs(f"set/{i}" for i in range(n_jobs)))[0]
+
+
+def new_jobs(ids: Iterable[str]) -> Iterator[NewJob]:
+    """Return jobs that need nothing but their ID."""
+    return ((ID, None) for ID in ids)
 
 
 def claim(
@@ -101,7 +106,7 @@ def chunk_ranges(database: Database, batch_id: str) -> list[tuple[int, int]]:
 def reclaim(database: Database) -> int:
     """Wait until a lease has ended, and take its jobs back."""
     deadline = time.monotonic() + 10
-    while not (count := reclaim_expired(database)):
+    while not (count := sum(reclaim_expired(database).values())):
         assert time.monotonic() < deadline, "no lease ended"
         time.sleep(0.002)
     return count

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from wavemill.dataset.build import build
 from wavemill.presets import PRESETS, Features
+
+if TYPE_CHECKING:
+    from wavemill.vae.prior import Prior
 
 DIGITS = PRESETS["digits"]
 
@@ -27,7 +32,7 @@ def small_dataset(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def save_untrained_model(folder: Path, features: Features = DIGITS) -> str:
+def save_untrained_model(folder: Path, features: Features = DIGITS, *, kind: str = "vae") -> str:
     """Write a small model with seeded weights; return its digest."""
     import keras
 
@@ -38,10 +43,10 @@ def save_untrained_model(folder: Path, features: Features = DIGITS) -> str:
 
     keras.utils.set_random_seed(1)
     config = {"fine": 4, "coarse": 8, "frame": 16, "neck": 4, "encoder_depth": 1, "decoder_depth": 1, "frame_depth": 1}
-    network = build_network("residual", kind="vae", shape=features.shape, latent_dim=8, config=config)
+    network = build_network("residual", kind=kind, shape=features.shape, latent_dim=8, config=config)
     record = ModelRecord(
         name=folder.name,
-        kind="vae",
+        kind=kind,
         architecture="residual",
         architecture_config=config,
         features=features,
@@ -50,8 +55,18 @@ def save_untrained_model(folder: Path, features: Features = DIGITS) -> str:
         training={},
         quality={},
         code_version="0",
+        labels={"digit": list("0123456789"), "speaker": ["ann", "ben"]},
     )
-    return save_model(folder, record, network)
+    return save_model(folder, record, network, latents=_seeded_prior(latent_dim=8).arrays())
+
+
+def _seeded_prior(latent_dim: int) -> Prior:
+    from wavemill.vae.prior import Prior
+
+    rng = np.random.default_rng(1)
+    labels = [{"digit": str(i % 10), "speaker": ("ann", "ben")[i // 10 % 2]} for i in range(80)]
+    latents = rng.normal(size=(80, latent_dim)).astype(np.float32)
+    return Prior.fit(latents, peak_db=rng.uniform(-20, -3, 80).astype(np.float32), labels=labels)
 
 
 @pytest.fixture(scope="session")

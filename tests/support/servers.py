@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -23,7 +24,10 @@ def postgres_server() -> Iterator[str]:
     # Not below pytest's folder: run as root, PostgreSQL has another user, who may not look in there.
     folder = Path(tempfile.mkdtemp(prefix="wavemill-postgres-"))
     folder.chmod(0o755)
-    server = get_server(folder / "data", cleanup_mode="stop")
+    with pytest.MonkeyPatch.context() as patch:
+        # As root the wheel makes that user with `useradd`, which a bare PATH may not reach.
+        patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+        server = get_server(folder / "data", cleanup_mode="stop")
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     finally:

@@ -50,8 +50,12 @@ class Child:
     def giving_back_on_sigterm(self) -> Iterator[None]:
         """On SIGTERM finish the sub-batch in hand and give the rest of the chunk back, instead of ending at once.
 
-        Set for each task, since the pool sets handlers of its own after the process was initialised.
+        Set for each task, since the pool sets handlers of its own after the process was initialised. A process that
+        gets another task after it was told to stop ends instead: whoever told it so did not tell its parent, which
+        starts a new one. The task's chunk has a row, and so another message follows.
         """
+        if self._stop.is_set():
+            raise SystemExit("told to stop")
         handler = signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         try:
             yield
@@ -88,6 +92,8 @@ class Child:
                 beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate)
             except DatabaseUnavailableError as exc:
                 logger.warning("no heartbeat: %s", exc)
+            except Exception:  # without this thread every lease of this process would end from now on
+                logger.exception("no heartbeat")
             if self._ended.wait(pause_s):
                 return
 
@@ -111,7 +117,14 @@ def _set_up_logging(**_: Any) -> None:
 def _start(**_: Any) -> None:
     global _child  # one per process, made when the process starts
     started = perf_counter()
-    _child = Child(Settings.from_env())
+    try:
+        _child = Child(Settings.from_env())
+    except Exception:
+        # Celery would only log it, and this process would take message after message and do nothing with them. The
+        # parent ends, and the supervisor starts both again, less and less often.
+        logger.exception("this process cannot work")
+        os.kill(os.getppid(), signal.SIGTERM)
+        raise
     logger.info("%s is ready after %.1f s", _child.worker_id, perf_counter() - started)
 
 

@@ -12,6 +12,7 @@ from billiard.process import active_children
 from celery import platforms, signals
 
 from wavemill.settings import Settings
+from wavemill_worker import acknowledgement
 from wavemill_worker.app import create_app
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     if os.getppid() != supervisor_pid:
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
+    acknowledgement.install()
     signals.worker_shutting_down.connect(_tell_children)
     create_app(settings).worker_main(
         [

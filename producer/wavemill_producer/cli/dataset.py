@@ -134,7 +134,8 @@ def _condition(text: str) -> tuple[str, str]:
 def _describe(features: Features) -> str:
     return (
         f"preset {features.preset}, {features.sample_rate_hz} Hz, n_fft {features.n_fft}, hop {features.hop_length}, "
-        f"{features.n_bins} x {features.n_frames}, {features.duration_s:.3f} s, range {features.range_db:g} dB"
+        f"{features.n_bins} x {features.n_frames}, {features.duration_s:.3f} s, "
+        f"range {features.range_db:g} dB, {features.kind}"
     )
 
 

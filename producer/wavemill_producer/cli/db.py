@@ -43,7 +43,7 @@ def current(as_json: bool) -> None:
     from wavemill.settings import Settings
 
     database = Database(Settings.from_env().sqlalchemy_url)
-    revision, needed = migrate.current(database), migrate.newest()
+    revision, needed = migrate.current(database), migrate.NEWEST
     if as_json:
         print_json({"database": database.name, "revision": revision, "needed": needed})
     else:

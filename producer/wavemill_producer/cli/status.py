@@ -12,7 +12,8 @@ from wavemill_producer.cli.printing import counts, duration, json_option, print_
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wavemill_producer.producer import Batch, Producer
+    from wavemill_producer.batch import Batch
+    from wavemill_producer.producer import Producer
 
 _REFRESH_S = 0.5
 EXIT_SOME_FAILED = 3
@@ -29,6 +30,8 @@ def status(batch_id: str | None, watch: bool, as_json: bool) -> None:
     """
     from wavemill_producer.producer import Producer
 
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs: choose one")
     with Producer.from_env() as producer:
         if watch:
             _watch(producer, batch_id)
@@ -44,7 +47,8 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
         return
     rate = status["jobs_per_second"]
     click.echo(f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""))
-    click.echo(f"work     {status['operation']} with {status['model']}, from {status['dataset']}")
+    parts = [f"{word} {status[key]}" for word, key in (("with", "model"), ("from", "dataset")) if status[key]]
+    click.echo(f"work     {' '.join([status['operation'], *parts])}")
     click.echo(f"output   {status['output']}/{status['id']}")
     click.echo(f"state    {status['state']}: {counts(status)} of {status['total']}")
     click.echo(f"rate     {'unknown' if rate is None else f'{rate:.1f} jobs/s'}, time left {duration(status['eta_s'])}")
@@ -87,7 +91,7 @@ def _watch(producer: Producer, batch_id: str | None) -> None:
 
     from rich.live import Live
 
-    from wavemill_producer.producer import FINISHED
+    from wavemill_producer.batch import FINISHED
 
     def view() -> tuple[Table, bool]:
         batches = producer.batches() if batch_id is None else [producer.batch(batch_id).status()]
@@ -148,5 +152,8 @@ def wait_for(
         except TimeoutError as exc:
             raise click.ClickException(str(exc)) from exc
     if not quiet:
-        click.echo(f"batch {batch.id}: {counts(batch.status())}", err=True)
+        status = batch.status()
+        click.echo(f"batch {batch.id}: {counts(status)}", err=True)
+        if status["counts"]["failed"]:
+            click.echo(f"why: wavemill jobs --batch {batch.id} --state failed", err=True)
     return 0 if state == "done" else EXIT_SOME_FAILED

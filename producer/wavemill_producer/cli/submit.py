@@ -1,4 +1,4 @@
-"""`wavemill submit`."""
+"""`wavemill submit`: one subcommand for each operation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
-from wavemill.requests import FORMATS, METHODS, ReconstructParams
-from wavemill_producer.cli.printing import json_option, print_json
+from wavemill.requests import (
+    PATHS,
+    DecodeParams,
+    EncodeParams,
+    InterpolateParams,
+    InvertParams,
+    ReconstructParams,
+    SampleParams,
+    VaryParams,
+)
+from wavemill_producer.cli import submitting as common
 
 if TYPE_CHECKING:
-    from wavemill.dataset.index import Dataset
+    from wavemill_producer.orders import Orders
 
 
 @click.group()
@@ -23,107 +31,195 @@ def submit() -> None:
 
 
 @submit.command()
-@click.option("--dataset", "dataset_dir", required=True, help="Dataset folder, as the workers see it.")
-@click.option("--model", required=True, help="Model folder, or a name below WAVEMILL_MODELS.")
-@click.option("--output", required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/.")
-@click.option(
-    "--ids", "ids_file", type=click.File(encoding="utf-8"), help="File of IDs, one a line; - is standard input."
-)
-@click.option("--all", "take_all", is_flag=True, help="Every spectrogram of the dataset.")
-@click.option("--random", "n_random", type=click.IntRange(min=1), help="So many, drawn without replacement.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), help="Seed of --random, and of --sample.", default=0, show_default=True
-)
-@click.option("--sample", is_flag=True, help="Draw each latent from its posterior instead of taking the mean.")
-@click.option(
-    "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="Phase reconstruction."
-)
-@click.option(
-    "--format", "format_", type=click.Choice(list(FORMATS)), default="wav", show_default=True, help="Output file."
-)
-@click.option("--keep-latents", is_flag=True, help="Also write each latent as latents/ID.npy.")
-@click.option("--name", help="A name for people.")
-@click.option(
-    "--priority",
-    type=click.IntRange(PRIORITIES.start, PRIORITIES.stop - 1),
-    default=DEFAULT_PRIORITY,
-    show_default=True,
-    help="The highest goes first.",
-)
-@click.option(
-    "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
-)
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be queued, queue nothing.")
-@click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished.")
-@json_option
-@click.pass_context
+@common.dataset_option
+@common.model_option
+@common.choice_options
+@common.seed_option
+@common.posterior_option
+@common.sound_options
+@common.latents_option
+@common.queue_options
 def reconstruct(
-    ctx: click.Context,
-    /,
-    *,
-    dataset_dir: str,
-    model: str,
-    output: str,
-    ids_file: TextIO | None,
-    take_all: bool,
-    n_random: int | None,
-    seed: int,
-    sample: bool,
-    method: str,
-    format_: Any,
-    keep_latents: bool,
-    dry_run: bool,
-    wait_for_it: bool,
-    as_json: bool,
-    **request: Any,
+    dataset: str, model: str, seed: int, from_posterior: bool, method: str, keep_latents: bool, **options: Any
 ) -> None:
     """Reconstruct spectrograms through a model, and invert the originals beside them.
 
     Example: wavemill submit reconstruct --dataset data/fsdd --model fsdd-vae --output out --all --wait
     """
-    from wavemill.dataset.index import Dataset
-    from wavemill_producer.producer import Producer
-
-    if sum([ids_file is not None, take_all, n_random is not None]) != 1:
-        raise click.UsageError("choose one of --ids FILE, --all and --random N")
-    params = ReconstructParams(method=method, seed=seed if sample else None, keep_latents=keep_latents, format=format_)
-    with Producer.from_env() as producer, Dataset.open(dataset_dir) as dataset:
-        ids = _chosen_ids(dataset, ids_file, n_random, seed)
-        arguments = {"dataset": dataset_dir, "model": model, "output": output, "params": params, **request}
-        if dry_run:
-            _report_dry_run(producer.check(ids, **arguments), as_json=as_json)
-            return
-        batch = producer.reconstruct(ids, **arguments)
-        total = batch.status()["total"]
-        if as_json:
-            print_json({"batch_id": batch.id, "total": total})
-        else:
-            click.echo(f"queued {total} jobs as batch {batch.id}; follow it with: wavemill status {batch.id} --watch")
-        if wait_for_it:
-            from wavemill_producer.cli.status import wait_for
-
-            ctx.exit(wait_for(batch, quiet=as_json))
-
-
-def _chosen_ids(dataset: Dataset, ids_file: TextIO | None, n_random: int | None, seed: int) -> Iterable[str]:
-    if ids_file is not None:
-        return _lines(ids_file)
-    if n_random is not None:
-        return dataset.random_ids(n_random, seed)
-    return dataset.ids()
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines that are not empty; an ID may begin or end with a space, but no line ends in one by intent."""
-    return (stripped for line in file if (stripped := line.strip()))
-
-
-def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(report)
-        return
-    click.echo(
-        f"would queue {report['total']} jobs in {report['chunks']} messages; at most "
-        f"{report['output_bytes'] / 1e6:.1f} MB of output; {report['duplicates']} duplicates left out; "
-        "nothing was queued"
+    params = ReconstructParams(
+        method=method,
+        format=options.pop("format"),
+        keep_latents=keep_latents,
+        seed=seed if from_posterior else None,
     )
+    _submit_ids("reconstruct", dataset, seed, options, model=model, params=params)
+
+
+@submit.command()
+@common.dataset_option
+@common.model_option
+@common.choice_options
+@common.seed_option
+@common.posterior_option
+@common.queue_options
+def encode(dataset: str, model: str, seed: int, from_posterior: bool, **options: Any) -> None:
+    """Write the latents of spectrograms as latents/ID.npy, with level and length beside them.
+
+    Example: wavemill submit encode --dataset data/fsdd --model fsdd-vae --output out --all
+    """
+    params = EncodeParams(seed=seed if from_posterior else None)
+    _submit_ids("encode", dataset, seed, options, model=model, params=params)
+
+
+@submit.command()
+@common.dataset_option
+@common.choice_options
+@common.seed_option
+@common.sound_options
+@common.queue_options
+def invert(dataset: str, seed: int, method: str, **options: Any) -> None:
+    """Turn spectrograms into sound without a model.
+
+    Example: wavemill submit invert --dataset data/fsdd --output out --random 10
+    """
+    _submit_ids("invert", dataset, seed, options, params=InvertParams(method=method, format=options.pop("format")))
+
+
+@submit.command()
+@common.dataset_option
+@common.model_option
+@common.choice_options
+@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="Neighbours of each clip.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=VaryParams.temperature,
+    show_default=True,
+    help="0 is the clip itself, 1 as far as takes of one word by one voice lie apart.",
+)
+@common.seed_option
+@common.sound_options
+@common.latents_option
+@common.queue_options
+def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> None:
+    """Make neighbours of clips.
+
+    Example: wavemill submit vary --dataset data/fsdd --model fsdd-vae --output out --ids ids.txt --count 8
+    """
+    params = VaryParams(seed=seed, **_taken(options, "method", "format", "keep_latents", "temperature"))
+    _submit_ids("vary", dataset, seed, options, model=model, params=params, count=count)
+
+
+@submit.command()
+@common.dataset_option
+@common.model_option
+@click.option("--from", "start", help="ID of the first clip.")
+@click.option("--to", "end", help="ID of the last clip.")
+@click.option(
+    "--pairs", "pairs_file", type=common.TEXT_FILE,
+    help="File of pairs instead: two IDs a line, with a tab between; - is standard input.",
+)  # fmt: skip
+@click.option(
+    "--steps", type=click.IntRange(min=2), default=5, show_default=True, help="Sounds from end to end, ends included."
+)
+@click.option("--path", type=click.Choice(PATHS), default=PATHS[0], show_default=True, help="Way through the latents.")
+@click.option(
+    "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
+)
+@common.sound_options
+@common.latents_option
+@common.queue_options
+def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, **options: Any) -> None:
+    """Go from one clip to another in steps.
+
+    Example: wavemill submit interpolate --dataset data/fsdd --model fsdd-vae --output out --from 1_a_7 --to 2_b_9
+    """
+    if (pairs_file is None) == (start is None and end is None) or (start is None) != (end is None):
+        raise click.UsageError("choose --from ID with --to ID, or --pairs FILE")
+    pairs = [(str(start), str(end))] if pairs_file is None else _pairs(pairs_file)
+    params = InterpolateParams(**_taken(options, "method", "format", "keep_latents", "path"))
+    arguments = _taken(options, "dataset", "model", "steps", "check_ids")
+    common.submit(lambda orders, queue: orders.interpolate(pairs, params=params, **arguments, **queue), **options)
+
+
+@submit.command()
+@common.model_option
+@click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Such as digit=7; may be repeated.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    help="0 is the middle of what was learnt, 1 as varied as the training set. [default: what suits the model]",
+)
+@common.seed_option
+@common.sound_options
+@common.latents_option
+@common.queue_options
+def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options: Any) -> None:
+    """Make new sounds.
+
+    Example: wavemill submit sample --model fsdd-vae --output out --count 100 --label digit=7 --label speaker=george
+    """
+    taken = _taken(options, "method", "format", "keep_latents", "temperature")
+    params = SampleParams(seed=seed, labels=_labels(labels), **taken)
+    common.submit(lambda orders, queue: orders.sample(count, model=model, params=params, **queue), **options)
+
+
+@submit.command()
+@common.model_option
+@click.option("--latents", required=True, help="Folder or fsspec URL of .npy files, as the workers see it.")
+@click.option(
+    "--ids", "ids_file", type=common.TEXT_FILE,
+    help="File of names below --latents without .npy, one a line; - is standard input. All of them when not given.",
+)  # fmt: skip
+@common.sound_options
+@common.queue_options
+def decode(model: str, latents: str, ids_file: TextIO | None, **options: Any) -> None:
+    """Turn latents into sound.
+
+    Level and length come from the .json beside each .npy, as `submit encode` writes it.
+
+    Example: wavemill submit decode --model fsdd-vae --latents out/BATCH/latents --output out
+    """
+    from wavemill.storage import absolute, names_below
+
+    folder = absolute(latents)
+    names = names_below(folder, ".npy") if ids_file is None else common.lines(ids_file)
+    params = DecodeParams(latents=folder, **_taken(options, "method", "format"))
+    common.submit(lambda orders, queue: orders.decode(names, model=model, params=params, **queue), **options)
+
+
+def _submit_ids(operation: str, dataset: str, seed: int, options: dict[str, Any], **arguments: Any) -> None:
+    from wavemill.dataset.index import Dataset
+
+    choice = _taken(options, "ids_file", "take_all", "n_random")
+    arguments["check_ids"] = options.pop("check_ids")
+    with Dataset.open(dataset) as opened:
+        ids = common.chosen_ids(opened, seed=seed, **choice)
+
+        def place_order(orders: Orders[Any], queue: dict[str, Any]) -> Any:
+            return getattr(orders, operation)(ids, dataset=dataset, **arguments, **queue)
+
+        common.submit(place_order, **options)
+
+
+def _taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options.pop(name) for name in names}
+
+
+def _labels(texts: Iterable[str]) -> dict[str, str]:
+    labels = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (separator and name and value):
+            raise click.UsageError(f"--label {text}: expected NAME=VALUE, such as digit=7")
+        labels[name] = value
+    return labels
+
+
+def _pairs(file: TextIO) -> Iterator[tuple[str, str]]:
+    for line in common.lines(file):
+        start, separator, end = line.partition("\t")
+        if not separator:
+            raise click.UsageError(f"--pairs: expected two IDs with a tab between, received {line[:80]!r}")
+        yield start.strip(), end.strip()

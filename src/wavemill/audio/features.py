@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wavemill.audio.mel import mel_bank
 from wavemill.presets import Features
 
 FloatArray = NDArray[np.float32]
@@ -32,8 +33,9 @@ def pad_or_cut(signal: FloatArray, n_samples: int) -> FloatArray:
 def extract(signal: FloatArray, features: Features) -> FloatArray:
     """Compute the spectrogram of a padded recording in dB re 1.0.
 
-    Centred STFT with a Hann window, magnitude, the rows above `n_bins` dropped, then decibels limited to
-    `range_db` below the loudest bin: the same numbers as `librosa.stft` and `librosa.amplitude_to_db`.
+    Centred STFT with a Hann window, magnitude, then the rows above `n_bins` dropped (`stft-db`) or gathered into
+    `n_bins` mel bands (`log-mel`), then decibels limited to `range_db` below the loudest bin: the same numbers as
+    `librosa.stft`, `librosa.filters.mel` with each filter's weights summing to 1, and `librosa.amplitude_to_db`.
 
     Parameters
     ----------
@@ -46,7 +48,10 @@ def extract(signal: FloatArray, features: Features) -> FloatArray:
     float32 [shape=(n_bins, n_frames)], in dB, >= -100
     """
     spectrum = librosa.stft(signal, n_fft=features.n_fft, hop_length=features.hop_length, center=True)
-    magnitude = np.abs(spectrum[: features.n_bins])  # (n_fft // 2 + 1, T) -> (F, T)
+    if features.kind == "log-mel":
+        magnitude = mel_bank(features).bands(np.abs(spectrum))  # (n_fft // 2 + 1, T) -> (F, T)
+    else:
+        magnitude = np.abs(spectrum[: features.n_bins])  # (n_fft // 2 + 1, T) -> (F, T)
     decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=_LEAST_AMPLITUDE, top_db=features.range_db)
     return np.asarray(decibels, dtype=np.float32)
 
@@ -89,9 +94,11 @@ def denormalise(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArr
 
 
 def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
-    """Turn decibels into linear amplitude, with the rows that `extract` dropped restored as zeros.
+    """Turn decibels into the linear amplitude of an STFT.
 
-    Bins at a clip's floor stay at the floor: they are quiet, not empty, and phase retrieval wants no holes.
+    `stft-db`: the rows that `extract` dropped are restored as zeros. Bins at a clip's floor stay at the floor: they
+    are quiet, not empty, and phase retrieval wants no holes. `log-mel`: see `MelBank.magnitudes`. Clip by clip, so
+    that a clip's bytes do not depend on the others.
 
     Parameters
     ----------
@@ -103,5 +110,14 @@ def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
     """
     *leading, n_bins, n_frames = db.shape
     magnitude = np.zeros((*leading, features.n_fft // 2 + 1, n_frames), dtype=np.float32)
-    np.power(np.float32(10.0), db * np.float32(0.05), out=magnitude[..., :n_bins, :])
+    if features.kind == "log-mel":
+        bank = mel_bank(features)
+        for clip in np.ndindex(*leading):
+            magnitude[clip] = bank.magnitudes(_to_amplitude(db[clip]))
+    else:
+        magnitude[..., :n_bins, :] = _to_amplitude(db)
     return magnitude
+
+
+def _to_amplitude(db: FloatArray) -> FloatArray:
+    return np.asarray(np.power(np.float32(10.0), db * np.float32(0.05)), dtype=np.float32)

@@ -26,13 +26,19 @@ class EncodedAudio:
     data: bytes
     duration_s: float
     peak: float  # greatest absolute sample of the signal as it came; full scale is 1.0
+    rms_dbfs: float  # root mean square of the samples as written, in dB re full scale; -120 at least
     gain: float  # what every sample was multiplied by: 1.0 unless the peak was over 0.99
     clipped: int  # samples over full scale after the gain
     silent: bool  # no sample reaches one step of 16-bit PCM
 
 
 def encode(
-    signal: NDArray[np.float32], sample_rate_hz: int, *, subtype: str = "PCM_16", container: str = "WAV"
+    signal: NDArray[np.float32],
+    sample_rate_hz: int,
+    *,
+    subtype: str = "PCM_16",
+    container: str = "WAV",
+    comment: str = "",
 ) -> EncodedAudio:
     """Encode a waveform as a sound file in memory.
 
@@ -43,11 +49,13 @@ def encode(
     sample_rate_hz : int > 0
     subtype, container : str
         One of `SUBTYPES`.
+    comment : str
+        Kept in the file's metadata: the comment field of WAV (INFO, ICMT) and FLAC.
 
     Returns
     -------
     EncodedAudio
-        The same bytes for the same signal, whenever it is encoded.
+        The same bytes for the same signal and comment, whenever it is encoded.
 
     Raises
     ------
@@ -65,11 +73,15 @@ def encode(
     gain = _CEILING / peak if peak > _CEILING else 1.0
     scaled = np.asarray(signal * gain, dtype=np.float32)
     file = io.BytesIO()
-    soundfile.write(file, scaled, sample_rate_hz, subtype=subtype, format=container)
+    with soundfile.SoundFile(file, "w", sample_rate_hz, 1, subtype=subtype, format=container) as sound:
+        if comment:
+            sound.comment = comment
+        sound.write(scaled)
     return EncodedAudio(
         data=_without_time_of_writing(file.getvalue()) if subtype == "FLOAT" else file.getvalue(),
         duration_s=len(signal) / sample_rate_hz,
         peak=peak,
+        rms_dbfs=max(float(10 * np.log10(np.mean(np.square(scaled)) + 1e-12)), -120.0),
         gain=gain,
         clipped=int(np.count_nonzero(np.abs(scaled) > 1.0)),
         silent=peak < _STEP,

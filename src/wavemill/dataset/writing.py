@@ -150,8 +150,11 @@ class DatasetWriter:
             raise DatasetError(f"the index of {self.folder} is damaged: {exc}; choose a new folder") from exc
 
     def _discard_if_empty(self) -> None:
-        # Else a mistaken call would tie the folder to its preset.
-        if not self.complete and self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:
+        # Else a mistaken call would tie the folder to its preset. Arrays that an interrupted build left before their
+        # rows keep it a dataset: the next build goes on in it, and would refuse a folder of unknown files.
+        if self.complete or (self.folder / SPECTROGRAMS_NAME).exists():
+            return
+        if self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:
             (self.folder / INDEX_NAME).unlink()
             (self.folder / MANIFEST_NAME).unlink()
 
@@ -188,7 +191,8 @@ def _continued(folder: Path, features: Features, origin: str) -> Manifest:
 
 def _summary(features: Features) -> str:
     return (
-        f"{features.sample_rate_hz} Hz, {features.n_fft}/{features.hop_length}, {features.n_bins}x{features.n_frames}"
+        f"{features.sample_rate_hz} Hz, {features.n_fft}/{features.hop_length}, "
+        f"{features.n_bins}x{features.n_frames}, {features.kind}"
     )
 
 

@@ -31,6 +31,7 @@ class ClaimedJob:
     spectrogram_id: str
     attempt: int
     max_attempts: int
+    item: Mapping[str, Any] = field(default_factory=dict, compare=False)  # what the operation needs besides the ID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,12 @@ class Outcome:
     delay_s: float = 0.0
     columns: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        if self.error is not None:
+            # What names a file may hold what no database stores: NUL (PostgreSQL), bytes that are no text (both).
+            storable = self.error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+            object.__setattr__(self, "error", storable)
 
     @property
     def counts_as_attempt(self) -> bool:
@@ -94,12 +101,12 @@ def claim_chunk(
                 error_code=None,
                 error=None,
             )
-            .returning(jobs.c.id, jobs.c.seq, jobs.c.spectrogram_id, jobs.c.attempt, jobs.c.max_attempts)
+            .returning(*[jobs.c[name] for name in ("id", "seq", "spectrogram_id", "attempt", "max_attempts", "item")])
         ).all()
         move_counts(connection, batch_id, {State.QUEUED: -len(claimed), State.RUNNING: len(claimed)})
     if not claimed:
         return None
-    mine = sorted((ClaimedJob(**row._mapping) for row in claimed), key=lambda job: job.seq)
+    mine = sorted((ClaimedJob(**{**row._mapping, "item": row.item or {}}) for row in claimed), key=lambda job: job.seq)
     return Claim(batch=batch, worker_id=worker_id, jobs=tuple(mine))
 
 
@@ -212,6 +219,7 @@ RESULT_COLUMNS = (
     "original_sha256",
     "latent_sha256",
     "quality",
+    "flags",
     "timings",
 )
 _FINISH = (

@@ -33,7 +33,7 @@ def cancel_batch(database: Database, batch_id: str) -> int:
 
 
 def pause_batch(database: Database, batch_id: str) -> None:
-    """Start no more jobs of a batch; what runs is finished."""
+    """Start no more jobs of a batch; workers finish the sub-batch in hand and give the rest of their chunk back."""
     with database.transaction() as connection:
         _require(connection, batch_id)
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=now()))

@@ -104,8 +104,9 @@ class Database:
 
 
 def _is_outage(exc: DBAPIError) -> bool:
-    # OperationalError covers a lost or refused connection, a busy SQLite file, a full disk and a deadlock's victim.
-    return exc.connection_invalidated or type(exc).__name__ in {"OperationalError", "InterfaceError"}
+    # OperationalError covers a lost or refused connection, a busy SQLite file, a full disk and a deadlock's victim;
+    # DatabaseError itself, and not one of its kinds, a file that is no SQLite database or a damaged one.
+    return exc.connection_invalidated or type(exc).__name__ in {"OperationalError", "InterfaceError", "DatabaseError"}
 
 
 def _first_line(exc: DBAPIError) -> str:

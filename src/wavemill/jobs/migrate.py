@@ -1,60 +1,65 @@
-"""Bringing the table to the schema of this version."""
+"""Bringing the table to the schema of this version.
+
+Alembic is imported by `upgrade` alone: every command compares revisions, and would pay a tenth of a second for it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+NEWEST = "0002"  # revision that this version of wavemill works with
 _LOCK_KEY = 0x776D_696C  # any constant: two migrations of one PostgreSQL database wait for each other
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    return config
+def config() -> Config:
+    """Return Alembic's configuration; `attributes["connection"]` is still to be set."""
+    from alembic.config import Config
+
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    return configuration
 
 
 def upgrade(database: Database) -> str:
     """Create or upgrade the tables; return the revision. Safe to run from several processes at once."""
-    config = _config()
+    from alembic import command
+
+    configuration = config()
     with database.transaction() as connection:
         if database.is_postgresql:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return newest()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, NEWEST)
+    return NEWEST
 
 
 def current(database: Database) -> str | None:
     """Return the revision of the tables, None where there are none."""
     with database.reading() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def newest() -> str:
-    """Return the revision that this version of wavemill works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # migrations ship in the package
-    return head
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
 
 
 def ensure(database: Database) -> None:
     """Create the tables of a new SQLite file; a PostgreSQL database is only checked, its owner upgrades it."""
     revision = current(database)
-    if revision == newest():
+    if revision == NEWEST:
         return
     if revision is None and not database.is_postgresql:
         upgrade(database)
         return
+    advice = "update wavemill here" if revision and revision > NEWEST else "run `wavemill db upgrade`"
     raise DatabaseUnavailableError(
-        f"the tables in {database.name} are at revision {revision}, this version needs {newest()}: "
-        "run `wavemill db upgrade`"
+        f"the tables in {database.name} are at revision {revision or 'none'}, this version needs {NEWEST}: {advice}"
     )

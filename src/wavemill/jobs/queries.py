@@ -66,6 +66,7 @@ def list_jobs(
     *,
     batch_id: str | None = None,
     state: State | None = None,
+    flag: str | None = None,
     after: int = 0,
     limit: int | None = None,
     page: int = 1_000,
@@ -75,7 +76,7 @@ def list_jobs(
     while left is None or left > 0:
         size = page if left is None else min(page, left)
         with database.reading() as connection:
-            rows = connection.execute(_page_of_jobs(batch_id, state, after, size)).all()
+            rows = connection.execute(_page_of_jobs(batch_id, state, flag, after, size)).all()
         yield from rows
         if len(rows) < size:
             return
@@ -83,7 +84,12 @@ def list_jobs(
         left = None if left is None else left - size
 
 
-def _page_of_jobs(batch_id: str | None, state: State | None, after: int, size: int) -> Select[Any]:
+def _page_of_jobs(batch_id: str | None, state: State | None, flag: str | None, after: int, size: int) -> Select[Any]:
+    if flag is not None:
+        # Few jobs are flagged, and these have an index of their own.
+        flagged = select(jobs).where(jobs.c.flags.is_not(None), jobs.c.flags.contains(flag), jobs.c.id > after)
+        flagged = flagged if batch_id is None else flagged.where(jobs.c.batch_id == batch_id)
+        return (flagged if state is None else flagged.where(jobs.c.state == state)).order_by(jobs.c.id).limit(size)
     if batch_id is None:
         query = select(jobs).where(jobs.c.id > after)
         return (query if state is None else query.where(jobs.c.state == state)).order_by(jobs.c.id).limit(size)

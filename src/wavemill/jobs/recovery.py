@@ -24,12 +24,13 @@ from wavemill.jobs.states import State
 _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
 
 
-def reclaim_expired(database: Database) -> int:
-    """Take back every job whose lease has ended; return how many."""
+def reclaim_expired(database: Database) -> dict[str, int]:
+    """Take back every job whose lease has ended; return how many of each batch that had any."""
     expired = select(jobs.c.batch_id).where(_IS_RUNNING, jobs.c.lease_until < now()).distinct()
     with database.reading() as connection:
         batch_ids = sorted(connection.scalars(expired))
-    return sum(_reclaim_batch(database, batch_id) for batch_id in batch_ids)
+    reclaimed = {batch_id: _reclaim_batch(database, batch_id) for batch_id in batch_ids}
+    return {batch_id: count for batch_id, count in reclaimed.items() if count}
 
 
 def _reclaim_batch(database: Database, batch_id: str) -> int:

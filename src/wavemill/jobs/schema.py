@@ -87,6 +87,7 @@ jobs = Table(
     Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("spectrogram_id", Text, nullable=False),
+    Column("item", JSON(none_as_null=True)),  # what the operation needs besides the ID, such as the two ends of a morph
     Column("state", String(16), nullable=False, server_default=State.QUEUED.value),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
@@ -101,6 +102,7 @@ jobs = Table(
     Column("original_sha256", String(64)),
     Column("latent_sha256", String(64)),
     Column("quality", JSON(none_as_null=True)),
+    Column("flags", Text),  # of `wavemill.jobs.flags.Flag`, separated by spaces; NULL where nothing is to be said
     Column("timings", JSON(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
@@ -108,6 +110,13 @@ jobs = Table(
     UniqueConstraint("batch_id", "seq"),
     CheckConstraint(f"state IN ({', '.join(repr(state.value) for state in State)})", name="ck_jobs_state"),
     Index("ix_jobs_batch_id_state_id", "batch_id", "state", "id"),
+    Index(
+        "ix_jobs_flagged",
+        "batch_id",
+        "id",
+        sqlite_where=text("flags IS NOT NULL"),
+        postgresql_where=text("flags IS NOT NULL"),
+    ),
     Index(
         "ix_jobs_lease_until",
         "lease_until",

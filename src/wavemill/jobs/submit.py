@@ -21,12 +21,15 @@ from wavemill.jobs.schema import batches
 
 _PAGE = 10_000
 _SPOOL_BYTES = 8_000_000  # more goes to disk
-_JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "max_attempts", "created_at")
+_JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "item", "max_attempts", "created_at")
+
+# A job's ID, unique in its batch and the name of its outputs, and what its operation needs besides, if anything.
+NewJob = tuple[str, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """What a batch asks for; the jobs carry nothing but their spectrogram's ID."""
+    """What a batch asks for; the jobs carry their ID, and seldom an item of their own."""
 
     operation: str
     dataset: str | None
@@ -48,19 +51,19 @@ def new_batch_id(at: datetime) -> str:
 def write_batch(
     database: Database,
     request: BatchRequest,
-    spectrogram_ids: Iterable[str],
+    new_jobs: Iterable[NewJob],
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[str, int]:
     """Write a batch and its jobs; nothing is visible to anyone before all of it is.
 
-    On SQLite the IDs are read to the end before the transaction begins, through a temporary file: it would keep all
-    workers waiting, and their leases end, for as long as whoever hands in the IDs takes.
+    On SQLite the jobs are read to the end before the transaction begins, through a temporary file: it would keep all
+    workers waiting, and their leases end, for as long as whoever hands in the jobs takes.
 
     Parameters
     ----------
-    spectrogram_ids : iterable of str
-        Streamed; each at most once, or outputs would overwrite each other.
+    new_jobs : iterable of (ID, item or None)
+        Streamed; each ID at most once, or outputs would overwrite each other.
     progress : callable
         Called with the number of jobs written so far.
 
@@ -71,9 +74,9 @@ def write_batch(
     Raises
     ------
     UsageError
-        No IDs at all.
+        No jobs at all.
     """
-    with _read_ahead(database, spectrogram_ids) as ids, database.transaction() as connection:
+    with _read_ahead(database, _pages(new_jobs)) as pages, database.transaction() as connection:
         created_at = connection.execute(select(now())).scalar_one()
         batch_id = new_batch_id(created_at)
         connection.execute(
@@ -86,15 +89,18 @@ def write_batch(
         )
         total = 0
         write = _copy if database.is_postgresql else _insert
-        for page in _pages(ids):
+        for page in pages:
             write(
                 connection,
-                [(batch_id, total + i, ID, request.max_attempts, created_at) for i, ID in enumerate(page)],
+                [
+                    (batch_id, total + i, ID, item and json.dumps(item), request.max_attempts, created_at)
+                    for i, (ID, item) in enumerate(page)
+                ],
             )
             total += len(page)
             progress(total)
         if not total:
-            raise UsageError("there is nothing to do: no spectrogram IDs were given")
+            raise UsageError("there is nothing to do: no IDs were given")
         size = request.chunk_size
         add_chunks(connection, batch_id, ((i, min(i + size, total) - 1) for i in range(0, total, size)))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(total=total, queued=total))
@@ -102,18 +108,18 @@ def write_batch(
 
 
 @contextmanager
-def _read_ahead(database: Database, ids: Iterable[str]) -> Iterator[Iterable[str]]:
+def _read_ahead(database: Database, pages: Iterable[list[NewJob]]) -> Iterator[Iterable[list[NewJob]]]:
     if database.is_postgresql:
-        yield ids
+        yield pages
         return
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="\n") as spool:
-        spool.writelines(json.dumps(ID) + "\n" for ID in ids)
+        spool.writelines(json.dumps(page) + "\n" for page in pages)
         spool.seek(0)
         yield map(json.loads, spool)
 
 
-def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
-    iterator = iter(ids)
+def _pages(new_jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
+    iterator = iter(new_jobs)
     while page := list(islice(iterator, _PAGE)):
         yield page
 
@@ -121,7 +127,8 @@ def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
 def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     # Through the driver, as COPY is: SQLAlchemy's work on each row takes longer than SQLite's own.
     marks = ", ".join("?" * len(_JOB_COLUMNS))
-    stored = [(*row[:-1], row[-1].strftime("%Y-%m-%d %H:%M:%S.%f")) for row in rows]  # as UtcDateTime stores it
+    created_at = rows[0][-1].strftime("%Y-%m-%d %H:%M:%S.%f")  # as UtcDateTime stores it; one time for all of a batch
+    stored = [(*row[:-1], created_at) for row in rows]
     connection.exec_driver_sql(f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({marks})", stored)  # noqa: S608 constants
 
 

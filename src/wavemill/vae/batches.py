@@ -68,17 +68,33 @@ def split(labels: Sequence[Mapping[str, str]], config: TrainingConfig) -> tuple[
 class Batches:
     """The training batches of any epoch, a function of (seed, epoch) alone, so that training can be resumed."""
 
-    def __init__(self, source: SpectrogramSource, indices: Indices, scheme: Scheme, config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        source: SpectrogramSource,
+        indices: Indices,
+        scheme: Scheme,
+        config: TrainingConfig,
+        *,
+        added: Indices | None = None,
+    ) -> None:
         self._source, self._indices, self._scheme, self._config = source, indices, scheme, config
+        self._added = np.arange(0) if added is None else added
+        share = config.added_share if len(self._added) else 0.0
+        self._n_added = round(len(indices) * share / (1 - share))
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches per epoch; a remainder waits for another epoch's order, unless it is all there is."""
-        return max(1, len(self._indices) // self._config.batch_size)
+        return max(1, (len(self._indices) + self._n_added) // self._config.batch_size)
 
     def epoch(self, number: int) -> Iterator[FloatArray]:
         """Yield normalised float32 (B, F, T, 1), shuffled and augmented by this epoch's own seed."""
-        order = self._indices[seeded_rng(self._config.seed, 1, number).permutation(len(self._indices))]
+        rng = seeded_rng(self._config.seed, 1, number)
+        chosen = self._indices
+        if self._n_added:  # another part of what was added in each epoch
+            added = rng.choice(self._added, self._n_added, replace=self._n_added > len(self._added))
+            chosen = np.concatenate([chosen, added])
+        order = rng.permutation(chosen)
 
         def make(step: int) -> FloatArray:
             size = self._config.batch_size

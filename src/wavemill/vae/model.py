@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.presets import Features
+from wavemill.vae.duration import sounding_s
 from wavemill.vae.forward import Forward
 from wavemill.vae.network import Network
 from wavemill.vae.normalisation import denormalise, normalise
+from wavemill.vae.prior import TEMPERATURE, Prior, SampledLatents
 from wavemill.vae.record import ModelRecord
 
 FloatArray = NDArray[np.float32]
@@ -32,7 +34,7 @@ class Model:
         latents: Mapping[str, FloatArray] | None = None,
     ) -> None:
         self.record, self.network, self.digest = record, network, digest
-        self.latent_statistics: Mapping[str, FloatArray] = latents or {}
+        self.prior = Prior.from_arrays(latents or {})
         self._encode = Forward(network.encoder)
         self._decode = Forward(network.decoder)
 
@@ -119,6 +121,54 @@ class Model:
         latents = self.encode(db, seeds=seeds)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
         return self.decode(latents, **levels), latents
+
+    def sample_latents(
+        self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+    ) -> SampledLatents:
+        """Draw new latents from the prior that was fitted to the training latents, one for each seed.
+
+        Parameters
+        ----------
+        seeds : integers >= 0
+            Each item depends on its own seed, and not on the batch.
+        labels : such as {"digit": "7"} or {"digit": "7", "speaker": "george"}; any when not given
+        temperature : float >= 0, optional
+            How far from the middle of what was learnt: 0 is the middle itself, 1 as varied as the training set.
+
+        Raises
+        ------
+        UsageError
+            For a label that the model does not know, and from a model without a prior.
+        """
+        prior = self._required_prior()
+        if not len(seeds):
+            raise UsageError("expected at least one seed, received none")
+        heat = TEMPERATURE if temperature is None else temperature
+        latents, peak_db, carried = prior.draw(seeds, labels=labels or {}, temperature=heat)
+        duration_s = sounding_s(self.decode(latents, peak_db=peak_db), self.features)
+        return SampledLatents(latents=latents, peak_db=peak_db, duration_s=duration_s, labels=carried)
+
+    def vary_latents(self, latents: FloatArray, *, seeds: Sequence[int], strength: float) -> FloatArray:
+        """Move latents as far as sounds of one label lie apart, in a random direction for each seed.
+
+        Parameters
+        ----------
+        latents : float32 [shape=(batch, latent_dim)]
+        seeds : one integer >= 0 per item
+        strength : float >= 0; 0 changes nothing, 1 is as varied as the takes of one word by one voice
+
+        Returns
+        -------
+        float32 [shape=(batch, latent_dim)]
+        """
+        if len(seeds) != len(latents):
+            raise UsageError(f"expected one seed for each of {len(latents)} latents, received {len(seeds)}")
+        return np.asarray(latents + np.float32(strength) * self._required_prior().noise(seeds), np.float32)
+
+    def _required_prior(self) -> Prior:
+        if self.prior is None:
+            raise UsageError(f"model {self.name!r} holds no statistics of its latents to draw from; train it again")
+        return self.prior
 
     def _check(self, db: FloatArray) -> None:
         if db.ndim != 3 or db.shape[1:] != self.features.shape:

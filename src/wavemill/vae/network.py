@@ -169,6 +169,51 @@ def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) ->
     return keras.Model(inputs, x, name="decoder")
 
 
+# ---- spatial: pictures all the way; the latent is a small picture, and no dense layer stands in its way -----------
+
+
+def spatial_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
+    """Patches -> halve -> a few numbers for every 8 x 8 values, flattened."""
+    inputs = layers.Input((*shape, 1), name="spectrogram")
+    x = pad_to_multiple(inputs, (8, 8))
+    x = layers.Conv2D(config["fine"], 8, 4, padding="same", name="patches")(x)  # (B, F, T, 1) -> (B, F/4, T/4, C1)
+    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="fine")
+    x = layers.Conv2D(config["coarse"], 4, 2, padding="same", name="halve")(x)  # -> (B, F/8, T/8, C2)
+    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="coarse")
+    channels = _latent_grid(shape, latent_dim)[2]
+    mean = layers.Conv2D(channels, 1, name="mean")(x)  # -> (B, F/8, T/8, C3)
+    outputs = [layers.Flatten(name="mean_flat")(mean)]  # -> (B, D)
+    if kind == "vae":
+        log_variance = layers.Conv2D(channels, 1, name="log_variance")(x)
+        outputs.append(layers.Flatten(name="log_variance_flat")(log_variance))
+    return keras.Model(inputs, outputs, name="encoder")
+
+
+def spatial_decoder(shape: tuple[int, int], latent_dim: int, config: Config) -> keras.Model:
+    """Mirror the encoder."""
+    inputs = layers.Input((latent_dim,), name="latents")
+    x = layers.Reshape(_latent_grid(shape, latent_dim), name="grid")(inputs)  # (B, D) -> (B, F/8, T/8, C3)
+    x = layers.Conv2D(config["coarse"], 3, padding="same", name="widen")(x)  # -> (B, F/8, T/8, C2)
+    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="coarse")
+    x = layers.Conv2DTranspose(config["fine"], 4, 2, padding="same", name="double")(x)  # -> (B, F/4, T/4, C1)
+    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="fine")
+    x = layers.Activation("silu", name="last_act")(x)
+    x = layers.Conv2DTranspose(1, 8, 4, padding="same", name="pixels")(x)  # -> (B, F, T, 1)
+    x = layers.Activation("sigmoid", name="sigmoid")(crop_to(x, shape))
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _latent_grid(shape: tuple[int, int], latent_dim: int) -> tuple[int, int, int]:
+    rows, columns = ceil(shape[0] / 8), ceil(shape[1] / 8)
+    channels, rest = divmod(latent_dim, rows * columns)
+    if rest or not channels:
+        raise ModelError(
+            f"a spatial latent for {shape[0]} x {shape[1]} spectrograms is a picture of {rows} x {columns}: "
+            f"expected a multiple of {rows * columns} numbers, received {latent_dim}"
+        )
+    return rows, columns, channels
+
+
 # ---- by name ------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +248,11 @@ ARCHITECTURES: dict[str, Architecture] = {
             "decoder_depth": 2,
             "frame_depth": 2,
         },
+    ),
+    "spatial": Architecture(
+        encoder=spatial_encoder,
+        decoder=spatial_decoder,
+        defaults={"fine": 32, "coarse": 96, "encoder_depth": 1, "decoder_depth": 2},
     ),
 }
 

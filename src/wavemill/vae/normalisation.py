@@ -16,13 +16,16 @@ Scheme = dict[str, Any]
 # Measured on 100 held-out recordings: without a fade the reconstruction ends in a hiss 22 dB below the word (51 dB
 # with it) and STOI falls from 0.856 to 0.848; above 3 dB the fade begins to cost detail.
 FADE_DB = 3.0
+# How far below the peak the fade goes. To the source's own floor, 80 dB down, is too still: PocketSphinx then heard the
+# digit in 71 % of 300 held-out reconstructions instead of 80 % (79 % of the recordings); STOI differs by 0.001.
+FADE_TO_DB = 60.0
 
 
 def normalisation_for(architecture: str) -> Scheme:
     """Return the normalisation that an architecture is trained with by default."""
-    return (
-        {"scheme": "min-max"} if architecture == "course" else {"scheme": "peak", "range_db": 50.0, "fade_db": FADE_DB}
-    )
+    if architecture == "course":
+        return {"scheme": "min-max"}
+    return {"scheme": "peak", "range_db": 50.0, "fade_db": FADE_DB, "fade_to_db": FADE_TO_DB}
 
 
 def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
@@ -31,7 +34,7 @@ def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
     Parameters
     ----------
     db : float32 [shape=(batch, n_bins, n_frames)], in dB
-    scheme : {"scheme": "min-max"}, or {"scheme": "peak", "range_db": R, "fade_db": F}
+    scheme : {"scheme": "min-max"}, or {"scheme": "peak", "range_db": R, "fade_db": F, "fade_to_db": T}
         `min-max` maps a spectrogram's minimum to 0 and its maximum to 1. `peak` maps its maximum to 1 and all that
         lies R dB or more below to 0: what is further down is recording noise, which would cost latents.
 
@@ -57,8 +60,9 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
     scheme : as in `normalise`
     peak_db, floor_db : float32 [shape=(batch,)]
         The maximum and the minimum of the result, as a network that returned exactly 1 and 0 would give.
-        With `peak`, the lowest `fade_db` of the range are stretched down to `floor_db`, so that what the network
-        puts at the bottom of its range becomes silence instead of a bed of hiss.
+        With `peak`, the lowest `fade_db` of the range are stretched down to `fade_to_db` below the peak, but not
+        below `floor_db`, so that what the network puts at the bottom of its range becomes a faint noise like a
+        recording's own, instead of a bed of hiss.
     """
     peak, floor = peak_db.reshape(-1, 1, 1), floor_db.reshape(-1, 1, 1)  # (B,) -> (B, 1, 1)
     if _kind(scheme) == "min-max":
@@ -66,6 +70,7 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
     range_db, fade_db = np.float32(scheme["range_db"]), np.float32(scheme["fade_db"])
     height = x * range_db  # dB above the bottom of the range
     db = peak - range_db + height
+    floor = np.maximum(floor, peak - np.float32(scheme["fade_to_db"]))
     if fade_db > 0:
         faded = floor + (db - floor) * np.minimum(height / fade_db, 1)
         db = np.where(height < fade_db, np.minimum(faded, db), db)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,20 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.errors import ModelError, OutputError
+from wavemill.errors import ModelError
 from wavemill.vae.card import model_card
+from wavemill.vae.folder import write_folder
 from wavemill.vae.model import Model
 from wavemill.vae.network import Network, build_network
 from wavemill.vae.record import (
     CARD_FILE,
-    DIGEST_FILE,
     LATENTS_FILE,
     RECORD_FILE,
     WEIGHTS_FILE,
     ModelRecord,
     find_model,
     read_record,
-    sha256_of,
     verify,
 )
 
@@ -38,7 +36,7 @@ def save_model(
     record: ModelRecord,
     network: Network,
     *,
-    latents: Mapping[str, FloatArray] | None = None,
+    latents: Mapping[str, NDArray[Any]] | None = None,
     half_precision: bool = False,
 ) -> str:
     """Write a model folder whole, replacing what was there, and return the model's digest.
@@ -46,7 +44,7 @@ def save_model(
     Parameters
     ----------
     folder : where; a training in progress in its subfolder `.training` is kept
-    latents : see `wavemill.vae.latents`
+    latents : the arrays of a `wavemill.vae.prior.Prior`
     half_precision : store weights as float16, half the size, and say so in the record's `training`; the network
         computes in float32 all the same
 
@@ -58,14 +56,8 @@ def save_model(
     folder = Path(folder)
     if half_precision:
         record = replace(record, training={**record.training, "weights_stored_as": "float16"})
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            written = Path(scratch)
-            _write_files(written, record, network, latents or {}, np.float16 if half_precision else np.float32)
-            _swap(written, folder)
-    except OSError as exc:
-        raise OutputError(f"{folder}: the model cannot be written: {exc}") from exc
+    dtype = np.float16 if half_precision else np.float32
+    write_folder(folder, lambda written: _write_files(written, record, network, latents or {}, dtype))
     return verify(folder)
 
 
@@ -123,7 +115,7 @@ def read_arrays(file: Path) -> dict[str, FloatArray]:
 
 
 def _write_files(
-    folder: Path, record: ModelRecord, network: Network, latents: Mapping[str, FloatArray], dtype: type
+    folder: Path, record: ModelRecord, network: Network, latents: Mapping[str, NDArray[Any]], dtype: type
 ) -> None:
     weights: dict[str, NDArray[Any]] = {name: array.astype(dtype) for name, array in get_weights(network).items()}
     np.savez(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
@@ -131,14 +123,3 @@ def _write_files(
         np.savez(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict(), indent=2) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(record), encoding="utf-8")
-    lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
-    (folder / DIGEST_FILE).write_text("".join(lines), encoding="utf-8")
-
-
-def _swap(written: Path, folder: Path) -> None:
-    """Move the files in, the digest last: a reader in between sees a changed model, never a half one as whole."""
-    folder.mkdir(exist_ok=True)
-    (folder / DIGEST_FILE).unlink(missing_ok=True)
-    (folder / LATENTS_FILE).unlink(missing_ok=True)
-    for file in sorted(written.iterdir(), key=lambda file: file.name == DIGEST_FILE):
-        file.replace(folder / file.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ FloatArray = NDArray[np.float32]
 
 TOP_DB = 50.0
 MOST_ITEMS = 300  # of the held-out; enough for two digits, half a minute of inversion and STOI
-_STOI_REPEATS = 3  # STOI compares stretches of 0.384 s; half of all spoken digits are shorter than two of them
+REPEATS = 3  # STOI compares stretches of 0.384 s; half of all spoken digits are shorter than two of them
 
 
 def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64]) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64])
     figures["how"] = (
         f"Held-out spectrograms, latent mean. Log-spectral distance: both limited to {TOP_DB:.0f} dB below the "
         "original's peak, root mean square over bins, mean over frames with sound. STOI: after inversion, each clip "
-        f"repeated {_STOI_REPEATS} times because short clips do not fill one analysis segment."
+        f"repeated {REPEATS} times because short clips do not fill one analysis segment."
     )
     return figures
 
@@ -71,12 +72,25 @@ def sound(db: FloatArray, features: Features) -> FloatArray:
 
 def mean_stoi(reference: FloatArray, other: FloatArray, sample_rate_hz: int) -> float | None:
     """Return the mean short-time objective intelligibility of (B, samples), or None without pystoi."""
+    scores = stoi_scores(reference, other, sample_rate_hz)
+    return None if scores is None else float(scores.mean())
+
+
+def stoi_scores(
+    reference: Sequence[FloatArray] | FloatArray, other: Sequence[FloatArray] | FloatArray, sample_rate_hz: int
+) -> FloatArray | None:
+    """Return the short-time objective intelligibility of each sound, (B,), or None without pystoi.
+
+    Parameters
+    ----------
+    reference, other : B arrays of float32 [shape=(samples,)], in pairs of the same length
+    """
     try:
         from pystoi import stoi  # type: ignore[import-untyped]  # it publishes no types
     except ModuleNotFoundError:
         return None
     scores = [
-        stoi(np.tile(clean, _STOI_REPEATS), np.tile(test, _STOI_REPEATS), sample_rate_hz)
+        stoi(np.tile(clean, REPEATS), np.tile(test, REPEATS), sample_rate_hz)
         for clean, test in zip(reference, other, strict=True)
     ]
-    return float(np.mean(scores))
+    return np.array(scores, np.float32)

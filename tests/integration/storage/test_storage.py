@@ -42,6 +42,26 @@ def test_an_output_appears_whole_and_only_when_it_is_placed(tmp_path: Path) -> N
     assert _files(tmp_path / "out/.staging") == []
 
 
+@pytest.mark.parametrize("root", ["{folder}/out", "memory://{name}"])
+@pytest.mark.parametrize("is_placed", [False, True])
+def test_what_is_discarded_is_gone_staged_or_placed(tmp_path: Path, root: str, is_placed: bool) -> None:
+    store = open_store(root.format(folder=tmp_path, name=uuid.uuid4().hex))
+    staged = store.stage("generated/7.wav", b"sound", token="w1-1-1")
+    if is_placed:
+        staged.place()
+    staged.discard()
+    assert _files(tmp_path) == []
+    assert not fsspec.core.url_to_fs(staged.path)[0].exists(staged.path)
+
+
+def test_a_discard_leaves_what_another_attempt_has_placed(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    late, done = (store.stage("7.wav", b"sound", token=token) for token in ("a", "b"))
+    done.place()
+    late.discard()
+    assert _files(tmp_path) == ["7.wav"]
+
+
 def test_placing_is_a_rename_so_that_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     store.stage("7.wav", b"first", token="a").place()

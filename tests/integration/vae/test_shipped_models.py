@@ -34,8 +34,10 @@ def test_every_shipped_model_loads_and_fits_a_preset(folder: Path) -> None:
     model = load_model(folder)
     assert model.name == folder.name
     assert model.features == PRESETS[model.features.preset]
-    assert "posterior_variance" in model.latent_statistics or model.kind == "ae"
-    assert sum(f"digit={digit}/mean" in model.latent_statistics for digit in range(10)) == 10
+    assert model.record.labels["digit"] == list("0123456789")
+    assert len(model.record.labels["speaker"]) == 6
+    assert model.prior is not None
+    assert model.prior.labels == model.record.labels
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)

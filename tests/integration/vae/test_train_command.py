@@ -65,6 +65,17 @@ def test_train_makes_a_model_that_list_show_and_verify_know(dataset_dir: Path, t
     assert "has changed" in json.loads(invoke(model_command, "list", "--models", tmp_path, "--json").stdout)["error"]
 
 
+def test_train_takes_a_start_and_another_dataset(dataset_dir: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 1, "--batch-size", 4, "--latent-dim", 4, "--patience", 0, "--json")
+    assert invoke(train_command, dataset_dir, tmp_path / "first", *options).exit_code == 0
+    more = ("--init", tmp_path / "first", "--add", dataset_dir, "--added-share", 0.4, "--kind", "ae", "--epochs", 1)
+    assert invoke(train_command, dataset_dir, tmp_path / "second", *more, "--json").exit_code == 0
+    record = load_model("second", models_dir=tmp_path).record
+    assert (record.kind, record.latent_dim) == ("ae", 4)
+    assert record.training["added_share"] == 0.4
+    assert record.training["init"].startswith("first, ")
+
+
 @pytest.mark.parametrize("module", ["train", "model"])
 def test_importing_a_command_is_light(module: str) -> None:
     program = (

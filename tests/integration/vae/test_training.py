@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wavemill.errors import ModelError, UsageError
 from wavemill.presets import Features
 from wavemill.vae.checkpoint import checkpoint_file
-from wavemill.vae.package import load_model, read_arrays
+from wavemill.vae.package import get_weights, load_model, read_arrays
 from wavemill.vae.training import TrainingRun, train
 from wavemill.vae.training_config import TrainingConfig
 
@@ -140,8 +140,53 @@ def test_the_saved_model_tells_how_it_came_about_and_can_be_used(tmp_path: Path)
     assert model.record.training["spectrograms"] == 43
     assert model.record.training["seed"] == 5
     assert json.loads((tmp_path / "m" / "model.json").read_text())["architecture_config"] == TINY
-    statistics = model.latent_statistics
-    assert statistics["digit=0/count"] + statistics["digit=1/count"] == statistics["all/count"] == 43
-    assert not [name for name in statistics if name.startswith("index=")]
+    assert model.record.labels == {"digit": ["0", "1"]}
+    zeros = model.sample_latents([3, 4], labels={"digit": "0"}, temperature=0).latents
+    assert np.array_equal(zeros[0], zeros[1]), "the middle of what was learnt, and the take's number is no label"
     _, latents = model.reconstruct(source.db)
-    np.testing.assert_allclose(latents.mean(axis=0), statistics["all/mean"], atol=0.5)
+    np.testing.assert_allclose(latents[0::2].mean(axis=0), zeros[0], atol=0.5)
+
+
+def test_a_training_can_start_from_a_model(tmp_path: Path) -> None:
+    source = Blobs()
+    train(source, tmp_path / "first", config(epochs=6, learning_rate=1e-2, average_decay=0.9))
+    init = load_model(tmp_path / "first")
+    for kind in ("vae", "ae"):
+        reports = []
+        train(source, tmp_path / kind, config(kind=kind, epochs=1), init=init, progress=reports.append)
+        assert reports[0].validation_error < 1.1 * init.record.training["best_validation_error"]
+        assert load_model(tmp_path / kind).record.training["init"] == f"first, {init.digest}"
+    with pytest.raises(ModelError, match="expected shape"):
+        train(source, tmp_path / "other", config(latent_dim=5), init=init)
+
+
+def test_the_last_weights_are_kept_when_nothing_waits_for_the_best(tmp_path: Path) -> None:
+    train(Blobs(), tmp_path / "good", config(epochs=6, learning_rate=1e-2, average_decay=0.9, augment=False))
+    init = load_model(tmp_path / "good")
+    shaken = config(epochs=3, learning_rate=0.05, average_decay=0.0, augment=False)
+    reports = []
+    train(Blobs(), tmp_path / "last", shaken, init=init, progress=reports.append)
+    assert reports[-1].validation_error > init.record.training["best_validation_error"]
+    run = TrainingRun(Blobs(), tmp_path / "again", shaken, init=init)
+    while not run.finished:
+        run.run_epoch()
+    last = weights(tmp_path / "last")
+    assert all(np.array_equal(last[name], array) for name, array in get_weights(run.network).items())
+
+
+def test_added_spectrograms_are_learnt_from_and_stay_out_of_the_prior(tmp_path: Path) -> None:
+    class Strangers(Blobs):
+        reads = 0
+
+        def read_db(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+            self.reads += len(indices)
+            return super().read_db(indices)
+
+    strangers = Strangers()
+    strangers.labels = [{"digit": "9"} for _ in strangers.labels]
+    train(Blobs(), tmp_path / "m", config(epochs=2, added_share=0.5), added=[strangers])
+    assert strangers.reads >= 2 * 40
+    record = load_model(tmp_path / "m").record
+    assert record.labels == {"digit": ["0", "1"]}
+    assert record.training["spectrograms"] == 43
+    assert record.training["held_out"] == 5

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -137,3 +139,86 @@ def test_the_doctor_says_what_is_wrong(tmp_path: Path) -> None:
     assert wrong == {"broker"}
     assert "secret" not in done.stdout + done.stderr
     assert {setting["name"] for setting in report["settings"]} >= {"WAVEMILL_HOME", "WAVEMILL_CHUNK_SIZE"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff\xfe\x00", "expected text in UTF-8"), (b"\xef\xbb\xbf7_anna_0\n", "would queue 1 jobs")],
+)
+def test_a_file_of_ids_may_begin_with_a_mark_and_must_be_text(
+    content: bytes, said: str, tmp_path: Path, small_dataset: Path, models: Path,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("WAVEMILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WAVEMILL_MODELS", str(models))
+    ids = tmp_path / "ids"
+    ids.write_bytes(content)
+    options = ["--dataset", str(small_dataset), "--model", "small", "--output", str(tmp_path / "out")]
+    run(["submit", "reconstruct", *options, "--ids", str(ids), "--dry-run"])
+    assert said in "".join(capfd.readouterr())
+
+
+def test_an_output_url_of_an_unknown_kind_is_refused_at_once(
+    tmp_path: Path,
+    small_dataset: Path,
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WAVEMILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WAVEMILL_MODELS", str(models))
+    options = ["--dataset", str(small_dataset), "--model", "small", "--all", "--dry-run"]
+    assert run(["submit", "reconstruct", *options, "--output", "foo://bucket"]) == 2
+    assert "no storage that fsspec knows" in capfd.readouterr().err
+    assert run(["submit", "reconstruct", *options, "--output", "s3://bucket"]) == 0  # s3fs is the workers' affair
+
+
+def test_a_job_number_beyond_what_tables_hold_is_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["job", "9" * 25]) == 2
+    assert run(["jobs", "--after", "9" * 25]) == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_folder_without_models_is_said_to_have_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["model", "list", "--models", str(tmp_path)]) == 0
+    assert f"no model in {tmp_path}" in capfd.readouterr().err
+
+
+def test_training_overwrites_nothing_unasked(
+    tmp_path: Path, small_dataset: Path, models: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "README.md").write_text("keep me")
+    unfinished = tmp_path / "unfinished"
+    (unfinished / ".training").mkdir(parents=True)
+    for folder, said in (
+        (mine, "other files"),
+        (mine / "README.md", "is a file"),
+        (models / "small", "--overwrite"),
+        (unfinished, "--resume"),
+    ):
+        assert run(["train", str(small_dataset), str(folder), "--epochs", "1"]) == 2
+        assert said in capfd.readouterr().err
+    assert (mine / "README.md").read_text() == "keep me"
+
+
+def test_watching_for_people_and_json_for_programs_exclude_each_other(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--watch", "--json"]) == 2
+    assert "choose one" in capfd.readouterr().err
+
+
+def test_a_table_that_is_no_database_or_of_a_newer_version_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAVEMILL_HOME", str(tmp_path))
+    assert run(["status"]) == 0
+    with closing(sqlite3.connect(tmp_path / "wavemill.db")) as table, table:
+        table.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert run(["status"]) == 1
+    assert "update wavemill here" in capfd.readouterr().err
+    for file in tmp_path.glob("wavemill.db*"):
+        file.unlink()
+    (tmp_path / "wavemill.db").write_text("garbage" * 1_000)
+    assert run(["status"]) == 1
+    assert "file is not a database" in capfd.readouterr().err

@@ -12,6 +12,7 @@ import soundfile
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.build import BuildReport, build
 from wavemill.dataset.index import Dataset
+from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError, SilentSpectrogramError
 from wavemill.presets import preset
 
@@ -265,3 +266,15 @@ def test_nothing_unfinished_is_left_behind(recordings: Path, target: Path) -> No
     report = build(recordings, target, DIGITS)
     assert isinstance(report, BuildReport)
     assert sorted(path.name for path in target.iterdir()) == ["dataset.json", "index.sqlite", "spectrograms"]
+
+
+def test_a_build_that_was_interrupted_before_its_first_row_goes_on_in_its_folder(audio: Path, target: Path) -> None:
+    write_noise(audio / "a.wav")
+    with pytest.raises(KeyboardInterrupt), DatasetWriter.open(target, DIGITS, origin="build") as writer:  # noqa: PT012  it is left by an interrupt
+        early = writer.folder / "spectrograms" / "a.npy"
+        early.parent.mkdir()
+        early.write_bytes(b"written by a process whose rows were not recorded yet")
+        raise KeyboardInterrupt
+    assert build(audio, target, DIGITS).built == 1
+    with Dataset.open(target) as dataset:
+        read_spectrogram(dataset, dataset.get("a"))

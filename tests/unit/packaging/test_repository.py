@@ -9,7 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
 
+from wavemill.recogniser.package import load_recogniser
 from wavemill.vae.record import list_models, read_record, verify
 
 REPOSITORY = Path(__file__).parents[3]
@@ -29,6 +31,7 @@ def test_the_wheel_holds_the_three_packages_and_no_weights(distributions: tuple[
         assert f"{package}/py.typed" in names
     assert "wavemill/jobs/migrations/versions/0001_first_tables.py" in names
     assert "wavemill/demo/7_anna_0.wav" in names
+    assert "wavemill/evaluation/templates/report.html" in names
     assert not [name for name in names if name.endswith(".npz") or name.startswith("tests")]
 
 
@@ -63,6 +66,25 @@ def test_the_bare_wheel_answers_help_and_says_which_extra_is_missing(
     missing = bare("status")
     assert missing.returncode == 1
     assert "pip install 'wavemill[producer]'" in missing.stderr
+
+
+def test_the_shipped_recogniser_is_whole_small_and_says_where_it_comes_from() -> None:
+    folder = REPOSITORY / "recognisers" / "fsdd"
+    ear = load_recogniser(folder)
+    assert set(ear.labels) == {"digit", "speaker"}
+    assert min(ear.record.quality[kind]["accuracy"] for kind in ear.labels) > 0.99
+    assert max(ear.record.quality[kind]["sure_of_noise"] for kind in ear.labels) < 0.05
+    card = (folder / "README.md").read_text()
+    assert "Free Spoken Digit Dataset" in card
+    assert "CC BY-SA 4.0" in card
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+
+
+def test_the_shipped_recogniser_hears_voices_that_it_never_met_better_than_chance(clips: Path) -> None:
+    files = sorted(clips.glob("*.wav"))
+    sounds = [soundfile.read(file, dtype="float32")[0] for file in files]
+    heard = load_recogniser(REPOSITORY / "recognisers" / "fsdd").hear(sounds, 8_000)
+    assert heard.accuracy("digit", [file.name[0] for file in files]) > 0.3  # a tenth by chance
 
 
 def test_each_shipped_model_verifies_and_has_a_card() -> None:

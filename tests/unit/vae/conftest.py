@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wavemill.presets import Features
 from wavemill.vae.network import Network, build_network
 from wavemill.vae.package import save_model
+from wavemill.vae.prior import Prior
 from wavemill.vae.record import ModelRecord
 
 FEATURES = Features(preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=240, n_bins=32, n_frames=16)
@@ -23,7 +24,7 @@ def tiny_record(**changes) -> ModelRecord:
         architecture="residual",
         architecture_config={"fine": 8, "coarse": 8, "frame": 8, "neck": 4},
         features=FEATURES,
-        normalisation={"scheme": "peak", "range_db": 50.0, "fade_db": 3.0},
+        normalisation={"scheme": "peak", "range_db": 50.0, "fade_db": 3.0, "fade_to_db": 80.0},
         latent_dim=6,
         training={"data": "noise"},
         quality={"log_spectral_distance_db": 9.0},
@@ -46,12 +47,18 @@ def tiny_network(record: ModelRecord) -> Network:
     return network
 
 
+def tiny_prior() -> Prior:
+    rng = np.random.default_rng(2)
+    labels = [{"digit": str(i % 4), "speaker": "ann" if i % 3 else "ben"} for i in range(48)]
+    return Prior.fit(rng.normal(size=(48, 6)).astype(np.float32), peak_db=np.full(48, -6, np.float32), labels=labels)
+
+
 @pytest.fixture
 def save_tiny(tmp_path: Path) -> Callable[..., Path]:
     def save(**changes) -> Path:
         record = tiny_record(**changes)
         folder = tmp_path / record.name
-        save_model(folder, record, tiny_network(record), latents={"all/mean": np.zeros(6, np.float32)})
+        save_model(folder, record, tiny_network(record), latents=tiny_prior().arrays())
         return folder
 
     return save

@@ -85,3 +85,19 @@ def test_a_split_without_training_or_without_validation_is_refused(label: str) -
 def test_validation_keeps_the_order_and_the_remainder() -> None:
     batches = list(in_order(CountingSource(), np.arange(3, 10), MIN_MAX, 4))
     assert [numbers(batch) for batch in batches] == [[3, 4, 5, 6], [7, 8, 9]]
+
+
+def test_what_is_added_makes_up_its_share_of_every_epoch() -> None:
+    config = TrainingConfig(batch_size=4, augment=False, added_share=0.25)
+    batches = Batches(CountingSource(), np.arange(12), MIN_MAX, config, added=np.arange(12, 20))
+    epochs = [[n for batch in batches.epoch(e) for n in numbers(batch)] for e in range(12)]
+    for epoch in epochs:
+        assert sorted(epoch)[:12] == list(range(12))
+        assert len([n for n in epoch if n >= 12]) == len({n for n in epoch if n >= 12}) == 4
+    assert {n for epoch in epochs for n in epoch} == set(range(20)), "another part of it in each epoch"
+
+
+def test_more_than_there_is_to_add_is_shown_more_than_once() -> None:
+    config = TrainingConfig(batch_size=24, augment=False, added_share=0.5)
+    (batch,) = Batches(CountingSource(), np.arange(12), MIN_MAX, config, added=np.arange(18, 20)).epoch(0)
+    assert len([n for n in numbers(batch) if n >= 18]) == 12

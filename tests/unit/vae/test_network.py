@@ -48,11 +48,16 @@ def test_the_default_architecture_stays_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "shape"), [("course", (40, 24)), ("residual", (37, 21)), ("residual", (8, 8))]
+    ("architecture", "shape"),
+    [("course", (40, 24)), ("residual", (37, 21)), ("residual", (8, 8)), ("spatial", (37, 21))],
 )
 def test_shapes_that_do_not_divide_come_back_as_they_went_in(architecture: str, shape: tuple[int, ...]) -> None:
-    small = {"course": {"filters": [4, 4, 4, 4, 4]}, "residual": {"fine": 4, "coarse": 4, "frame": 4, "neck": 2}}
-    network = build_network(architecture, kind="ae", shape=shape, latent_dim=3, config=small[architecture])
+    small = {
+        "course": {"filters": [4, 4, 4, 4, 4]},
+        "residual": {"fine": 4, "coarse": 4, "frame": 4, "neck": 2},
+        "spatial": {"fine": 4, "coarse": 4},
+    }
+    network = build_network(architecture, kind="ae", shape=shape, latent_dim=15, config=small[architecture])
     x = np.random.default_rng(0).random((2, *shape, 1), np.float32)
     y = np.asarray(network.decoder(network.encode(x, training=False)[0]))
     assert y.shape == x.shape
@@ -67,6 +72,22 @@ def test_a_plain_autoencoder_has_the_same_network_without_the_variance() -> None
         "encoder/log_variance/bias",
     }
     assert set(ae.variables()) < set(vae.variables())
+
+
+def test_a_spatial_latent_belongs_to_its_place() -> None:
+    network = build_network("spatial", kind="ae", shape=(64, 64), latent_dim=8 * 8 * 2)
+    latents = np.zeros((2, 8, 8, 2), np.float32)
+    latents[1, 0, 0] = 1
+    for variable in network.decoder.variables:  # what starts at zero would hide how far a block reaches
+        variable.assign(np.random.default_rng(0).normal(0, 0.1, variable.shape))
+    y = np.asarray(network.decoder(latents.reshape(2, -1)))
+    near, far = (np.abs(y[1] - y[0])[place].max() for place in (np.s_[:8, :8], np.s_[-8:, -8:]))
+    assert far < 0.01 * near
+
+
+def test_a_spatial_latent_that_fills_no_picture_is_refused() -> None:
+    with pytest.raises(ModelError, match="multiple of 256 numbers, received 300"):
+        build_network("spatial", kind="vae", shape=(128, 128), latent_dim=300)
 
 
 def test_variable_names_do_not_depend_on_what_was_built_before() -> None:

@@ -8,7 +8,7 @@ import pytest
 from wavemill.errors import ModelError
 from wavemill.vae.normalisation import denormalise, normalise
 
-PEAK = {"scheme": "peak", "range_db": 50.0, "fade_db": 4.0}
+PEAK = {"scheme": "peak", "range_db": 50.0, "fade_db": 4.0, "fade_to_db": 80.0}
 MIN_MAX = {"scheme": "min-max"}
 
 
@@ -43,6 +43,13 @@ def test_what_lies_at_the_bottom_fades_to_the_floor_without_a_jump() -> None:
     np.testing.assert_allclose(db[80], -66, atol=1e-3)  # 4 dB above the bottom: untouched from here on
     assert (np.diff(db) > 0).all()
     assert np.diff(db).max() < 1.0
+
+
+def test_the_fade_ends_a_little_below_the_range_where_the_source_is_stiller() -> None:
+    bottom = np.zeros((2, 1, 1), np.float32)
+    levels = {"peak_db": np.float32([-20, -20]), "floor_db": np.float32([-100, -75])}
+    db = denormalise(bottom, {**PEAK, "fade_to_db": 60.0}, **levels)
+    np.testing.assert_allclose(db[:, 0, 0], [-80, -75])  # never below the source's own floor
 
 
 @pytest.mark.parametrize("scheme", [PEAK, MIN_MAX])

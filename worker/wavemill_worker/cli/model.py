@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,19 @@ import click
 from wavemill.errors import ModelError
 from wavemill.vae.record import find_model, list_models, read_record, verify
 
+
+def _models_of_settings() -> Path:
+    from wavemill.settings import Settings
+
+    return Settings.from_env().models
+
+
 _models_option = click.option(
     "--models",
     "models_dir",
     type=click.Path(path_type=Path),
-    default=lambda: Path(os.environ.get("WAVEMILL_MODELS", "models")),
-    show_default="WAVEMILL_MODELS or models",
+    callback=lambda _context, _option, value: value or _models_of_settings(),
+    show_default="WAVEMILL_MODELS",
     help="Folder that holds the models.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -33,7 +39,10 @@ def model() -> None:
 @_json_option
 def list_command(models_dir: Path, as_json: bool) -> None:
     """List the models, whole or not."""
-    for folder in list_models(models_dir):
+    folders = list_models(models_dir)
+    if not folders:
+        click.echo(f"no model in {models_dir}; train one, or name another folder with --models", err=True)
+    for folder in folders:
         row = _summary(folder)
         print(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from wavemill.vae.record import RECORD_FILE
+
 if TYPE_CHECKING:
+    from wavemill.vae.model import Model
     from wavemill.vae.training import EpochReport
+    from wavemill.vae.training_config import TrainingConfig
 
 _folder = click.Path(path_type=Path)
 
@@ -21,41 +25,92 @@ _folder = click.Path(path_type=Path)
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
 @click.argument("model_dir", metavar="MODEL", type=_folder)
 @click.option("--kind", type=click.Choice(["vae", "ae"]), default="vae", show_default=True, help="Kind of model.")
-@click.option("--architecture", metavar="NAME", help="residual or course; by default what suits the dataset's preset.")
+@click.option("--architecture", metavar="NAME", help="residual (default), spatial, or course (for its preset).")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="At most this many passes over the dataset.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Spectrograms per step.")
 @click.option("--learning-rate", type=float, metavar="R", help="Adam's (highest) learning rate.")
 @click.option("--beta", type=float, metavar="B", help="Weight of the KL divergence.")
 @click.option("--latent-dim", type=click.IntRange(min=1), metavar="N", help="Numbers per latent vector.")
-@click.option("--patience", type=click.IntRange(min=0), metavar="N", help="Epochs to wait for an improvement; 0: all.")
+@click.option(
+    "--patience", type=click.IntRange(min=0), metavar="N", help="Epochs to wait for a better one; 0: keep the last."
+)
 @click.option("--validation-label", metavar="KEY=A,B", help="Hold out these, instead of a tenth at random.")
+@click.option("--init", metavar="MODEL", type=_folder, help="Start from this model's weights.")
+@click.option("--add", "added", metavar="DATASET", type=_folder, multiple=True, help="Learn from this too; repeatable.")
+@click.option("--added-share", type=click.FloatRange(0, 1), metavar="P", help="Part of each epoch that --add makes up.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Same seed, same dataset: the same model.")
+@click.option("--overwrite", is_flag=True, help="Replace the model, or the unfinished training, that MODEL holds.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted training stopped.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per epoch, and one for the model.")
 def train(
-    dataset_dir: Path, model_dir: Path, architecture: str | None, resume: bool, as_json: bool, **options: object
+    dataset_dir: Path,
+    model_dir: Path,
+    architecture: str | None,
+    init: Path | None,
+    added: tuple[Path, ...],
+    overwrite: bool,
+    resume: bool,
+    as_json: bool,
+    **options: object,
 ) -> None:
     """Train a model on DATASET and save it as the folder MODEL.
 
-    After each epoch a checkpoint is written: interrupt it with Ctrl-C and go on later with --resume.
+    After each epoch a checkpoint is written: interrupt it with Ctrl-C and go on later with --resume. What --add names
+    is neither held out nor sampled from: it only widens what the model has heard.
     """
     from wavemill.dataset.index import Dataset
+
+    if not (overwrite or resume):
+        _require_free(model_dir)
+    for folder in (dataset_dir, *added):  # before TensorFlow is imported, which takes a while
+        Dataset.open(folder).close()
+    from wavemill.vae.package import load_model
     from wavemill.vae.quality import measure
     from wavemill.vae.source import DatasetSource
     from wavemill.vae.training import train as train_model
-    from wavemill.vae.training_config import TrainingConfig
 
-    with Dataset.open(dataset_dir) as dataset:
-        chosen = architecture or ("course" if dataset.features.preset == "course" else "residual")
-        config = TrainingConfig.for_architecture(chosen, **options)
-        source = DatasetSource(dataset)
-        with _reports(config.epochs, as_json=as_json) as progress:
-            digest = train_model(source, model_dir, config, resume=resume, progress=progress, evaluate=measure)
+    with ExitStack() as stack:
+        dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
+        start = load_model(init) if init else None
+        config = _config(dataset.features.preset, architecture, start, options)
+        progress = stack.enter_context(_reports(config.epochs, as_json=as_json))
+        digest = train_model(
+            DatasetSource(dataset),
+            model_dir,
+            config,
+            resume=resume,
+            init=start,
+            added=[DatasetSource(other) for other in others],
+            progress=progress,
+            evaluate=measure,
+        )
     print(
         json.dumps({"model": str(model_dir), "digest": digest})
         if as_json
         else f"{model_dir}: trained and saved, digest {digest}"
     )
+
+
+def _require_free(model_dir: Path) -> None:
+    """Refuse a folder that holds anything: a model, an unfinished training, or somebody's files."""
+    if model_dir.exists() and not model_dir.is_dir():
+        raise click.UsageError(f"{model_dir} is a file; MODEL is the folder to be made")
+    if (model_dir / ".training").exists():
+        raise click.UsageError(f"{model_dir} holds an unfinished training; go on with --resume, or --overwrite it")
+    if (model_dir / RECORD_FILE).exists():
+        raise click.UsageError(f"{model_dir} holds a model; choose another folder, or --overwrite it")
+    if model_dir.is_dir() and any(model_dir.iterdir()):
+        raise click.UsageError(f"{model_dir} holds other files; choose a folder that is new or empty")
+
+
+def _config(preset: str, architecture: str | None, start: Model | None, options: dict[str, object]) -> TrainingConfig:
+    from wavemill.vae.training_config import TrainingConfig
+
+    if start:
+        architecture = architecture or start.record.architecture
+        options = {"architecture_config": dict(start.record.architecture_config)} | options
+        options["latent_dim"] = options["latent_dim"] or start.latent_dim
+    return TrainingConfig.for_architecture(architecture or ("course" if preset == "course" else "residual"), **options)
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+"""What the subcommands of `wavemill submit` have in common: their options, and what happens after the submission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
+from wavemill.requests import FORMATS, METHODS
+from wavemill_producer.cli.printing import json_option, print_json
+
+if TYPE_CHECKING:
+    from wavemill.dataset.index import Dataset
+    from wavemill_producer.orders import Orders
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Apply click options so that --help lists them in this order."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+TEXT_FILE = click.File(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+
+dataset_option = click.option("--dataset", required=True, help="Dataset folder, as the workers see it.")
+model_option = click.option("--model", required=True, help="Model folder, or a name below WAVEMILL_MODELS.")
+
+choice_options = options(
+    click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one a line; - is standard input."),
+    click.option("--all", "take_all", is_flag=True, help="Every spectrogram of the dataset."),
+    click.option("--random", "n_random", type=click.IntRange(min=1), help="So many, drawn without replacement."),
+    click.option(
+        "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
+    ),
+)
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything that is drawn."
+)
+posterior_option = click.option(
+    "--sample", "from_posterior", is_flag=True, help="Draw each latent from its posterior instead of taking the mean."
+)
+latents_option = click.option("--keep-latents", is_flag=True, help="Also write each latent as latents/ID.npy.")
+
+sound_options = options(
+    click.option(
+        "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="Phase reconstruction."
+    ),
+    click.option("--format", type=click.Choice(list(FORMATS)), default="wav", show_default=True, help="Output file."),
+)
+
+queue_options = options(
+    click.option("--output", required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/."),
+    click.option("--name", help="A name for people."),
+    click.option(
+        "--priority",
+        type=click.IntRange(PRIORITIES.start, PRIORITIES.stop - 1),
+        default=DEFAULT_PRIORITY,
+        show_default=True,
+        help="The highest goes first.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Check everything, say what would be queued, queue nothing."),
+    click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished."),
+    json_option,
+)
+
+
+def chosen_ids(
+    dataset: Dataset, *, ids_file: TextIO | None, take_all: bool, n_random: int | None, seed: int
+) -> Iterable[str]:
+    """Return the IDs that --ids, --all or --random chose; a usage error unless it was one of them."""
+    if sum([ids_file is not None, take_all, n_random is not None]) != 1:
+        raise click.UsageError("choose one of --ids FILE, --all and --random N")
+    if ids_file is not None:
+        return lines(ids_file)
+    return dataset.ids() if n_random is None else dataset.random_ids(n_random, seed)
+
+
+def lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines that are not empty; an ID may begin or end with a space, but no line ends in one by intent."""
+    try:
+        yield from (stripped for line in file if (stripped := line.strip()))
+    except UnicodeDecodeError as exc:
+        raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry a line: {exc}") from exc
+
+
+def submit(
+    place_order: Callable[[Orders[Any], dict[str, Any]], Any],
+    *,
+    dry_run: bool,
+    wait_for_it: bool,
+    as_json: bool,
+    **queue: Any,
+) -> None:
+    """Submit, or only check, and say so; `place_order` calls the operation with what `queue_options` gave."""
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        if dry_run:
+            _report_dry_run(place_order(producer.dry_run, queue), as_json=as_json)
+            return
+        batch = place_order(producer, queue)
+        total = batch.status()["total"]
+        if as_json:
+            print_json({"batch_id": batch.id, "total": total})
+        else:
+            click.echo(f"queued {total} jobs as batch {batch.id}; follow it with: wavemill status {batch.id} --watch")
+        if wait_for_it:
+            from wavemill_producer.cli.status import wait_for
+
+            click.get_current_context().exit(wait_for(batch, quiet=as_json))
+
+
+def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    click.echo(
+        f"would queue {report['total']} jobs in {report['chunks']} messages; at most "
+        f"{report['output_bytes'] / 1e6:.1f} MB of sound; {report['duplicates']} duplicates left out; "
+        "nothing was queued"
+    )

@@ -1,0 +1,310 @@
+"""What can be asked for: every operation, checked as far as the light side can, before anything is queued."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
+
+from wavemill import contract
+from wavemill.dataset.index import Dataset
+from wavemill.errors import PresetMismatchError, UsageError
+from wavemill.jobs.submit import BatchRequest, NewJob
+from wavemill.presets import Features
+from wavemill.requests import (
+    DecodeParams,
+    EncodeParams,
+    InterpolateParams,
+    InvertParams,
+    Operation,
+    Params,
+    ReconstructParams,
+    SampleParams,
+    VaryParams,
+)
+from wavemill.settings import Settings
+from wavemill.storage import is_url, require_known_scheme
+from wavemill.vae.record import ModelRecord, find_model, read_record, verify
+from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
+
+R = TypeVar("R")
+
+
+class Options(TypedDict, total=False):
+    """What every operation takes besides its own arguments.
+
+    Attributes
+    ----------
+    output : str or Path, required
+        Folder as the workers see it, or an fsspec URL; outputs are written below OUTPUT/BATCH/.
+    name : str, for people
+    priority : int, 0 to 9; 9 goes first
+    progress : callable, called with the number of jobs written so far
+    """
+
+    output: str | Path
+    name: str | None
+    priority: int
+    progress: Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A batch to be. `new_jobs` is streamed, and checked on the way."""
+
+    request: BatchRequest
+    new_jobs: Iterable[NewJob]
+    checked: Checked
+    bytes_per_job: int
+    progress: Callable[[int], None]
+
+
+class Orders(ABC, Generic[R]):
+    """The operations, each as an `Order` that a subclass takes.
+
+    All of them raise, with nothing queued: UsageError, InvalidIdError, UnknownSpectrogramError, DatasetError,
+    ModelError, and DatabaseUnavailableError. A broker that is down is no error: the rows are safe and go out when it
+    is back.
+
+    `dataset` and `model` are folders as the workers see them; `model` may be a name below `WAVEMILL_MODELS`. IDs are
+    streamed; one that comes twice is queued once. With `check_ids`, an ID that the dataset's index does not have
+    refuses the whole batch, without it that job alone fails.
+    """
+
+    settings: Settings
+
+    @abstractmethod
+    def _take(self, order: Order) -> R: ...
+
+    def reconstruct(
+        self,
+        ids: Iterable[str],
+        *,
+        dataset: str | Path,
+        model: str | Path,
+        params: ReconstructParams | None = None,
+        check_ids: bool = True,
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue one job for each ID: the sound that the model makes of it, and the spectrogram inverted as it is."""
+        return self._from_ids(
+            Operation.RECONSTRUCT, ids, dataset, model, params or ReconstructParams(), check_ids, options, n_sounds=2
+        )
+
+    def encode(
+        self,
+        ids: Iterable[str],
+        *,
+        dataset: str | Path,
+        model: str | Path,
+        params: EncodeParams | None = None,
+        check_ids: bool = True,
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue one job for each ID: its latents as `latents/ID.npy`, with level and length in `latents/ID.json`."""
+        return self._from_ids(
+            Operation.ENCODE, ids, dataset, model, params or EncodeParams(), check_ids, options, n_sounds=0
+        )
+
+    def invert(
+        self,
+        ids: Iterable[str],
+        *,
+        dataset: str | Path,
+        params: InvertParams | None = None,
+        check_ids: bool = True,
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue one job for each ID: its spectrogram turned into sound, without any model."""
+        return self._from_ids(
+            Operation.INVERT, ids, dataset, None, params or InvertParams(), check_ids, options, n_sounds=1
+        )
+
+    def vary(
+        self,
+        ids: Iterable[str],
+        *,
+        dataset: str | Path,
+        model: str | Path,
+        count: int = 4,
+        params: VaryParams | None = None,
+        check_ids: bool = True,
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue `count` jobs for each ID, each a neighbour of it."""
+        checked = Checked()
+        with Dataset.open(dataset) as opened:
+            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
+            jobs = variation_jobs(known, count)
+            return self._order(Operation.VARY, jobs, opened, model, params or VaryParams(), options, checked=checked)
+
+    def interpolate(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        dataset: str | Path,
+        model: str | Path,
+        steps: int = 5,
+        params: InterpolateParams | None = None,
+        check_ids: bool = True,
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue `steps` jobs for each pair of IDs: the way from one to the other, both ends among them."""
+        checked = Checked()
+        with Dataset.open(dataset) as opened:
+            jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
+            return self._order(
+                Operation.INTERPOLATE, jobs, opened, model, params or InterpolateParams(), options, checked=checked
+            )
+
+    def sample(
+        self, count: int, *, model: str | Path, params: SampleParams | None = None, **options: Unpack[Options]
+    ) -> R:
+        """Queue `count` jobs, each a new sound."""
+        params = params or SampleParams()
+        _require_labels(read_record(find_model(model, self.settings.models)), params.labels)
+        jobs = sample_jobs(count, labels=params.labels, seed=params.seed)
+        return self._order(Operation.SAMPLE, jobs, None, model, params, options)
+
+    def decode(self, names: Iterable[str], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]) -> R:
+        """Queue one job for each name: the sound of the latents in `params.latents`/NAME.npy."""
+        checked = Checked()
+        jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
+        return self._order(Operation.DECODE, jobs, None, model, params, options, checked=checked)
+
+    def _from_ids(
+        self,
+        operation: Operation,
+        ids: Iterable[str],
+        dataset: str | Path,
+        model: str | Path | None,
+        params: Params,
+        check_ids: bool,
+        options: Options,
+        *,
+        n_sounds: int,
+    ) -> R:
+        checked = Checked()
+        with Dataset.open(dataset) as opened:
+            jobs = plain_jobs(checked_ids(ids, dataset=opened if check_ids else None, checked=checked))
+            return self._order(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
+
+    def _order(
+        self,
+        operation: Operation,
+        new_jobs: Iterable[NewJob],
+        dataset: Dataset | None,
+        model: str | Path | None,
+        params: Params,
+        options: Options,
+        *,
+        checked: Checked | None = None,
+        n_sounds: int = 1,
+    ) -> R:
+        priority = options.get("priority", contract.DEFAULT_PRIORITY)
+        if priority not in contract.PRIORITIES:
+            raise UsageError(
+                f"priority {priority}: expected 0 to {contract.PRIORITIES.stop - 1}, the highest goes first"
+            )
+        checked_model = None if model is None else _check_model(self.settings, model, dataset)
+        if checked_model and checked_model.kind == "ae" and isinstance(params, ReconstructParams | EncodeParams):
+            _require_no_posterior(params)
+        request = BatchRequest(
+            operation=operation.value,
+            dataset=None if dataset is None else str(dataset.path.resolve()),
+            model=None if checked_model is None else checked_model.name,
+            model_digest=None if checked_model is None else checked_model.digest,
+            output=_output(options["output"]),
+            params=params.as_dict(),
+            name=options.get("name"),
+            priority=priority,
+            chunk_size=self.settings.chunk_size,
+            max_attempts=self.settings.max_attempts,
+        )
+        features = checked_model.features if checked_model else _features(dataset)
+        return self._take(
+            Order(
+                request=request,
+                new_jobs=new_jobs,
+                checked=checked or Checked(),
+                bytes_per_job=n_sounds * 2 * features.n_samples,
+                progress=options.get("progress", lambda _: None),
+            )
+        )
+
+
+class DryRun(Orders[dict[str, Any]]):
+    """Checks all that a submission checks and says what it would queue, but queues nothing.
+
+    `output_bytes` is an upper bound for 16-bit sound: every clip at its full length.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def _take(self, order: Order) -> dict[str, Any]:
+        total = sum(1 for _ in order.new_jobs)
+        if not total:
+            raise UsageError("there is nothing to do: no IDs were given")
+        return {
+            "total": total,
+            "duplicates": order.checked.duplicates,
+            "chunks": -(-total // order.request.chunk_size),
+            "output_bytes": total * order.bytes_per_job,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CheckedModel:
+    """A model: its name as workers look it up, its kind and digest, and the features that its spectrograms have."""
+
+    name: str
+    kind: str
+    digest: str
+    features: Features
+
+
+def _check_model(settings: Settings, model: str | Path, dataset: Dataset | None) -> _CheckedModel:
+    folder = find_model(model, settings.models)
+    digest, record = verify(folder), read_record(folder)
+    if dataset is not None and record.features != dataset.features:
+        raise PresetMismatchError(
+            f"model {str(model)!r} was trained on preset {record.features.preset!r} ({record.features.shape}), "
+            f"{dataset.path} holds {dataset.features.preset!r} ({dataset.features.shape}); build the dataset with: "
+            f"wavemill dataset build --preset {record.features.preset}"
+        )
+    is_named = folder.resolve() == (settings.models / str(model)).resolve()
+    name = str(model) if is_named else str(folder.resolve())
+    return _CheckedModel(name=name, kind=record.kind, digest=digest, features=record.features)
+
+
+def _require_no_posterior(params: Params) -> None:
+    if params.seed is not None:
+        raise UsageError("a plain autoencoder has no posterior to draw from: omit --sample (the seed)")
+
+
+def _features(dataset: Dataset | None) -> Features:
+    assert dataset is not None  # every operation has a model or a dataset
+    return dataset.features
+
+
+def _require_labels(record: ModelRecord, labels: Mapping[str, str]) -> None:
+    for key, value in labels.items():
+        if value not in record.labels.get(key, ()):
+            known = "; ".join(f"{k}={'|'.join(values)}" for k, values in record.labels.items()) or "none"
+            raise UsageError(f"model {record.name!r} cannot sample {key}={value}; labels that it knows: {known}")
+
+
+def _output(output: str | Path) -> str:
+    if is_url(str(output)):
+        require_known_scheme(str(output))
+        return str(output)
+    folder = Path(output).resolve()
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            break
+        if place.exists():
+            raise UsageError(f"--output {folder}: {place} is a file, not a folder")
+    return str(folder)

@@ -1,0 +1,87 @@
+"""Mel bands of magnitudes, and the non-negative magnitudes that have given mel bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import librosa
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from wavemill.errors import UsageError
+from wavemill.presets import Features
+
+FloatArray = NDArray[np.float32]
+
+# Measured on 67 recordings, 80 bands (docs/why.md): PESQ 4.03 at 0, 4.30 at 4, 4.32 at 8, 4.32 at 16. On bands with
+# 4 dB of noise, as a network's are, more than 8 begin to fit the noise: 3.54, 3.51, 3.47 at 4, 8, 16.
+_ITERATIONS = 8
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MelBank:
+    """Triangular filters, evenly spaced on Slaney's mel scale from 0 Hz to half the rate.
+
+    F = n_fft // 2 + 1 rows of the STFT, M bands. The lowest and the highest row lie in no band.
+    """
+
+    gather: Any  # CSR (M, F), rows sum to 1: a band is a weighted mean, so its dB read as those of the STFT
+    spread: Any  # CSR (F, M), rows sum to 1, or are empty: the same weights, seen from the STFT's rows
+
+    def bands(self, magnitude: FloatArray) -> FloatArray:
+        """Return the mel bands of one clip, float32 (F, T) -> (M, T)."""
+        return np.asarray(self.gather @ magnitude, dtype=np.float32)
+
+    def magnitudes(self, bands: FloatArray) -> FloatArray:
+        """Return non-negative magnitudes of one clip whose mel bands are nearly `bands`, float32 (M, T) -> (F, T).
+
+        Starts from the bands spread out smoothly and multiplies by the mean ratio of what each band should be to
+        what it is, which brings the Kullback-Leibler divergence down at every step [1]_. That error is relative to
+        the level, so soft treble counts beside loud bass, and nothing can become negative. Dropped: the clipped
+        pseudo-inverse, as good on exact bands, far worse on noisy ones; least squares with an active set, 300 times
+        as slow and worse, for its solutions are full of holes.
+
+        Sparse products sum in a fixed order on one thread, so the bytes depend on the clip alone.
+
+        Parameters
+        ----------
+        bands : float32 [shape=(M, T), finite, >= 0]
+
+        References
+        ----------
+        .. [1] Lee, Seung, "Algorithms for non-negative matrix factorization", 2000.
+        """
+        magnitude = np.asarray(self.spread @ bands, dtype=np.float32)  # (M, T) -> (F, T)
+        for _ in range(_ITERATIONS):
+            magnitude *= self.spread @ (bands / np.maximum(self.gather @ magnitude, _TINY))
+        return magnitude
+
+
+@lru_cache(maxsize=8)
+def mel_bank(features: Features) -> MelBank:
+    """Build (or find) the filters for `features.n_bins` bands; UsageError if a band would hold no row of the STFT."""
+    half_rate_hz = features.sample_rate_hz / 2
+    # librosa's last edge can lie a digit above half the rate, and would take the highest row in with a weight of 1e-16.
+    edges_hz = np.minimum(librosa.mel_frequencies(features.n_bins + 2, fmin=0.0, fmax=half_rate_hz), half_rate_hz)
+    edges_hz = edges_hz[:, None]  # (M + 2,) -> (M + 2, 1)
+    rows_hz = np.fft.rfftfreq(features.n_fft, 1 / features.sample_rate_hz)
+    rising = (rows_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])  # (M, F)
+    falling = (edges_hz[2:] - rows_hz) / (edges_hz[2:] - edges_hz[1:-1])
+    weights = np.maximum(np.minimum(rising, falling), 0.0)
+    reach = weights.sum(axis=1, keepdims=True)
+    if not reach.all():
+        raise UsageError(
+            f"preset {features.preset!r}: {features.n_bins} mel bands are too many for n_fft {features.n_fft} at "
+            f"{features.sample_rate_hz} Hz: some would hold no frequency; take fewer bands or a larger n_fft"
+        )
+    gather = weights / reach
+    received = gather.sum(axis=0)  # (F,)
+    spread = (gather / np.where(received > 0, received, 1.0)).T
+    return MelBank(
+        gather=scipy.sparse.csr_array(gather.astype(np.float32)),
+        spread=scipy.sparse.csr_array(spread.astype(np.float32)),
+    )

@@ -1,0 +1,184 @@
+"""Evaluate models on held-out recordings: the truth, the inversion alone, each model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import wavemill
+from wavemill.dataset.index import Dataset, Entry
+from wavemill.errors import UsageError
+from wavemill.evaluation import fidelity, sampling
+from wavemill.evaluation.clips import Clips, Split, durations_s, labels, sounds, split
+from wavemill.evaluation.judge import DIGIT, Judge, Rendition
+from wavemill.evaluation.latents import latent_figures
+from wavemill.evaluation.sampling import Background, background, sampling_figures
+from wavemill.presets import Features
+from wavemill.recogniser.recogniser import Recogniser
+from wavemill.recogniser.recordings import Recordings
+from wavemill.synthesis import Source, reconstruct
+from wavemill.vae.model import Model
+
+FloatArray = NDArray[np.float32]
+Progress = Callable[[str], None]
+
+FORMAT = 1
+TRUTH, INVERSION = "recordings", "inversion only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What to judge by."""
+
+    held_out: str = "index=5,6,7,8,9"
+    n_samples: int = 600  # free ones, and as many again for each kind of label; 0 for none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Renditions of the same clips: the truth first, then the inversions, then the models."""
+
+    entries: Sequence[Entry]
+    renditions: Sequence[Rendition]
+    about: Mapping[str, Any]
+    notes: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON types, with how they were obtained."""
+        return {
+            "format": FORMAT,
+            "wavemill_version": wavemill.__version__,
+            **self.about,
+            "figures": {rendition.name: rendition.figures for rendition in self.renditions},
+            "notes": list(self.notes),
+            "how": {**fidelity.HOW, **sampling.HOW},
+        }
+
+
+def evaluate(
+    models: Sequence[Model],
+    dataset: Dataset,
+    recogniser: Recogniser,
+    *,
+    recordings: Recordings | None = None,
+    config: EvaluationConfig | None = None,
+    progress: Progress = lambda _: None,
+) -> Evaluation:
+    """Judge models on the recordings that the dataset's rule holds out.
+
+    Parameters
+    ----------
+    models : at the latent mean; their names must differ
+    recordings : those that the dataset was built from; without them the inverted spectrograms stand for the truth,
+        and every model must have the dataset's features
+
+    Raises
+    ------
+    UsageError
+        When two models have the same name, or the rule holds out nothing or everything.
+    PresetMismatchError
+        When a model wants other features than there are.
+    """
+    config = config or EvaluationConfig()
+    names = [model.name for model in models]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"expected models of different names, received {', '.join(names) or 'none'}")
+    parts, clips = split(dataset, config.held_out), Clips(dataset, recordings)
+    progress(f"{TRUTH}: {len(parts.held_out)} held out")
+    judge = Judge(recogniser, clips.truth(parts.held_out), labels(parts.held_out))
+    renditions = [judge.judge_truth(TRUTH)]
+    for name, features in _inversions(models).items():
+        progress(name)
+        spectrograms = clips.spectrograms(parts.held_out, features)
+        renditions.append(judge.judge(name, sounds(spectrograms, features, durations_s(parts.held_out))))
+    real = _background(recogniser, clips, parts) if config.n_samples else None
+    notes = _notes(models, recogniser, clips, config, renditions[-1])
+    for model in models:
+        progress(model.name)
+        rendition = _judge_model(model, judge, clips, parts)
+        if real is not None:
+            progress(f"{model.name}: {config.n_samples} samples, and by label")
+            notes += _add_sampling(rendition, model, judge, real, config.n_samples)
+        renditions.append(rendition)
+    return Evaluation(
+        entries=parts.held_out,
+        renditions=renditions,
+        about=_about(models, dataset, recogniser, config, parts),
+        notes=notes,
+    )
+
+
+def _inversions(models: Sequence[Model]) -> dict[str, Features]:
+    """Return each model's features once, by the name of their rendition."""
+    presets = {model.features.preset: model.features for model in models}
+    if len(presets) == 1:
+        return {INVERSION: next(iter(presets.values()))}
+    return {f"{INVERSION}, {preset}": features for preset, features in presets.items()}
+
+
+def _background(recogniser: Recogniser, clips: Clips, parts: Split) -> Background:
+    return background(recogniser, clips.truth(parts.held_out), clips.truth(parts.others))
+
+
+def _judge_model(model: Model, judge: Judge, clips: Clips, parts: Split) -> Rendition:
+    spectrograms = clips.spectrograms(parts.held_out, model.features)
+    lengths_s = durations_s(parts.held_out)
+    sources = [Source(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths_s, strict=True)]
+    reconstructed = reconstruct(model, sources).spectrograms  # as jobs do: the level is restored
+    rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths_s))
+    rendition.figures["latents"] = latent_figures(model, spectrograms)
+    return rendition
+
+
+def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Background, n_samples: int) -> list[str]:
+    """Add the figures of a model's samples; return what to note where there are none."""
+    try:
+        figures = sampling_figures(model, judge.recogniser, real, kinds=judge.kinds, n_samples=n_samples)
+    except UsageError as exc:
+        return [f"{model.name}: no samples: {exc}"]
+    rendition.figures["sampling"] = figures
+    return []
+
+
+def _notes(
+    models: Sequence[Model], recogniser: Recogniser, clips: Clips, config: EvaluationConfig, inversion: Rendition
+) -> list[str]:
+    """Say plainly what the figures are not."""
+    notes = []
+    if not clips.has_recordings:
+        notes.append("No recordings were given: inverted spectrograms stand for the truth.")
+    for measure, extra in (("stoi", "evaluate"), ("pesq", "pesq")):
+        if measure not in inversion.scores:
+            notes.append(f"{measure.upper()} was not measured: pip install 'wavemill[{extra}]'.")
+    if DIGIT in recogniser.labels and "pocketsphinx_digit_accuracy" not in inversion.figures:
+        notes.append("PocketSphinx was not asked: pip install 'wavemill[evaluate]'.")
+    learners = {"the recogniser": recogniser.record.training.get("held_out")}
+    learners |= {model.name: model.record.training.get("validation_label") for model in models}
+    notes += [
+        f"{who} may have been trained on these clips: its training held out {rule or 'a random part'}."
+        for who, rule in learners.items()
+        if not _covers(rule, config.held_out)
+    ]
+    return notes
+
+
+def _covers(rule: str | None, held_out: str) -> bool:
+    """Return whether a training by `rule` kept away from all that `held_out` names."""
+    (key, _, values), (asked, _, wanted) = (rule or "").partition("="), held_out.partition("=")
+    return key == asked and set(wanted.split(",")) <= set(values.split(","))
+
+
+def _about(
+    models: Sequence[Model], dataset: Dataset, recogniser: Recogniser, config: EvaluationConfig, parts: Split
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset.path.name,
+        "held_out": config.held_out,
+        "clips": len(parts.held_out),
+        "recogniser": {"name": recogniser.record.name, "digest": recogniser.digest},
+        "models": {model.name: model.digest for model in models},
+    }

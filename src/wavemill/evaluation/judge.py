@@ -1,0 +1,91 @@
+"""Judge sounds that were made from the held-out recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.evaluation.clips import JUDGED
+from wavemill.evaluation.fidelity import fidelity
+from wavemill.evaluation.pocketsphinx import hear_digits
+from wavemill.recogniser.recogniser import Recogniser
+
+FloatArray = NDArray[np.float32]
+
+DIGIT = "digit"  # the kind of label that the outside opinion is asked about
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendition:
+    """One way in which the held-out clips sound, judged.
+
+    Attributes
+    ----------
+    sounds : one float32 [shape=(samples,)] per clip, at 8 kHz
+    scores : float32 [shape=(clips,)] by measure; empty for the truth
+    heard : the recogniser's answer per clip, by kind of label
+    confidence : float32 [shape=(clips,)] of these answers, by kind of label
+    figures : means over the clips; a model's latents and samples
+    """
+
+    name: str
+    sounds: Sequence[FloatArray]
+    scores: Mapping[str, FloatArray]
+    heard: Mapping[str, Sequence[str]]
+    confidence: Mapping[str, FloatArray]
+    figures: dict[str, Any]
+
+
+class Judge:
+    """The truth, and ears to compare with it.
+
+    Parameters
+    ----------
+    truth : sequence of float32 [shape=(samples,)], at 8 kHz
+    labels : of each clip
+    """
+
+    def __init__(
+        self, recogniser: Recogniser, truth: Sequence[FloatArray], labels: Sequence[Mapping[str, str]]
+    ) -> None:
+        self.recogniser, self._truth, self._labels = recogniser, truth, labels
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of label that both the recogniser and the clips know."""
+        return [kind for kind in self.recogniser.labels if any(kind in labels for labels in self._labels)]
+
+    def judge_truth(self, name: str) -> Rendition:
+        """Judge the truth itself, by ear only."""
+        return self._judge(name, self._truth, {})
+
+    def judge(self, name: str, sounds: Sequence[FloatArray]) -> Rendition:
+        """Judge sounds, one per clip, by ear and against the truth."""
+        return self._judge(name, sounds, fidelity(self._truth, sounds))
+
+    def _judge(self, name: str, sounds: Sequence[FloatArray], scores: Mapping[str, FloatArray]) -> Rendition:
+        heard = self.recogniser.hear(sounds, JUDGED.sample_rate_hz)
+        names = {kind: heard.names(kind) for kind in self.kinds}
+        figures: dict[str, Any] = {measure: float(np.nanmean(values)) for measure, values in scores.items()}
+        figures |= {f"{kind}_accuracy": self._accuracy(kind, names[kind]) for kind in self.kinds}
+        if DIGIT in self.kinds and (digits := hear_digits(sounds)) is not None:
+            figures["pocketsphinx_digit_accuracy"] = self._accuracy(DIGIT, digits)
+        return Rendition(
+            name=name,
+            sounds=sounds,
+            scores=scores,
+            heard=names,
+            confidence={kind: heard.confidence(kind) for kind in self.kinds},
+            figures=figures,
+        )
+
+    def _accuracy(self, kind: str, names: Sequence[str | None]) -> float | None:
+        """Return the share of right answers where the answer can be known; None where it never can."""
+        known = self.recogniser.labels[kind]
+        pairs = [(name, labels.get(kind)) for name, labels in zip(names, self._labels, strict=True)]
+        asked = [name == true for name, true in pairs if true in known]
+        return float(np.mean(asked)) if asked else None

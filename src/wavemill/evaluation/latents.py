@@ -1,0 +1,43 @@
+"""What a model's encoder does with the held-out recordings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.vae.forward import Forward
+from wavemill.vae.model import Model
+from wavemill.vae.normalisation import normalise
+
+FloatArray = NDArray[np.float32]
+
+ACTIVE_VARIANCE = 0.01
+
+
+def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
+    """Return latent figures for (B, n_bins, n_frames) in dB.
+
+    `active_dimensions` counts those whose posterior mean varies by more than 0.01 between clips [1]_; `kl_nats` is the
+    divergence from the standard normal distribution per clip, absent for a plain autoencoder.
+
+    References
+    ----------
+    .. [1] Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2016, section 3.
+    """
+    x = normalise(spectrograms_db, dict(model.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
+    mean, *log_variance = Forward(model.network.encoder)(x)
+    figures: dict[str, Any] = {
+        "dimensions": int(mean.shape[1]),
+        "active_dimensions": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
+    }
+    if log_variance:
+        figures["kl_nats"] = kl_nats(mean, log_variance[0])
+    return figures
+
+
+def kl_nats(mean: FloatArray, log_variance: FloatArray) -> float:
+    """Return the mean KL divergence of diagonal Gaussians, (B, D) each, from the standard normal distribution."""
+    per_dimension = 0.5 * (np.square(mean) + np.exp(log_variance) - 1 - log_variance)
+    return float(per_dimension.sum(axis=1).mean())

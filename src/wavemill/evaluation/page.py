@@ -1,0 +1,126 @@
+"""The page of a comparison: one HTML file with everything in it, to look at and to listen to."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from wavemill.audio.wav import encode
+from wavemill.evaluation.clips import JUDGED
+from wavemill.evaluation.evaluation import TRUTH, Evaluation
+from wavemill.evaluation.judge import Rendition
+from wavemill.evaluation.pictures import loudest_db, spectrogram_png
+from wavemill.evaluation.rows import MEASURES, rows
+
+# Of the measures per clip: whether more of it is worse.
+_MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One player of a clip."""
+
+    name: str
+    wav: str  # base64
+    png: str  # base64
+    picture_text: str
+    scores: Sequence[tuple[str, str]]
+    heard: Sequence[tuple[str, str, bool]]  # kind of label, what was heard and how surely, whether that is right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One clip with all its versions."""
+
+    name: str
+    labels: str
+    versions: Sequence[Version]
+    badness: Mapping[str, float]  # by order; the greatest comes first
+    all_right: bool
+
+
+def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
+    """Return the HTML text of a comparison.
+
+    Parameters
+    ----------
+    n_clips : how many clips can be heard; the figures are those of all
+    show : "worst" for those with the greatest log-spectral distance of any model, "spread" for some from the worst to
+        the best
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("wavemill.evaluation"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    figures = evaluation.as_dict()
+    orders = _orders(evaluation.renditions)
+    return environment.get_template("report.html").render(
+        figures=figures,
+        rows=list(rows(figures)),
+        clips=[_shown(evaluation, i, orders) for i in chosen(evaluation, n_clips=n_clips, show=show)],
+        orders=[(key, text) for key, (text, _, _) in orders.items()],
+    )
+
+
+def chosen(evaluation: Evaluation, *, n_clips: int, show: str) -> list[int]:
+    """Return the numbers of the clips to show, the worst first."""
+    models = [item for item in evaluation.renditions if item.name in evaluation.about["models"]]
+    distance = np.max([item.scores["log_spectral_distance_db"] for item in models], axis=0)
+    worst_first = np.argsort(-distance, kind="stable")
+    count = min(n_clips, len(worst_first))
+    if show == "worst":
+        return [int(i) for i in worst_first[:count]]
+    return [int(worst_first[round(k)]) for k in np.linspace(0, len(worst_first) - 1, count)]
+
+
+def _orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendition, str]]:
+    """Return the orders that the page offers: key -> (text, rendition, measure), the last model's distance first."""
+    names = {key: name for name, key, _ in MEASURES}
+    orders = {}
+    for number, rendition in reversed(list(enumerate(renditions))):
+        for measure in rendition.scores:
+            text = f"{rendition.name}: worst {names[measure].removesuffix(', dB')} first"
+            orders[f"{measure.replace('_', '-')}-{number}"] = (text, rendition, measure)
+    return orders
+
+
+def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendition, str]]) -> Shown:
+    entry, truth = evaluation.entries[i], evaluation.renditions[0]
+    loudest = loudest_db(truth.sounds[i])
+    versions = [_version(rendition, i, entry, loudest) for rendition in evaluation.renditions]
+    badness = {
+        key: float(np.nan_to_num(rendition.scores[measure][i])) * (1 if _MORE_IS_WORSE[measure] else -1)
+        for key, (_, rendition, measure) in orders.items()
+    }
+    return Shown(
+        name=entry.spectrogram_id,
+        labels=", ".join(f"{kind} {value}" for kind, value in entry.labels.items()),
+        versions=versions,
+        badness=badness,
+        all_right=all(right for version in versions for _, _, right in version.heard),
+    )
+
+
+def _version(rendition: Rendition, i: int, entry: Any, loudest: float) -> Version:
+    sound = rendition.sounds[i]
+    wav = encode(sound, JUDGED.sample_rate_hz).data
+    seconds = min(max(entry.duration_s, 0.1), JUDGED.duration_s)
+    png = spectrogram_png(sound, loudest_db=loudest, seconds=seconds)
+    said = "the recording" if rendition.name == TRUTH else rendition.name
+    forms = {key: (name, form) for name, key, form in MEASURES}
+    heard = [
+        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", names[i] == entry.labels.get(kind))
+        for kind, names in rendition.heard.items()
+    ]
+    return Version(
+        name=rendition.name,
+        wav=base64.b64encode(wav).decode(),
+        png=base64.b64encode(png).decode(),
+        picture_text=f"Spectrogram of {entry.spectrogram_id}, {said}",
+        scores=[(forms[m][0], forms[m][1].format(values[i])) for m, values in rendition.scores.items()],
+        heard=heard,
+    )

@@ -1,0 +1,57 @@
+"""Pictures of sounds for the page, as the bytes of PNG files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from wavemill.audio.features import extract, pad_or_cut
+from wavemill.evaluation.clips import JUDGED
+
+FloatArray = NDArray[np.float32]
+
+RANGE_DB = 60.0
+_INCHES, _DOTS_PER_INCH = (3.0, 2.0), 110
+
+
+def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> bytes:
+    """Draw the spectrogram of a sound at 8 kHz.
+
+    Parameters
+    ----------
+    sound : float32 [shape=(samples,)]
+    loudest_db : float
+        What the brightest colour stands for; the same for all pictures that are to be compared.
+    seconds : float > 0
+        Length of the time axis.
+    """
+    db = extract(pad_or_cut(sound, JUDGED.n_samples), JUDGED)  # (F, T)
+    figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.imshow(
+        db,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        interpolation="nearest",  # nothing smoothed that a model blurred, and a third of the bytes
+        vmin=loudest_db - RANGE_DB,
+        vmax=loudest_db,
+        extent=(0, JUDGED.n_frames * JUDGED.hop_length / JUDGED.sample_rate_hz, 0, JUDGED.sample_rate_hz / 2_000),
+    )
+    axes.set_xlim(0, seconds)
+    axes.set_xlabel("s", fontsize=8)
+    axes.set_ylabel("kHz", fontsize=8)
+    axes.tick_params(labelsize=8)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})  # the same bytes whatever drew it
+    return file.getvalue()
+
+
+def loudest_db(sound: FloatArray) -> float:
+    """Return the greatest level in a sound's spectrogram, in dB."""
+    return float(extract(pad_or_cut(sound, JUDGED.n_samples), JUDGED).max())

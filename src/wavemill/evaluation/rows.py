@@ -1,0 +1,56 @@
+"""An evaluation's figures as rows of text, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Name, path among the figures, format; those with a {kind} stand for each kind of label.
+MEASURES = (
+    ("log-spectral distance, dB", "log_spectral_distance_db", "{:.2f}"),
+    ("STOI", "stoi", "{:.3f}"),
+    ("PESQ", "pesq", "{:.2f}"),
+    ("{kind} heard", "{kind}_accuracy", "{:.1%}"),
+    ("digit heard by PocketSphinx", "pocketsphinx_digit_accuracy", "{:.1%}"),
+    ("latent dimensions", "latents.dimensions", "{}"),
+    ("active dimensions", "latents.active_dimensions", "{}"),
+    ("KL divergence, nats", "latents.kl_nats", "{:.1f}"),
+    ("samples: {kind} sure", "sampling.free.{kind}.sure", "{:.1%}"),
+    ("samples: all labels sure", "sampling.sure_of_all", "{:.1%}"),
+    ("samples: {kind} values covered", "sampling.free.{kind}.covered", "{}"),
+    ("samples: {kind} entropy", "sampling.free.{kind}.entropy", "{:.1%}"),
+    ("samples of a {kind}: as asked", "sampling.by_label.{kind}.asked", "{:.1%}"),
+    ("samples: Frechet distance", "sampling.frechet_distance", "{:.1f}"),
+    ("the same for held-out recordings", "sampling.frechet_distance_of_held_out", "{:.1f}"),
+    ("samples: distance to nearest recording, dB", "sampling.memorisation.nearest_db_median", "{:.2f}"),
+    ("the same for held-out recordings", "sampling.memorisation.nearest_db_median_of_held_out", "{:.2f}"),
+    ("samples: copies", "sampling.memorisation.copies", "{:.1%}"),
+)
+_OUTSIDE = "pocketsphinx_digit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A measure with one cell for each rendition; a cell without a figure is empty."""
+
+    name: str
+    cells: Sequence[str]
+
+
+def rows(figures: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield the rows of what `Evaluation.as_dict` gave; a measure that nothing has is left out."""
+    renditions = list(figures["figures"].values())
+    heard = [key.removesuffix("_accuracy") for key in renditions[0] if key.endswith("_accuracy")]
+    kinds = [kind for kind in heard if kind != _OUTSIDE]
+    for name, path, form in MEASURES:
+        for kind in kinds if "{kind}" in path else [""]:
+            cells = [_cell(figures_of, path.format(kind=kind), form) for figures_of in renditions]
+            if any(cells):
+                yield Row(name=name.format(kind=kind), cells=cells)
+
+
+def _cell(figures: Any, path: str, form: str) -> str:
+    for key in path.split("."):
+        figures = figures.get(key) if isinstance(figures, Mapping) else None
+    return "" if figures is None else form.format(figures)

@@ -1,0 +1,120 @@
+"""What a model makes when nothing is put in: is it speech, is it what was asked for, is it new?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill import synthesis
+from wavemill.evaluation.clips import JUDGED, sounds
+from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest
+from wavemill.recogniser.recogniser import Heard, Recogniser
+from wavemill.vae.model import Model
+
+FloatArray = NDArray[np.float32]
+
+SURE = 0.9
+_COPY_PERCENTILE = 1.0
+_LEAST_PER_VALUE = 10
+
+HOW = {
+    "sure": f"share of samples that the recogniser names with confidence over {SURE:g}",
+    "covered": "values of a label among these",
+    "entropy": "evenness of these: 1 is as many of each value, 0 only one value",
+    "asked": f"share of samples of a label that are recognised as that label with confidence over {SURE:g}",
+    "frechet_distance": "between the recogniser's embeddings of samples and of the recordings that are not held out",
+    "copies": (
+        "share of samples that lie nearer to a recording that is not held out than all but "
+        f"{_COPY_PERCENTILE:g} % of the held-out recordings do (root mean square of log-mel pictures, in dB)"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """What samples are compared with: pictures and embeddings of the recordings, held out and others."""
+
+    held_out_pictures: FloatArray
+    other_pictures: FloatArray
+    held_out: Heard
+    others: Heard
+
+
+def background(recogniser: Recogniser, held_out: Sequence[FloatArray], others: Sequence[FloatArray]) -> Background:
+    """Let the recogniser hear the recordings, sounds at 8 kHz."""
+    unseen = recogniser.pictures(held_out, JUDGED.sample_rate_hz)
+    seen = recogniser.pictures(others, JUDGED.sample_rate_hz)
+    return Background(
+        held_out_pictures=unseen,
+        other_pictures=seen,
+        held_out=recogniser.recognise(unseen),
+        others=recogniser.recognise(seen),
+    )
+
+
+def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None) -> list[FloatArray]:
+    """Draw one sound at 8 kHz for each seed, at the model's own temperature; UsageError when it cannot sample."""
+    drawn = synthesis.sample(model, seeds, labels=labels)
+    return sounds(drawn.spectrograms, model.features, drawn.durations_s)
+
+
+def sampling_figures(
+    model: Model, recogniser: Recogniser, real: Background, *, kinds: Sequence[str], n_samples: int
+) -> dict[str, Any]:
+    """Return figures of samples, free and by label; UsageError when the model cannot be sampled from."""
+    free = recogniser.pictures(sample_sounds(model, range(n_samples)), JUDGED.sample_rate_hz)
+    heard = recogniser.recognise(free)
+    return {
+        "samples": n_samples,
+        "free": {kind: _coverage(heard, kind) for kind in kinds},
+        "sure_of_all": float(np.all([heard.confidence(kind) > SURE for kind in kinds], axis=0).mean()),
+        "by_label": {kind: _by_label(model, recogniser, kind, n_samples) for kind in kinds},
+        "frechet_distance": frechet_distance(heard.embedding, real.others.embedding),
+        "frechet_distance_of_held_out": frechet_distance(real.held_out.embedding, real.others.embedding),
+        "memorisation": memorisation(free, real, range_db=recogniser.record.listening.range_db),
+    }
+
+
+def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
+    """Compare how near samples and held-out recordings come to the recordings that a model may have learnt by heart."""
+    samples_db = nearest(pictures, real.other_pictures)[0] * range_db
+    held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
+    return {
+        "nearest_db_median": float(np.median(samples_db)),
+        "nearest_db_median_of_held_out": float(np.median(held_out_db)),
+        "nearest_db_least": float(samples_db.min()),
+        "copies": float((samples_db < np.percentile(held_out_db, _COPY_PERCENTILE)).mean()),
+    }
+
+
+def _coverage(heard: Heard, kind: str) -> dict[str, Any]:
+    values = heard.labels[kind]
+    sure = heard.confidence(kind) > SURE
+    counts = np.bincount(heard.probabilities[kind].argmax(axis=1)[sure], minlength=len(values))
+    return {
+        "sure": float(sure.mean()),
+        "covered": int((counts > 0).sum()),
+        "values": len(values),
+        "entropy": entropy_share(counts),
+        "counts": dict(zip(values, counts.tolist(), strict=True)),
+    }
+
+
+def _by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) -> dict[str, Any]:
+    """Ask for each value that model and recogniser both know."""
+    known = set(model.prior.labels.get(kind, ())) if model.prior else set()
+    values = recogniser.labels[kind]
+    each = max(_LEAST_PER_VALUE, n_samples // len(values))
+    shares = {}
+    for column, value in enumerate(values):
+        if value in known:
+            first = (column + 1) * n_samples  # no seed that a free sample had
+            made = sample_sounds(model, range(first, first + each), labels={kind: value})
+            heard = recogniser.hear(made, JUDGED.sample_rate_hz)
+            shares[value] = float((heard.probabilities[kind][:, column] > SURE).mean())
+    asked = float(np.mean(list(shares.values()))) if shares else None
+    return {"asked": asked, "samples_each": each, "by_value": shares}

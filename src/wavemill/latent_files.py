@@ -1,0 +1,106 @@
+"""Latents on disk: `ID.npy` holds the vector, `ID.json` beside it the level and length that sound needs besides.
+
+An array without its JSON is read too, at a default level and the model's full length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+
+from wavemill.dataset.arrays import parse_array
+from wavemill.errors import LatentError, SpectrogramError, StorageUnavailableError, UnknownLatentError, UsageError
+from wavemill.levels import Levels
+from wavemill.synthesis import DEFAULT_PEAK_DB
+from wavemill.vae.model import Model
+
+FloatArray = npt.NDArray[np.float32]
+
+_NUMBERS = ("peak_db", "floor_db", "energy_db", "duration_s")
+_ADVICE = "make latents with: wavemill submit encode"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentFile:
+    """A latent, float32 [shape=(latent_dim,)], with what it takes to make sound of it."""
+
+    latent: FloatArray
+    levels: Levels
+    duration_s: float
+
+    def array_bytes(self) -> bytes:
+        """Return the .npy file."""
+        file = io.BytesIO()
+        np.save(file, self.latent, allow_pickle=False)
+        return file.getvalue()
+
+    def json_bytes(self, provenance: dict[str, Any]) -> bytes:
+        """Return the JSON file."""
+        said = {**asdict(self.levels), "duration_s": self.duration_s, "provenance": provenance}
+        return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, str]:
+    """Read `FOLDER/NAME.npy` for a model, and its JSON if it has one; return it and the array's SHA-256.
+
+    Parameters
+    ----------
+    folder : path or fsspec URL
+
+    Raises
+    ------
+    UnknownLatentError, LatentError
+        It is not there; it is no finite vector of the model's length, or its JSON is malformed.
+    StorageUnavailableError
+        The storage does not answer.
+    """
+    data = _read(f"{folder.rstrip('/')}/{name}.npy")
+    if data is None:
+        raise UnknownLatentError(f"{name}: there is no {folder}/{name}.npy; {_ADVICE}")
+    try:
+        latent = parse_array(data, name=name, shapes=((model.latent_dim,),), advice=_ADVICE)
+    except SpectrogramError as exc:
+        raise LatentError(f"{exc} with model {model.name!r}") from exc
+    if not np.isfinite(latent).all():
+        raise LatentError(f"{name}: expected finite numbers, received NaN or infinity; {_ADVICE}")
+    said = _numbers(name, _read(f"{folder.rstrip('/')}/{name}.json"))
+    duration_s = said.pop("duration_s", model.features.duration_s)
+    peak_db = said.pop("peak_db", DEFAULT_PEAK_DB)
+    floor_db = said.pop("floor_db", peak_db - model.features.range_db)
+    levels = Levels(peak_db=peak_db, floor_db=floor_db, energy_db=said.get("energy_db"))
+    file = LatentFile(latent=np.asarray(latent, np.float32), levels=levels, duration_s=duration_s)
+    return file, hashlib.sha256(data).hexdigest()
+
+
+def _numbers(name: str, data: bytes | None) -> dict[str, float]:
+    if data is None:
+        return {}
+    try:
+        said = {key: value for key, value in json.loads(data).items() if key in _NUMBERS and value is not None}
+        numbers = {key: float(value) for key, value in said.items()}
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise LatentError(f"{name}.json: expected an object with the numbers {', '.join(_NUMBERS)}: {exc}") from exc
+    if not all(map(math.isfinite, numbers.values())) or numbers.get("duration_s", 1.0) <= 0:
+        raise LatentError(f"{name}.json: expected finite levels and a length over 0, received {numbers}")
+    return numbers
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        file_system, inner = fsspec.core.url_to_fs(path)
+        data: bytes = file_system.cat_file(inner)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (ImportError, ValueError) as exc:
+        raise UsageError(f"cannot read {path}: {exc}") from exc
+    except Exception as exc:  # object stores raise errors of their own kinds
+        raise StorageUnavailableError(f"cannot read {path} now: {exc}") from exc
+    return data

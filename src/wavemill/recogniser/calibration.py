@@ -1,0 +1,46 @@
+"""How far confidences can be believed: one temperature for each kind of label, and the error that is left."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.recogniser.recogniser import softmax
+
+FloatArray = NDArray[np.float32]
+
+_TEMPERATURES = np.geomspace(0.25, 8, 161)
+
+
+def best_temperature(logits: FloatArray, targets: FloatArray) -> float:
+    """Return what to divide logits by so that their softmax is likeliest [1]_.
+
+    Parameters
+    ----------
+    logits : float32 [shape=(batch, values)]
+    targets : float32 [shape=(batch, values)]
+        Rows sum to 1; a sound that is no word has an even row.
+
+    References
+    ----------
+    .. [1] Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", 2017.
+    """
+    losses = [-np.mean(np.sum(targets * np.log(softmax(logits / t) + 1e-9), axis=1)) for t in _TEMPERATURES]
+    return float(_TEMPERATURES[int(np.argmin(losses))])
+
+
+def calibration_error(confidence: FloatArray, right: NDArray[np.bool_], *, n_bins: int = 10) -> float:
+    """Return the expected calibration error: by how much confidence and accuracy differ, in bins of confidence.
+
+    Parameters
+    ----------
+    confidence : float32 [shape=(batch,)], in [0, 1]
+    right : bool [shape=(batch,)]
+    """
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    gaps = [
+        abs(confidence[bins == i].mean() - right[bins == i].mean()) * (bins == i).mean()
+        for i in range(n_bins)
+        if (bins == i).any()
+    ]
+    return float(np.sum(gaps))

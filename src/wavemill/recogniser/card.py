@@ -1,0 +1,57 @@
+"""The recogniser's card: what it is for, what it learnt from, how far it can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wavemill.recogniser.recogniser import RecogniserRecord
+
+
+def recogniser_card(record: RecogniserRecord) -> str:
+    """Return the text of a recogniser folder's README.md, all of it from the record."""
+    kinds = "\n".join(f"- `{kind}`: {', '.join(values)}" for kind, values in record.labels.items())
+    return f"""# {record.name}
+
+A small recogniser of single words, the ear of `wavemill evaluate`. It is no generator, and no generator may be trained
+against it: a model that learnt to please it would make its figures worthless.
+
+## What it tells apart
+{kinds}
+
+Each answer has a confidence, calibrated on sounds that were held out.
+
+## Data
+{record.training.get("data") or "The recordings named in the training record; their owner's licence applies."}
+
+## Training
+{_table(record.training, skip=("data", "licence"))}
+
+## Figures
+{_table(record.quality, skip=("how",))}
+
+{record.quality.get("how", "")}
+
+## Licence
+{record.training.get("licence") or "Not stated; ask whoever trained it."}
+
+## Use
+```python
+from wavemill.recogniser.package import load_recogniser
+
+heard = load_recogniser("recognisers/{record.name}").hear(signals, {record.listening.sample_rate_hz})
+heard.names("{next(iter(record.labels))}"), heard.confidence("{next(iter(record.labels))}")
+```
+The weights are plain arrays (`weights.npz`), the rest is JSON; `sha256sum -c SHA256` checks every file.
+"""
+
+
+def _table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
+    rows = [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in values.items() if key not in skip]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,68 @@
+"""What the recogniser hears of a waveform: a log-mel picture of fixed size, free of its level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.audio.features import pad_or_cut
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Parameters of the log-mel pictures; the defaults suit single words of up to a second."""
+
+    sample_rate_hz: int = 8_000
+    n_samples: int = 8_128  # a sound is cut or zero-padded on the right to this length
+    n_fft: int = 256
+    hop_length: int = 80
+    n_bands: int = 40
+    range_db: float = 50.0  # below a sound's loudest point; the noise of a microphone would tell who speaks
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of one picture: (n_bands, n_frames)."""
+        return self.n_bands, 1 + self.n_samples // self.hop_length
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return asdict(self)
+
+    def pictures(self, signals: Sequence[FloatArray], sample_rate_hz: int) -> FloatArray:
+        """Return what is heard of sounds.
+
+        Parameters
+        ----------
+        signals : sequence of float32 [shape=(samples,)]
+        sample_rate_hz : int > 0
+            Of the signals; they are resampled where it is not the recogniser's.
+
+        Returns
+        -------
+        float32 [shape=(batch, n_bands, n_frames)], in [0, 1]
+            1 is the sound's loudest point, 0 what lies `range_db` or more below; all zeros for silence.
+        """
+        return np.stack([self._picture(signal, sample_rate_hz) for signal in signals])
+
+    def _picture(self, signal: FloatArray, sample_rate_hz: int) -> FloatArray:
+        if sample_rate_hz != self.sample_rate_hz and signal.size:
+            signal = librosa.resample(signal, orig_sr=sample_rate_hz, target_sr=self.sample_rate_hz)
+        power = librosa.feature.melspectrogram(
+            y=pad_or_cut(signal, self.n_samples),
+            sr=self.sample_rate_hz,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_bands,
+        )  # (samples,) -> (M, T)
+        loudest = float(power.max())
+        if loudest <= 0:
+            return np.zeros(self.shape, np.float32)
+        db = 10 * np.log10(np.maximum(power / loudest, 1e-12))
+        return np.asarray(np.clip(db / self.range_db + 1, 0, 1), np.float32)

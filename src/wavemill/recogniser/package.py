@@ -1,0 +1,80 @@
+"""Save a recogniser as a folder of JSON, arrays and digests, as models are, and load it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import ModelError
+from wavemill.recogniser.card import recogniser_card
+from wavemill.recogniser.listening import Listening
+from wavemill.recogniser.network import build_recogniser
+from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord
+from wavemill.vae.folder import write_folder
+from wavemill.vae.package import read_arrays
+from wavemill.vae.record import CARD_FILE, WEIGHTS_FILE, verify
+
+# Not `model.json`: a recogniser must never be taken for a model that makes sound.
+RECORD_FILE = "recogniser.json"
+FORMAT = 1
+
+
+def save_recogniser(folder: str | Path, record: RecogniserRecord, network: keras.Model) -> str:
+    """Write a recogniser's folder whole, weights as float16, and return its digest; OutputError if it cannot be."""
+    folder = Path(folder)
+    write_folder(folder, lambda written: _write_files(written, record, network))
+    return verify(folder, required=(RECORD_FILE, WEIGHTS_FILE))
+
+
+def load_recogniser(folder: str | Path) -> Recogniser:
+    """Verify a recogniser's folder and rebuild its network.
+
+    Raises
+    ------
+    ModelChangedError
+        When a file differs from its recorded digest.
+    ModelError
+        When there is no recogniser in `folder`, or its files do not fit together.
+    """
+    folder = Path(folder)
+    if not (folder / RECORD_FILE).is_file():
+        raise ModelError(
+            f"{folder} holds no {RECORD_FILE}; train one with: wavemill recogniser train RECORDINGS {folder}"
+        )
+    digest = verify(folder, required=(RECORD_FILE, WEIGHTS_FILE))
+    record = _read_record(folder / RECORD_FILE)
+    network = build_recogniser(record.listening.shape, record.labels)
+    _set_weights(network, read_arrays(folder / WEIGHTS_FILE))
+    return Recogniser(record, network, digest=digest)
+
+
+def _write_files(folder: Path, record: RecogniserRecord, network: keras.Model) -> None:
+    weights: dict[str, NDArray[Any]] = {w.path: np.asarray(w).astype(np.float16) for w in network.weights}
+    np.savez(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
+    content = {"format": FORMAT, **record.as_dict()}
+    (folder / RECORD_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(recogniser_card(record), encoding="utf-8")
+
+
+def _read_record(file: Path) -> RecogniserRecord:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            raise ModelError(f"{file}: expected recogniser format {FORMAT}; update wavemill, or train it again")
+        return RecogniserRecord(**{**values, "listening": Listening(**values["listening"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ModelError(f"{file}: cannot be read as a recogniser's record: {exc}; train it again") from exc
+
+
+def _set_weights(network: keras.Model, weights: dict[str, NDArray[np.float32]]) -> None:
+    variables = {variable.path: variable for variable in network.weights}
+    shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
+    if shapes != {path: array.shape for path, array in weights.items()}:
+        raise ModelError("the recogniser's weights do not fit its record; restore the folder or train it again")
+    for path, variable in variables.items():
+        variable.assign(weights[path])

@@ -1,0 +1,58 @@
+"""A folder of labelled recordings, found by the IDs that a dataset built from it would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.audio.load import audio_suffixes, load_recording
+from wavemill.dataset.sources import labels_of
+from wavemill.errors import NotFoundError
+from wavemill.presets import Features
+
+FloatArray = NDArray[np.float32]
+
+
+class Recordings:
+    """The recordings below a folder, by ID: their path below it without the suffix.
+
+    Raises
+    ------
+    NotFoundError
+        When there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        suffixes = audio_suffixes()
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+        # The first by name where two have the same ID, as a dataset's build chooses.
+        self._files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in reversed(files)}
+        if not files:
+            raise NotFoundError(f"{folder} holds no recordings; expected files such as 7_george_0.wav below it")
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Every ID, sorted."""
+        return sorted(self._files)
+
+    def labels(self, recording_id: str) -> Mapping[str, str]:
+        """Return what the recording's name says about it; nothing when it is not `digit_speaker_index`."""
+        return labels_of(recording_id)
+
+    def read(self, recording_id: str, features: Features) -> FloatArray:
+        """Return a recording at the features' rate, cut to their length, float32 [shape=(samples,)].
+
+        Raises
+        ------
+        NotFoundError
+            When there is no recording of that ID.
+        AudioError
+            When it cannot be read as sound.
+        """
+        if recording_id not in self._files:
+            raise NotFoundError(f"{self._folder} holds no recording {recording_id!r}; give the folder of the dataset")
+        return load_recording(self._files[recording_id], features).signal

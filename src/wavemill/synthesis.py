@@ -1,0 +1,149 @@
+"""Every operation of a model, spectrograms and latents in, spectrograms out; no sound yet and no queue.
+
+Axis letters: B batch, F frequency bins, T frames, D latent dimensions.
+
+Levels: a reconstruction and a variation have their source's energy and floor; on the way between two clips level and
+length go over evenly, in dB and in seconds; a sample's peak is drawn with its latents; latents that come without levels
+peak at `DEFAULT_PEAK_DB`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.levels import Levels, restore_energy
+from wavemill.requests import PATHS
+from wavemill.vae.model import Model
+
+FloatArray = NDArray[np.float32]
+
+DEFAULT_PEAK_DB = 20.0  # a speech clip that peaks at half of full scale, at a window of 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """What a model made.
+
+    Attributes
+    ----------
+    spectrograms : float32 [shape=(B, F, T), in dB]
+    latents : float32 [shape=(B, D)]
+    durations_s : list of float
+    boosts_db : list of float
+        What `wavemill.levels` gave to the loudest bins; empty where no level was to be restored.
+    labels : list of mappings
+        What was drawn, where the operation draws labels; empty otherwise.
+    """
+
+    spectrograms: FloatArray
+    latents: FloatArray
+    durations_s: list[float]
+    boosts_db: list[float] = field(default_factory=list)
+    labels: list[Mapping[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A clip that an operation starts from: float32 [shape=(F, T), in dB], and how long its sound is."""
+
+    spectrogram: FloatArray
+    duration_s: float
+
+    @cached_property
+    def levels(self) -> Levels:
+        """How loud it is."""
+        return Levels.of(self.spectrogram)
+
+
+def reconstruct(model: Model, sources: Sequence[Source], *, seeds: Sequence[int] | None = None) -> Synthesis:
+    """Encode and decode; with `seeds`, draw each latent from its posterior instead of taking the mean."""
+    latents = model.encode(_stack(sources), seeds=seeds)  # (B, F, T) -> (B, D)
+    return decode(model, latents, [source.levels for source in sources], [source.duration_s for source in sources])
+
+
+def vary(model: Model, sources: Sequence[Source], *, seeds: Sequence[int], temperature: float) -> Synthesis:
+    """Return a neighbour of each source; see `Model.vary_latents` for how far a temperature goes."""
+    latents = model.vary_latents(model.encode(_stack(sources)), seeds=seeds, strength=temperature)
+    return decode(model, latents, [source.levels for source in sources], [source.duration_s for source in sources])
+
+
+def interpolate(
+    model: Model, pairs: Sequence[tuple[Source, Source]], weights: Sequence[float], *, path: str = PATHS[0]
+) -> Synthesis:
+    """Return one point on the way of each pair: `weights` of 0 is the first clip, of 1 the second."""
+    first, second = (model.encode(_stack([pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
+    between = spherical if path == "spherical" else linear
+    return decode(
+        model,
+        np.stack([between(a, b, w) for a, b, w in zip(first, second, weights, strict=True)]),
+        [a.levels.between(b.levels, w) for (a, b), w in zip(pairs, weights, strict=True)],
+        [a.duration_s + (b.duration_s - a.duration_s) * w for (a, b), w in zip(pairs, weights, strict=True)],
+    )
+
+
+def decode(model: Model, latents: FloatArray, levels: Sequence[Levels], durations_s: Sequence[float]) -> Synthesis:
+    """Turn latents (B, D) into spectrograms of these levels."""
+    spectrograms = model.decode(
+        latents,
+        peak_db=np.asarray([level.peak_db for level in levels], np.float32),
+        floor_db=np.asarray([level.floor_db for level in levels], np.float32),
+    )
+    restored = [restore_energy(spectrogram, level) for spectrogram, level in zip(spectrograms, levels, strict=True)]
+    return Synthesis(
+        spectrograms=np.stack([spectrogram for spectrogram, _ in restored]),
+        latents=latents,
+        durations_s=list(durations_s),
+        boosts_db=[boost_db for _, boost_db in restored],
+    )
+
+
+def sample(
+    model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+) -> Synthesis:
+    """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} say of what.
+
+    Raises
+    ------
+    UsageError
+        The model has no such label, or nothing to draw from.
+    """
+    drawn = model.sample_latents(seeds, labels=labels, temperature=temperature)
+    return Synthesis(
+        spectrograms=model.decode(drawn.latents, peak_db=drawn.peak_db),
+        latents=drawn.latents,
+        durations_s=[float(seconds) for seconds in drawn.duration_s],
+        labels=list(drawn.labels),
+    )
+
+
+def linear(a: FloatArray, b: FloatArray, weight: float | FloatArray) -> FloatArray:
+    """Return the point on the straight line from `a` (weight 0) to `b` (weight 1)."""
+    return np.asarray(a + (b - a) * np.asarray(weight, np.float32), np.float32)
+
+
+def spherical(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
+    """Return the point on the arc from `a` (weight 0) to `b` (weight 1), float32 [shape=(D,)].
+
+    High-dimensional latents lie in a shell around the origin; the straight line cuts through its empty inside [1]_.
+    Vectors that point the same way, or opposite ways, or nowhere, have no arc of their own: there the line is taken.
+
+    References
+    ----------
+    .. [1] White, "Sampling generative networks", 2016.
+    """
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    cosine = float(np.dot(a, b)) / lengths if lengths else 1.0
+    if abs(cosine) > 0.9999:
+        return linear(a, b, weight)
+    angle = np.arccos(cosine)
+    parts = np.sin([(1 - weight) * angle, weight * angle]) / np.sin(angle)
+    return np.asarray(np.float32(parts[0]) * a + np.float32(parts[1]) * b, np.float32)
+
+
+def _stack(sources: Sequence[Source]) -> FloatArray:
+    return np.stack([source.spectrogram for source in sources])  # (F, T) each -> (B, F, T)

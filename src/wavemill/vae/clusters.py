@@ -1,0 +1,52 @@
+"""Groups of points where no labels tell them, by expectation maximisation.
+
+Axis letters: N points, C components, R leading directions, E dimensions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+RANK = 128  # leading directions that are looked at
+POINTS_PER_COMPONENT = 50  # FSDD has 40 for each digit of each speaker
+MOST_COMPONENTS = 64
+ITERATIONS = 50
+
+
+def cluster(points: Matrix, seed: int = 0) -> NDArray[np.int64]:
+    """Return the likeliest component of each point, (N, E) -> (N,), after expectation maximisation.
+
+    The components share their covariance and are equally likely. Whitened by that covariance they are
+    spheres, so that the expectation is a softmax of squared distances; the covariance is estimated anew each time.
+    """
+    n_components = int(np.clip(len(points) // POINTS_PER_COMPONENT, 1, MOST_COMPONENTS))
+    flat = _leading(points)  # (N, E) -> (N, at most RANK)
+    rng = np.random.default_rng(seed)
+    means = flat[rng.choice(len(flat), n_components, replace=False)]
+    spread = flat.T @ flat / len(flat)  # (R, R); the points are centred
+    for _ in range(ITERATIONS):
+        share = _responsibilities(flat, means, spread)  # (N, C)
+        weight = share.sum(axis=0)[:, None] + 1e-9
+        means = share.T @ flat / weight
+        spread = (flat.T @ flat - means.T @ (weight * means)) / len(flat)
+    _, group_of = np.unique(share.argmax(axis=1), return_inverse=True)  # without gaps
+    return group_of
+
+
+def _leading(points: Matrix) -> Matrix:
+    centred = points - points.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    rank = min(RANK, max(1, len(points) // 4))
+    return np.asarray(left[:, :rank] * singular[:rank])
+
+
+def _responsibilities(points: Matrix, means: Matrix, spread: Matrix) -> Matrix:
+    ridge = 1e-6 * np.trace(spread) / len(spread) + 1e-12
+    whiten = np.linalg.inv(np.linalg.cholesky(spread + ridge * np.eye(len(spread)))).T
+    x, m = points @ whiten, means @ whiten
+    distance = (x**2).sum(axis=1)[:, None] - 2 * x @ m.T + (m**2).sum(axis=1)  # (N, C)
+    raised = np.exp(-0.5 * (distance - distance.min(axis=1, keepdims=True)))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

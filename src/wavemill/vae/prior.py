@@ -1,0 +1,138 @@
+"""Where a model's latents lie after training, and how to draw new ones there.
+
+The aggregate posterior of a trained autoencoder is not the standard normal distribution: decoding standard normal noise
+gives mumbling. What was learnt after training from the training latents is a better prior [1]_; here it is prototypes
+of each combination of labels, and the points between neighbours among them (`wavemill.vae.prototypes`).
+
+References
+----------
+.. [1] Ghosh et al., "From variational to deterministic autoencoders", 2020.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import ModelError, UsageError
+from wavemill.vae.clusters import cluster
+from wavemill.vae.prototypes import Prototypes
+
+FloatArray = NDArray[np.float32]
+Labels = Mapping[str, str]
+
+TEMPERATURE = 1.2  # docs/why.md
+MOST_GROUPS = 256  # combinations of labels; with more, the label with the most values is passed over
+_PREFIX = "prior/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledLatents:
+    """What was drawn from a model's prior, one row per seed."""
+
+    latents: FloatArray  # [shape=(batch, latent_dim)]
+    peak_db: FloatArray  # [shape=(batch,)], the level that `Model.decode` wants
+    duration_s: FloatArray  # [shape=(batch,)], where the sound ends; what comes after is padding
+    labels: tuple[Labels, ...]  # what each was drawn as; empty mappings from a model trained without labels
+
+
+class Prior:
+    """Where latents and their levels lie together, in groups that carry labels."""
+
+    def __init__(self, prototypes: Prototypes, labels: Sequence[Labels], peak_range_db: tuple[float, float]) -> None:
+        self._prototypes, self._labels, self._peak_range_db = prototypes, tuple(labels), peak_range_db
+
+    @classmethod
+    def fit(cls, latents: FloatArray, *, peak_db: FloatArray, labels: Sequence[Labels]) -> Self:
+        """Fit to a training set: a group per combination of labels, or by clustering where there are none.
+
+        Parameters
+        ----------
+        latents : float32 [shape=(items, latent_dim)]
+        peak_db : float32 [shape=(items,)]
+            Each item's level. It is drawn together with the latent: who speaks decides it as well.
+        labels : one mapping per item, such as {"digit": "7", "speaker": "george"}
+        """
+        points = np.concatenate([latents, peak_db[:, None]], axis=1).astype(np.float64)  # (N, D + 1)
+        keys = _grouping_keys(labels)
+        if keys:
+            values = [tuple(item.get(key, "") for key in keys) for item in labels]
+            groups = sorted(set(values))
+            group_of = np.array([groups.index(value) for value in values])
+            carried = [dict(zip(keys, group, strict=True)) for group in groups]
+        else:
+            group_of = cluster(points)
+            carried = [{}] * (int(group_of.max()) + 1)
+        return cls(Prototypes.fit(points, group_of), carried, (float(peak_db.min()), float(peak_db.max())))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self | None:
+        """Build from what `arrays` gave; None when there is no prior among them."""
+        own = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
+        if not own:
+            return None
+        try:
+            about = json.loads(own["about"].astype(np.uint8).tobytes())
+            return cls(Prototypes.from_arrays(own), about["labels"], tuple(about["peak_range_db"]))
+        except (KeyError, ValueError, TypeError) as exc:
+            raise ModelError(f"the model's prior cannot be read: {exc}; restore the model or train it again") from exc
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that it consists of, for a model's `latents.npz`."""
+        about = json.dumps({"labels": self._labels, "peak_range_db": self._peak_range_db}).encode()
+        arrays = {**self._prototypes.arrays(), "about": np.frombuffer(about, np.uint8)}
+        return {_PREFIX + name: array for name, array in arrays.items()}
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """What can be asked for, such as {"digit": ["0", "1"]}; empty without labels."""
+        return {key: sorted({labels[key] for labels in self._labels}) for key in sorted(self._labels[0])}
+
+    def draw(
+        self, seeds: Sequence[int], *, labels: Labels, temperature: float
+    ) -> tuple[FloatArray, FloatArray, tuple[Labels, ...]]:
+        """Draw latents (B, D), their levels in dB (B,) and their labels; each row depends on its own seed alone."""
+        if not 0 <= temperature <= _HOTTEST:
+            raise UsageError(f"expected a temperature from 0 to {_HOTTEST:g}, received {temperature}")
+        groups = self._groups(labels)
+        points, group_of = zip(
+            *(self._prototypes.sample(groups, _rng(seed), temperature) for seed in seeds), strict=True
+        )
+        drawn = np.stack(points)  # (B, D + 1)
+        carried = tuple(self._labels[group] for group in group_of)
+        return drawn[:, :-1].copy(), np.clip(drawn[:, -1], *self._peak_range_db), carried
+
+    def noise(self, seeds: Sequence[int]) -> FloatArray:
+        """Return how latents of one group differ from its middle, (B, D), each row from its own seed."""
+        return np.stack([self._prototypes.difference(_rng(seed))[:-1] for seed in seeds])
+
+    def _groups(self, wanted: Labels) -> list[int]:
+        chosen = [i for i, own in enumerate(self._labels) if all(own.get(k) == v for k, v in wanted.items())]
+        if not chosen:
+            known = "; ".join(f"{key}: {', '.join(values)}" for key, values in self.labels.items())
+            raise UsageError(
+                f"nothing was learnt under the label {', '.join(f'{k}={v}' for k, v in wanted.items())}; "
+                + (f"the model's labels are {known}" if known else "the model was trained without labels")
+            )
+        return chosen
+
+
+_HOTTEST = 10.0
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed))
+
+
+def _grouping_keys(labels: Sequence[Labels]) -> list[str]:
+    """Return the keys that every item has, without those whose many values would leave too many groups."""
+    keys = sorted(set.intersection(*(set(item) for item in labels)))
+    keys.sort(key=lambda key: len({item[key] for item in labels}))
+    while keys and len({tuple(item[key] for key in keys) for item in labels}) > min(MOST_GROUPS, len(labels) // 2):
+        keys.pop()
+    return sorted(keys)

@@ -1,0 +1,115 @@
+"""Prototypes of each group of latents, and points between them.
+
+A group's latents lie on a curved sheet, not in a ball. A Gaussian's draws fall beside it, where the decoder mumbles;
+points between neighbours are still on it (docs/why.md has the figures). What is kept are means of a few neighbouring
+latents each, half precision: no recording can be had back from them, and what is drawn lies further from any recording.
+
+Axis letters: N points, M prototypes, K neighbours, E dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Matrix = NDArray[np.float64]
+
+TAKES = 4  # latents behind each prototype, at least where a group has as many; none stands behind two
+NEIGHBOURS = 3
+MOST_NUMBERS = 2**20  # two megabytes; a spatial latent has fewer prototypes
+MOST_PROTOTYPES = 2**13
+RANK = 128  # directions in which distances are measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prototypes:
+    """Points in groups that are equally likely; each point knows its nearest ones of the same group."""
+
+    points: FloatArray  # (M, E)
+    group_of: IntArray  # (M,)
+    neighbours: IntArray  # (M, K), a point alone in its group has itself
+
+    @classmethod
+    def fit(cls, points: Matrix, group_of: IntArray) -> Self:
+        """Average neighbours of (N, E) points in groups (N,), each with at least one point."""
+        n_groups = int(group_of.max()) + 1
+        middles = np.stack([points[group_of == group].mean(axis=0) for group in range(n_groups)])
+        whitened, _, _ = np.linalg.svd(points - middles[group_of], full_matrices=False)
+        whitened = whitened[:, :RANK]  # (N, E) -> (N, R): as far in every direction
+        most = max(1, min(MOST_PROTOTYPES, MOST_NUMBERS // points.shape[1]) // n_groups)
+        bundles = [_bundles(np.flatnonzero(group_of == group), whitened, most) for group in range(n_groups)]
+        starts = np.cumsum([0, *(len(own) for own in bundles)])
+        near = [
+            start + _nearest(np.stack([whitened[bundle].mean(axis=0) for bundle in own]))
+            for start, own in zip(starts, bundles, strict=False)
+        ]
+        return cls(
+            points=np.stack([points[bundle].mean(axis=0) for own in bundles for bundle in own]).astype(np.float32),
+            group_of=np.repeat(np.arange(n_groups), np.diff(starts)),
+            neighbours=np.concatenate(near),
+        )
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
+        """Build from what `arrays` gave."""
+        group_of, neighbours = (arrays[name].astype(np.int64) for name in ("group_of", "neighbours"))
+        return cls(points=arrays["points"], group_of=group_of, neighbours=neighbours)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what is stored."""
+        indices = {name: getattr(self, name).astype(np.uint16) for name in ("group_of", "neighbours")}
+        return {"points": self.points.astype(np.float16), **indices}
+
+    def sample(self, groups: Sequence[int], rng: np.random.Generator, temperature: float) -> tuple[FloatArray, int]:
+        """Draw a point (E,) of one of `groups`, and say of which; `temperature` scales its distance from the middle."""
+        group = groups[int(rng.integers(len(groups)))]
+        members = np.flatnonzero(self.group_of == group)
+        one = members[rng.integers(len(members))]
+        other = self.neighbours[one, rng.integers(self.neighbours.shape[1])]
+        middle = self.points[members].mean(axis=0)
+        between = self.points[one] + np.float32(rng.uniform()) * (self.points[other] - self.points[one])
+        return np.asarray(middle + np.float32(temperature) * (between - middle), np.float32), group
+
+    def difference(self, rng: np.random.Generator) -> FloatArray:
+        """Return how one prototype differs from another of its group, or of any where it is alone, at random, (E,)."""
+        one = int(rng.integers(len(self.points)))
+        is_other = np.arange(len(self.points)) != one
+        own = np.flatnonzero(is_other & (self.group_of == self.group_of[one]))
+        others = own if len(own) else np.flatnonzero(is_other)
+        other = others[rng.integers(len(others))] if len(others) else one
+        return np.asarray(self.points[one] - self.points[other], np.float32)
+
+
+def _bundles(members: IntArray, whitened: Matrix, most: int) -> list[IntArray]:
+    """Share members out into bundles of neighbours, from the outside inwards, and what is left to the nearest."""
+    size = max(TAKES, -(-len(members) // most))
+    left = members
+    bundles: list[IntArray] = []
+    while len(left) >= size or not bundles:
+        outermost = left[np.argmax(_distances(whitened[left], whitened[left].mean(axis=0)))]
+        order = left[np.argsort(_distances(whitened[left], whitened[outermost]), kind="stable")]
+        bundles.append(order[:size])
+        left = np.sort(order[size:])
+    middles = np.stack([whitened[bundle].mean(axis=0) for bundle in bundles])
+    for member in left:
+        nearest = int(np.argmin(_distances(middles, whitened[member])))
+        bundles[nearest] = np.append(bundles[nearest], member)
+    return bundles
+
+
+def _distances(points: Matrix, point: Matrix) -> Matrix:
+    return np.asarray(np.square(points - point).sum(axis=1))
+
+
+def _nearest(points: Matrix) -> IntArray:
+    """Return each point's nearest others, nearest first, (M, E) -> (M, NEIGHBOURS); repeated when there are too few."""
+    distance = np.stack([_distances(points, point) for point in points])  # (M, M)
+    np.fill_diagonal(distance, np.inf)
+    order = np.argsort(distance, axis=1, kind="stable")[:, : max(1, min(NEIGHBOURS, len(points) - 1))]
+    return np.resize(order.T, (NEIGHBOURS, len(points))).T

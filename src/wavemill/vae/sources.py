@@ -1,0 +1,55 @@
+"""Several datasets as one source of spectrograms: what a model is for, and what it may learn from besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.errors import UsageError
+from wavemill.presets import Features
+from wavemill.vae.batches import SpectrogramSource
+
+FloatArray = NDArray[np.float32]
+
+
+class JoinedSource:
+    """The spectrograms of `first`, then those of each of `others`, numbered through.
+
+    Raises
+    ------
+    UsageError
+        When they were not made with the same features.
+    """
+
+    def __init__(self, first: SpectrogramSource, others: Sequence[SpectrogramSource]) -> None:
+        self._parts = [first, *others]
+        for other in others:
+            if other.features != first.features:
+                raise UsageError(
+                    f"an added dataset has the features {other.features.as_dict()}, "
+                    f"the first {first.features.as_dict()}; "
+                    f"build it with the same preset: wavemill dataset build --preset {first.features.preset}"
+                )
+        self.labels: Sequence[Mapping[str, str]] = [labels for part in self._parts for labels in part.labels]
+        self._starts = np.cumsum([0, *(len(part.labels) for part in self._parts)])
+
+    @property
+    def features(self) -> Features:
+        """How all the spectrograms were made."""
+        return self._parts[0].features
+
+    @property
+    def added(self) -> NDArray[np.int64]:
+        """The numbers of what does not come from the first."""
+        return np.arange(self._starts[1], self._starts[-1])
+
+    def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
+        """Return spectrograms in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
+        db = np.empty((len(indices), *self.features.shape), np.float32)
+        part_of = np.searchsorted(self._starts, indices, side="right") - 1
+        for number in np.unique(part_of):
+            chosen = part_of == number
+            db[chosen] = self._parts[number].read_db(indices[chosen] - self._starts[number])
+        return db

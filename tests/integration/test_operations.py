@@ -1,0 +1,239 @@
+"""Every operation as a batch: what it writes, what it says of it, and that it repeats; on both databases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from support.bench import Bench
+
+from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.index import Dataset
+from wavemill.errors import OutputError, UnknownSpectrogramError, UsageError
+from wavemill.generation import SoundGenerator
+from wavemill.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
+from wavemill.vae.package import load_model
+from wavemill_producer import Batch
+
+A, B = "7_anna_0", "4_dan_0"
+
+
+@pytest.fixture
+def place(bench: Bench) -> dict[str, Path | str]:
+    return {"dataset": bench.dataset, "model": "small", "output": bench.folder / "out"}
+
+
+def done(bench: Bench, batch: Batch) -> dict[str, object]:
+    """Render a batch; return its jobs by ID, all done, each recorded file there as it was recorded, and no other."""
+    bench.render(batch)
+    jobs = {job.spectrogram_id: job for job in batch.jobs()}
+    assert {(job.state, job.error) for job in jobs.values()} == {("done", None)}
+    recorded = {
+        path: digest
+        for job in jobs.values()
+        for path, digest in (
+            (job.generated_path, job.sha256),
+            (job.original_path, job.original_sha256),
+            (job.latent_path, job.latent_sha256),
+        )
+        if path is not None
+    }
+    for path, digest in recorded.items():
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+    folder = bench.folder / "out" / batch.id
+    levels = {str(Path(path).with_suffix(".json")) for path in recorded if path.endswith(".npy")}
+    assert {str(path) for path in folder.rglob("*") if path.is_file()} == set(recorded) | levels
+    return jobs
+
+
+def said(path: str) -> dict[str, object]:
+    with soundfile.SoundFile(path) as sound:
+        return json.loads(sound.comment)
+
+
+def spectrogram(bench: Bench, spectrogram_id: str) -> tuple[np.ndarray, float]:
+    with Dataset.open(bench.dataset) as dataset:
+        entry = dataset.get(spectrogram_id)
+        x = read_spectrogram(dataset, entry)
+    return x * np.float32(entry.max_db - entry.min_db) + np.float32(entry.min_db), entry.duration_s
+
+
+def test_samples_are_named_after_what_they_are_and_repeat_with_their_seed(bench: Bench, place) -> None:
+    def sampled(seed: int) -> Batch:
+        params = SampleParams(seed=seed, labels={"speaker": "ann", "digit": "7"}, keep_latents=True)
+        return bench.producer.sample(3, model="small", output=place["output"], params=params)
+
+    first, again, other = (done(bench, sampled(seed)) for seed in (5, 5, 6))
+    assert list(first) == [f"digit-7_speaker-ann_seed-5_{k:06d}" for k in (1, 2, 3)]
+    assert [job.sha256 for job in first.values()] == [job.sha256 for job in again.values()]
+    assert len({job.sha256 for jobs in (first, other) for job in jobs.values()}) == 6
+    job = next(iter(first.values()))
+    assert job.quality["drawn"] == {"digit": "7", "speaker": "ann"}
+    assert job.generated_path.endswith("/generated/digit-7_speaker-ann_seed-5_000001.wav")
+    assert job.original_path is None
+    assert said(job.generated_path)["params"]["labels"] == {"digit": "7", "speaker": "ann"}
+
+
+def test_a_label_that_the_model_does_not_know_is_refused_with_those_it_knows(bench: Bench, place) -> None:
+    for labels in ({"digit": "eleven"}, {"mood": "glad"}):
+        with pytest.raises(UsageError, match=r"digit=0\|1"):
+            bench.producer.sample(1, model="small", output=place["output"], params=SampleParams(labels=labels))
+    assert bench.producer.batches() == []
+
+
+def test_a_sample_in_the_queue_is_the_one_of_the_plain_library(bench: Bench, place, models: Path) -> None:
+    params = SampleParams(seed=1, format="float", temperature=0.5)
+    job = next(
+        iter(done(bench, bench.producer.sample(1, model="small", output=place["output"], params=params)).values())
+    )
+    seed = params.item_seed(job.spectrogram_id)
+    made = SoundGenerator(load_model("small", models_dir=models)).sample([seed], temperature=0.5)
+    signal, _ = soundfile.read(job.generated_path, dtype="float32")
+    np.testing.assert_allclose(signal, made.audio[0] * job.quality["gain"], atol=1e-5)
+
+
+def test_an_interpolation_begins_and_ends_as_the_reconstructions_do(bench: Bench, place) -> None:
+    ends = done(bench, bench.submit([A, B], format="float"))
+    batch = bench.producer.interpolate([(A, B)], steps=5, params=InterpolateParams(format="float"), **place)
+    jobs = list(done(bench, batch).values())
+    assert [job.spectrogram_id for job in jobs] == [f"{A}_to_{B}_step-{k}-of-5" for k in range(1, 6)]
+    assert [job.item["weight"] for job in jobs] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    sounds = [soundfile.read(job.generated_path, dtype="float32")[0] for job in jobs]
+    for sound, end in ((sounds[0], A), (sounds[-1], B)):
+        np.testing.assert_allclose(sound, soundfile.read(ends[end].generated_path, dtype="float32")[0], atol=1e-4)
+    lengths = [len(sound) for sound in sounds]
+    assert lengths == sorted(lengths, reverse=lengths[0] > lengths[-1])
+    assert len({job.sha256 for job in jobs}) == 5
+    assert set(said(jobs[2].generated_path)["inputs"]) == {A, B}
+
+
+def test_variations_keep_level_and_length_and_grow_with_the_temperature(bench: Bench, place) -> None:
+    def varied(temperature: float) -> list[object]:
+        params = VaryParams(seed=3, temperature=temperature, keep_latents=True)
+        return list(done(bench, bench.producer.vary([A], count=3, params=params, **place)).values())
+
+    still, near, far = (varied(temperature) for temperature in (0.0, 0.2, 1.0))
+    assert [job.spectrogram_id for job in near] == [f"{A}_vary-{k}" for k in (1, 2, 3)]
+    at = [np.stack([np.load(job.latent_path) for job in jobs]) for jobs in (still, near, far)]
+    spread = [np.linalg.norm(latents - at[0][0], axis=1) for latents in at]
+    assert spread[0].max() == 0 < spread[1].min()
+    np.testing.assert_allclose(spread[2], spread[1] * 5, rtol=1e-3)
+    _, duration_s = spectrogram(bench, A)
+    assert {soundfile.info(job.generated_path).frames for job in far} == {round(duration_s * 8_000)}
+
+
+def test_latents_that_were_encoded_decode_to_what_a_reconstruction_is(bench: Bench, place) -> None:
+    reconstructed = done(bench, bench.submit([A, B]))
+    encoded = bench.producer.encode([A, B], **place)
+    latents = done(bench, encoded)
+    assert {(job.generated_path, job.sha256, job.quality) for job in latents.values()} == {(None, None, None)}
+    params = DecodeParams(latents=str(bench.folder / "out" / encoded.id / "latents"))
+    decoded = done(bench, bench.producer.decode([A, B], model="small", output=place["output"], params=params))
+    for ID in (A, B):
+        sounds = [soundfile.read(jobs[ID].generated_path, dtype="int16")[0] for jobs in (reconstructed, decoded)]
+        np.testing.assert_array_equal(*sounds)
+
+
+def test_an_array_of_ones_own_is_decoded_at_full_length_and_a_bad_one_fails_alone(bench: Bench, place) -> None:
+    folder = bench.folder / "latents"
+    folder.mkdir()
+    good = np.zeros(8, np.float32)
+    np.save(folder / "good.npy", good)
+    np.save(folder / "short.npy", good[:3])
+    np.save(folder / "nan.npy", good * np.nan)
+    np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (folder / "level.json").write_text('{"peak_db": "loud"}')
+    np.save(folder / "level.npy", good)
+    params = DecodeParams(latents=str(folder))
+    names = ["good", "short", "nan", "pickled", "level", "gone"]
+    batch = bench.producer.decode(names, model="small", output=place["output"], params=params)
+    bench.render(batch)
+    codes = {job.spectrogram_id: job.error_code for job in batch.jobs()}
+    assert codes == {**dict.fromkeys(names[1:5], "bad-latent"), "good": None, "gone": "unknown-latent"}
+    job = next(batch.jobs(state="done"))
+    assert soundfile.info(job.generated_path).frames == 8_128
+
+
+def test_an_inversion_is_byte_for_byte_the_original_beside_a_reconstruction(bench: Bench, place) -> None:
+    reconstructed = done(bench, bench.submit([A, B], seed=4, keep_latents=True))
+    inverted = done(bench, bench.producer.invert([A, B], dataset=bench.dataset, output=place["output"]))
+    for ID in (A, B):
+        assert inverted[ID].sha256 == reconstructed[ID].original_sha256
+        assert (inverted[ID].original_path, inverted[ID].latent_path) == (None, None)
+    assert "model" not in said(inverted[A].generated_path)
+
+
+def test_an_output_says_where_it_comes_from(bench: Bench, place) -> None:
+    batch = bench.submit([A], format="flac", seed=9)
+    job = done(bench, batch)[A]
+    with Dataset.open(bench.dataset) as dataset:
+        digest = dataset.get(A).sha256
+    provenance = said(job.generated_path)
+    assert provenance["id"] == A
+    assert provenance["operation"] == "reconstruct"
+    assert provenance["inputs"] == {A: digest}
+    assert provenance["params"] == {"method": "pghi+gl", "format": "flac", "seed": 9}
+    assert provenance["model_digest"] == batch.status()["model_digest"]
+    assert {"wavemill", "numpy"} <= set(provenance["versions"])
+
+
+def test_what_came_out_far_from_its_source_is_flagged_and_found(bench: Bench, place) -> None:
+    batch = bench.submit([A, B])  # the small model is untrained: nothing it makes is near
+    done(bench, batch)
+    assert {job.flags for job in batch.jobs()} == {"far"}
+    assert all(job.quality["log_spectral_distance_db"] > 7 for job in batch.jobs())
+    inverted = bench.producer.invert([A, B], dataset=bench.dataset, output=place["output"])
+    assert {job.flags for job in done(bench, inverted).values()} == {None}
+    assert [job.batch_id for job in bench.producer.jobs(flag="far")] == [batch.id] * 2
+    assert list(inverted.jobs(flag="far")) == []
+    assert list(batch.jobs(flag="far", state="failed")) == []
+    assert list(batch.jobs(flag="silent")) == []
+    page = list(batch.jobs(flag="far", limit=1))
+    assert [job.spectrogram_id for job in batch.jobs(flag="far", after=page[0].id)] == [B]
+
+
+def test_what_cannot_be_asked_for_is_refused_before_anything_is_queued(bench: Bench, place) -> None:
+    producer = bench.producer
+    with pytest.raises(UnknownSpectrogramError, match="nobody"):
+        producer.interpolate([(A, "nobody")], **place)
+    with pytest.raises(UsageError, match="2 or more"):
+        producer.interpolate([(A, B)], steps=1, **place)
+    with pytest.raises(UsageError, match="pairs"):
+        producer.interpolate([A], **place)
+    with pytest.raises(UsageError, match="both be named"):
+        producer.interpolate([("a", "b_to_c"), ("a_to_b", "c")], check_ids=False, **place)
+    with pytest.raises(UsageError, match="1 or more"):
+        producer.vary([A], count=0, **place)
+    with pytest.raises(UsageError, match="temperature"):
+        VaryParams(temperature=-1)
+    with pytest.raises(UsageError, match="1 or more"):
+        producer.sample(0, model="small", output=place["output"])
+    assert producer.batches() == []
+
+
+def test_a_dry_run_counts_jobs_and_sound_and_queues_nothing(bench: Bench, place) -> None:
+    dry = bench.producer.dry_run
+    sound = 2 * 8_128
+    assert dry.reconstruct([A, B, A], **place) == {"total": 2, "duplicates": 1, "chunks": 1, "output_bytes": 4 * sound}
+    assert dry.vary([A], count=7, **place)["output_bytes"] == 7 * sound
+    assert dry.interpolate([(A, B), (A, B)], steps=3, **place)["duplicates"] == 1
+    assert dry.encode([A], **place)["output_bytes"] == 0
+    assert dry.sample(100, model="small", output=place["output"])["chunks"] == 2
+    with pytest.raises(UsageError, match="nothing to do"):
+        dry.encode([], **place)
+    assert bench.producer.batches() == []
+
+
+def test_names_below_a_folder_without_latents_are_an_error(tmp_path: Path) -> None:
+    from wavemill.storage import names_below
+
+    (tmp_path / "set").mkdir()
+    with pytest.raises(OutputError, match=r"no \.npy"):
+        list(names_below(str(tmp_path), ".npy"))
+    np.save(tmp_path / "set" / "b.npy", np.zeros(1))
+    np.save(tmp_path / "a.npy", np.zeros(1))
+    assert list(names_below(str(tmp_path), ".npy")) == ["a", "set/b"]

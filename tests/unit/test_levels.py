@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wavemill.levels import Levels, restore_energy
+
+
+def _speech_like(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    shape = 40 * np.exp(-((np.arange(128)[:, None] - 20) ** 2) / 800) - 60
+    return (shape + 3 * rng.standard_normal((128, 128))).astype(np.float32)
+
+
+def _energy_db(spectrogram: np.ndarray) -> float:
+    return float(10 * np.log10((10 ** (spectrogram.astype(np.float64) / 10)).sum()))
+
+
+@pytest.mark.parametrize("lost_db", [0.0, 1.6, 3.0, -1.0])
+def test_the_energy_of_the_source_comes_back_and_soft_bins_stay_as_they_are(lost_db: float) -> None:
+    source = _speech_like()
+    restored, boost_db = restore_energy(source - np.float32(lost_db), Levels.of(source))
+    assert _energy_db(restored) == pytest.approx(_energy_db(source), abs=0.01)
+    assert np.sign(round(boost_db, 2)) == np.sign(lost_db)
+    soft = source < source.max() - 21
+    np.testing.assert_array_equal(restored[soft], (source - np.float32(lost_db))[soft])
+
+
+def test_the_boost_is_limited() -> None:
+    source = _speech_like()
+    restored, boost_db = restore_energy(source - 40, Levels.of(source))
+    assert boost_db == pytest.approx(6.0, abs=1e-3)
+    assert restored.max() == pytest.approx(source.max() - 34, abs=1e-2)
+
+
+def test_without_a_known_energy_nothing_is_changed() -> None:
+    source = _speech_like()
+    restored, boost_db = restore_energy(source, Levels(peak_db=0.0, floor_db=-80.0))
+    assert restored is source
+    assert boost_db == 0.0
+
+
+def test_levels_go_over_evenly_and_an_unknown_energy_stays_unknown() -> None:
+    loud, soft = Levels(peak_db=0, floor_db=-80, energy_db=20), Levels(peak_db=-20, floor_db=-100, energy_db=10)
+    assert loud.between(soft, 0.25) == Levels(peak_db=-5, floor_db=-85, energy_db=17.5)
+    assert loud.between(Levels(peak_db=-20, floor_db=-100), 0.5).energy_db is None

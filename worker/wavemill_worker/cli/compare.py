@@ -1,0 +1,63 @@
+"""`wavemill compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wavemill_worker.cli.evaluate import (
+    held_out_option,
+    print_figures,
+    recogniser_option,
+    recordings_option,
+    run_evaluation,
+    samples_option,
+    write_text,
+)
+
+_folder = click.Path(path_type=Path)
+
+
+@click.command(epilog="Example: wavemill compare fsdd-vae mine data/fsdd --recordings recordings --report report.html")
+@click.argument("model_names", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("dataset_dir", metavar="DATASET", type=_folder)
+@click.option("--report", type=_folder, required=True, metavar="FILE", help="The page to write, one HTML file.")
+@click.option(
+    "--clips",
+    "n_clips",
+    type=click.IntRange(min=1),
+    default=24,
+    show_default=True,
+    metavar="N",
+    help="Clips to see and hear on the page; the figures are those of all.",
+)
+@click.option(
+    "--show",
+    type=click.Choice(["spread", "worst"]),
+    default="spread",
+    show_default=True,
+    help="Clips from the worst to the best, or the worst.",
+)
+@recordings_option
+@held_out_option
+@samples_option
+@recogniser_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str, as_json: bool, **options: Any) -> None:
+    """Measure each MODEL on the held-out clips of DATASET and write a page: figures, pictures, players side by side.
+
+    The page is one file that needs no network. Its pictures and its layout need the extra `evaluate`.
+    """
+    from wavemill.evaluation.page import page
+
+    evaluation = run_evaluation(list(dict.fromkeys(model_names)), **options)
+    write_text(report, page(evaluation, n_clips=n_clips, show=show))
+    figures = evaluation.as_dict()
+    if as_json:
+        print(json.dumps(figures))
+        return
+    print_figures(figures)
+    print(f"{report}: {min(n_clips, figures['clips'])} clips to see and hear")

@@ -1,0 +1,126 @@
+"""`wavemill evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from wavemill.evaluation.evaluation import Evaluation
+
+_folder = click.Path(path_type=Path)
+
+# The options that `wavemill compare` shares.
+recordings_option = click.option(
+    "--recordings",
+    "recordings_dir",
+    type=_folder,
+    metavar="DIR",
+    help="What DATASET was built from: the truth. Without it, inverted spectrograms stand for it.",
+)
+held_out_option = click.option(
+    "--held-out", default="index=5,6,7,8,9", show_default=True, metavar="KEY=A,B", help="Judge by these clips."
+)
+samples_option = click.option(
+    "--samples", type=click.IntRange(min=0), default=600, show_default=True, metavar="N", help="How many to draw."
+)
+recogniser_option = click.option(
+    "--recogniser",
+    "recogniser_dir",
+    type=_folder,
+    default=Path("recognisers/fsdd"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Who listens; see `wavemill recogniser train`.",
+)
+
+
+@click.command(epilog="Example: wavemill evaluate fsdd-vae data/fsdd --recordings recordings")
+@click.argument("model_name", metavar="MODEL")
+@click.argument("dataset_dir", metavar="DATASET", type=_folder)
+@recordings_option
+@held_out_option
+@samples_option
+@recogniser_option
+@click.option("--output", type=_folder, default=Path("evaluation.json"), show_default=True, help="Store figures here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> None:
+    """Measure MODEL on the held-out clips of DATASET, beside the recordings and the inversion alone.
+
+    Prints and stores, as JSON, distances to the recordings, what recognisers hear, what the latents do, and what
+    samples are worth. STOI and PocketSphinx need the extra `evaluate`, PESQ the extra `pesq`.
+    """
+    evaluation = run_evaluation([model_name], **options)
+    figures = evaluation.as_dict()
+    write_text(output, json.dumps(figures, indent=2) + "\n")
+    if as_json:
+        print(json.dumps(figures))
+        return
+    print_figures(figures)
+    print(f"stored in {output}")
+
+
+def run_evaluation(
+    model_names: list[str],
+    *,
+    dataset_dir: Path,
+    recordings_dir: Path | None,
+    held_out: str,
+    samples: int,
+    recogniser_dir: Path,
+) -> Evaluation:
+    """Load all that was named and evaluate it."""
+    from wavemill.dataset.index import Dataset
+    from wavemill.evaluation.evaluation import EvaluationConfig
+    from wavemill.evaluation.evaluation import evaluate as evaluate_models
+    from wavemill.recogniser.package import load_recogniser
+    from wavemill.recogniser.recordings import Recordings
+    from wavemill.settings import Settings
+    from wavemill.vae.package import load_model
+
+    models_dir = Settings.from_env().models
+    with Dataset.open(dataset_dir) as dataset:
+        return evaluate_models(
+            [load_model(name, models_dir=models_dir) for name in model_names],
+            dataset,
+            load_recogniser(recogniser_dir),
+            recordings=Recordings(recordings_dir) if recordings_dir else None,
+            config=EvaluationConfig(held_out=held_out, n_samples=samples),
+            progress=lambda text: click.echo(text, err=True),
+        )
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file whole; OutputError when it cannot be."""
+    from wavemill.errors import OutputError
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise OutputError(f"{file} cannot be written: {exc}") from exc
+
+
+def print_figures(figures: Mapping[str, Any]) -> None:
+    """Print the figures as a table, a row per measure, a column per rendition."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from wavemill.evaluation.rows import rows
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("")
+    for name in figures["figures"]:
+        table.add_column(name, justify="right")
+    for row in rows(figures):
+        table.add_row(row.name, *row.cells)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 240  # in full where nobody's window limits it
+    console.print(table)
+    for note in figures["notes"]:
+        print(note)

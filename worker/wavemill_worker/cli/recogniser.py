@@ -1,0 +1,78 @@
+"""`wavemill recogniser`: train, show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+_folder = click.Path(path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group()
+def recogniser() -> None:
+    """The recogniser that judges models: train one on your recordings, show one."""
+
+
+@recogniser.command(epilog="Example: wavemill recogniser train recordings recognisers/mine --held-out index=5,6,7,8,9")
+@click.argument("recordings_dir", metavar="RECORDINGS", type=_folder)
+@click.argument("folder", metavar="FOLDER", type=_folder)
+@click.option("--held-out", metavar="KEY=A,B", help="Keep these for its figures [index=5,6,7,8,9].")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the recordings.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Of weights, order and augmentation.")
+@click.option("--data", metavar="TEXT", help="For the card: whose recordings these are.")
+@click.option("--licence", metavar="TEXT", help="For the card: under which licence.")
+@_json_option
+def train(
+    recordings_dir: Path, folder: Path, data: str | None, licence: str | None, as_json: bool, **options: object
+) -> None:
+    """Train a recogniser on the recordings below RECORDINGS, named as in 7_george_0.wav, and save it as FOLDER.
+
+    It learns every kind of label in the names but the index, from these recordings and nothing else. Never train a
+    model against it: its judgement would be worth nothing.
+    """
+    from dataclasses import replace
+    from typing import Any
+
+    from wavemill.recogniser.recordings import Recordings
+    from wavemill.recogniser.training import RecogniserConfig, train_recogniser
+
+    chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    config = replace(RecogniserConfig(), **chosen)
+    about = {name: text for name, text in (("data", data), ("licence", licence)) if text}
+    with _progress(config.epochs, as_json=as_json) as progress:
+        digest = train_recogniser(Recordings(recordings_dir), folder, config, about=about, progress=progress)
+    print(json.dumps({"recogniser": str(folder), "digest": digest}) if as_json else f"{folder}: saved, digest {digest}")
+
+
+@recogniser.command(epilog="Example: wavemill recogniser show recognisers/fsdd")
+@click.argument("folder", metavar="FOLDER", type=_folder)
+@_json_option
+def show(folder: Path, as_json: bool) -> None:
+    """Show what the recogniser in FOLDER tells apart, and how well."""
+    from wavemill.recogniser.package import load_recogniser
+
+    loaded = load_recogniser(folder)
+    record = {**loaded.record.as_dict(), "digest": loaded.digest}
+    if as_json:
+        print(json.dumps(record))
+        return
+    for key, value in record.items():
+        print(f"{key}: {json.dumps(value) if isinstance(value, dict) else value}")
+
+
+@contextmanager
+def _progress(epochs: int, *, as_json: bool) -> Iterator[Callable[[int, float], None]]:
+    if as_json:
+        yield lambda epoch, loss: print(json.dumps({"epoch": epoch, "epochs": epochs, "loss": loss}), flush=True)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("first epoch", total=epochs)
+        yield lambda epoch, loss: bar.update(task, completed=epoch, description=f"loss {loss:.4f}")
