@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_what_is_missing_at_the_end_counts_as_silence(words: list[NDArray[np.flo
 def test_pesq_is_highest_for_the_same_sound_falls_with_noise_and_is_nan_for_silence(
     words: list[NDArray[np.float32]],
 ) -> None:
-    pytest.importorskip("pesq")
+    if "CI" not in os.environ:
+        pytest.importorskip("pesq")
     rng = np.random.default_rng(1)
     noisy = words[0] + rng.normal(0, 0.05, len(words[0])).astype(np.float32)
     same, worse, silent = fidelity([words[0]] * 3, [words[0], noisy, np.zeros_like(words[0])])["pesq"]
