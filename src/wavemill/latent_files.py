@@ -8,23 +8,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
 from wavemill.dataset.arrays import parse_array
 from wavemill.errors import LatentError, SpectrogramError, StorageUnavailableError, UnknownLatentError, UsageError
-from wavemill.levels import Levels
+from wavemill.levels import MOST_LEVEL_DB, Levels
+from wavemill.storage import file_system_of
 from wavemill.synthesis import DEFAULT_PEAK_DB
 from wavemill.vae.model import Model
 
 FloatArray = npt.NDArray[np.float32]
 
 _NUMBERS = ("peak_db", "floor_db", "energy_db", "duration_s")
+_MOST_BYTES = 2**24  # more is no latent, and is not read into memory
 _ADVICE = "make latents with: wavemill submit encode"
 
 
@@ -69,14 +69,16 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, str]:
         latent = parse_array(data, name=name, shapes=((model.latent_dim,),), advice=_ADVICE)
     except SpectrogramError as exc:
         raise LatentError(f"{exc} with model {model.name!r}") from exc
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+        latent = np.asarray(latent, np.float32)
     if not np.isfinite(latent).all():
-        raise LatentError(f"{name}: expected finite numbers, received NaN or infinity; {_ADVICE}")
+        raise LatentError(f"{name}: expected finite float32 numbers, received NaN, infinity or more; {_ADVICE}")
     said = _numbers(name, _read(f"{folder.rstrip('/')}/{name}.json"))
     duration_s = said.pop("duration_s", model.features.duration_s)
     peak_db = said.pop("peak_db", DEFAULT_PEAK_DB)
     floor_db = said.pop("floor_db", peak_db - model.features.range_db)
     levels = Levels(peak_db=peak_db, floor_db=floor_db, energy_db=said.get("energy_db"))
-    file = LatentFile(latent=np.asarray(latent, np.float32), levels=levels, duration_s=duration_s)
+    file = LatentFile(latent=latent, levels=levels, duration_s=duration_s)
     return file, hashlib.sha256(data).hexdigest()
 
 
@@ -88,15 +90,18 @@ def _numbers(name: str, data: bytes | None) -> dict[str, float]:
         numbers = {key: float(value) for key, value in said.items()}
     except (ValueError, TypeError, AttributeError) as exc:
         raise LatentError(f"{name}.json: expected an object with the numbers {', '.join(_NUMBERS)}: {exc}") from exc
-    if not all(map(math.isfinite, numbers.values())) or numbers.get("duration_s", 1.0) <= 0:
-        raise LatentError(f"{name}.json: expected finite levels and a length over 0, received {numbers}")
+    if not all(abs(number) <= MOST_LEVEL_DB for number in numbers.values()) or numbers.get("duration_s", 1.0) <= 0:
+        raise LatentError(
+            f"{name}.json: expected levels within {MOST_LEVEL_DB:.0f} dB of full scale and a length over 0, "
+            f"received {numbers}"
+        )
     return numbers
 
 
 def _read(path: str) -> bytes | None:
     try:
-        file_system, inner = fsspec.core.url_to_fs(path)
-        data: bytes = file_system.cat_file(inner)
+        file_system, inner = file_system_of(path)
+        data: bytes = file_system.cat_file(inner, end=_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except (ImportError, ValueError) as exc:

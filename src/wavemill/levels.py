@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+MOST_LEVEL_DB = 700.0  # a level that is further from full scale is a mistake: 1e35 and beyond, where float32 soon ends
 _RAMP_DB = 20.0  # bins so far below the peak are left as they are, the peak gets all of the boost
 _MOST_DB = 6.0
 _STEPS = 16  # halvings: 12 dB / 2**16 is far below anything to be heard

@@ -1,7 +1,7 @@
 """Where outputs go: a folder of this machine (or NFS), or any fsspec URL.
 
-An output is staged first, under a name that nobody reads, and placed later: renamed on a file system, put as a whole
-on an object store. So whoever finds a file under its final name finds all of it.
+An output is staged first, under a name that nobody reads, and placed later: renamed on a file system, moved by
+an object store. So whoever finds a file under its final name finds all of it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from wavemill.errors import OutputError, StorageUnavailableError, UsageError
 
@@ -43,19 +44,26 @@ class OutputStore(Protocol):
         """Remove what attempts that died have staged."""
 
 
+_STAGING = ".staging"
+
+
+def _staging_name(relative_path: str, token: str) -> str:
+    # A digest, because both names together may be longer than a file's name can be.
+    return f"{_STAGING}/{hashlib.sha256(f'{token}/{relative_path}'.encode()).hexdigest()}"
+
+
 class FolderStore:
     """Outputs in a folder; staged beside each other in `.staging`, on the same file system."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._staging = root / ".staging"
+        self._staging = root / _STAGING
         self._made: set[Path] = set()
 
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Write `data` to a file of its own below `.staging`."""
         final, placed = self._root / relative_path, False
-        # A digest, because both names together may be longer than a file's name can be.
-        staged = self._staging / hashlib.sha256(f"{token}/{relative_path}".encode()).hexdigest()
+        staged = self._root / _staging_name(relative_path, token)
         with _translated(final):
             self._with_folders(lambda: _write(staged, data), self._staging, final.parent)
 
@@ -104,35 +112,48 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class UrlStore:
-    """Outputs in an object store; put whole, at the end."""
+    """Outputs in an object store: put whole below `.staging`, outside any transaction, then moved by the store itself.
+
+    The move takes the time of a request or two, where the bytes would take as long as the network is slow.
+    """
 
     def __init__(self, root: str) -> None:
         try:
-            self._file_system, self._root = fsspec.core.url_to_fs(root)
+            self._file_system, inner = fsspec.core.url_to_fs(root)
         except (ImportError, ValueError, TypeError) as exc:
             raise OutputError(f"cannot write to {root}: {exc}") from exc
-        self._url = root.rstrip("/")
+        self._url, self._root = root.rstrip("/"), inner.rstrip("/")
 
-    def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:  # noqa: ARG002  puts are atomic
-        """Keep `data` until it is placed."""
-        url, final = f"{self._url}/{relative_path}", f"{self._root.rstrip('/')}/{relative_path}"
-        placed = False
+    def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
+        """Put `data` under a key of its own below `.staging`."""
+        url, final = f"{self._url}/{relative_path}", f"{self._root}/{relative_path}"
+        staged, placed = f"{self._root}/{_staging_name(relative_path, token)}", False
+        with _translated(url):
+            self._make_parent(staged)
+            self._file_system.pipe_file(staged, data)
 
         def place() -> None:
             nonlocal placed
+            if placed:  # called again when the transaction around it has failed
+                return
             with _translated(url):
-                self._file_system.pipe_file(final, data)
+                self._make_parent(final)
+                self._file_system.mv(staged, final)
             placed = True
 
         def discard() -> None:
             with suppress(Exception):  # another error is being reported already
-                if placed:
-                    self._file_system.rm_file(final)
+                self._file_system.rm_file(final if placed else staged)
 
         return Staged(path=url, place=place, discard=discard)
 
     def clear_staging(self) -> None:
-        """Do nothing: nothing is staged outside this process."""
+        """Remove what was put below `.staging`."""
+        with suppress(Exception):  # nothing there, or no answer: it is in nobody's way
+            self._file_system.rm(f"{self._root}/{_STAGING}", recursive=True)
+
+    def _make_parent(self, path: str) -> None:
+        self._file_system.makedirs(path.rpartition("/")[0], exist_ok=True)  # does nothing where there are no folders
 
 
 def open_store(root: str) -> OutputStore:
@@ -175,19 +196,27 @@ def names_below(root: str, suffix: str) -> Iterator[str]:
 
     Raises
     ------
-    OutputError
+    UsageError
         There is no such folder, or it cannot be listed.
     """
     try:
-        file_system, inner = fsspec.core.url_to_fs(root)
+        file_system, inner = file_system_of(root)
         found = sorted(file_system.find(inner))
     except Exception as exc:  # stores raise errors of their own kinds
-        raise OutputError(f"cannot list {root}: {exc}") from exc
+        raise UsageError(f"cannot list {root}: {exc}") from exc
     inner = inner.rstrip("/") + "/"
     names = [path.removeprefix(inner).removesuffix(suffix) for path in found if path.endswith(suffix)]
     if not names:
-        raise OutputError(f"there is no {suffix} file below {root}")
+        raise UsageError(f"there is no {suffix} file below {root}")
     yield from names
+
+
+def file_system_of(location: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a path or URL, and the path within it."""
+    if is_url(location):
+        system, inner = fsspec.core.url_to_fs(location)
+        return system, inner
+    return LocalFileSystem(), str(Path(location).resolve())  # not parsed: "::" means something in a URL only
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from support.bench import Bench
 
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset
-from wavemill.errors import OutputError, UnknownSpectrogramError, UsageError
+from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.generation import SoundGenerator
 from wavemill.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
 from wavemill.vae.package import load_model
@@ -148,12 +148,15 @@ def test_an_array_of_ones_own_is_decoded_at_full_length_and_a_bad_one_fails_alon
     np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     (folder / "level.json").write_text('{"peak_db": "loud"}')
     np.save(folder / "level.npy", good)
+    np.save(folder / "loud.npy", good)
+    (folder / "loud.json").write_text('{"energy_db": 4000}')
+    np.save(folder / "huge.npy", np.full_like(good, 1e300, dtype=np.float64))
     params = DecodeParams(latents=str(folder))
-    names = ["good", "short", "nan", "pickled", "level", "gone"]
+    names = ["good", "short", "nan", "pickled", "level", "loud", "huge", "gone"]
     batch = bench.producer.decode(names, model="small", output=place["output"], params=params)
     bench.render(batch)
     codes = {job.spectrogram_id: job.error_code for job in batch.jobs()}
-    assert codes == {**dict.fromkeys(names[1:5], "bad-latent"), "good": None, "gone": "unknown-latent"}
+    assert codes == {**dict.fromkeys(names[1:-1], "bad-latent"), "good": None, "gone": "unknown-latent"}
     job = next(batch.jobs(state="done"))
     assert soundfile.info(job.generated_path).frames == 8_128
 
@@ -232,8 +235,9 @@ def test_names_below_a_folder_without_latents_are_an_error(tmp_path: Path) -> No
     from wavemill.storage import names_below
 
     (tmp_path / "set").mkdir()
-    with pytest.raises(OutputError, match=r"no \.npy"):
+    with pytest.raises(UsageError, match=r"no \.npy"):
         list(names_below(str(tmp_path), ".npy"))
     np.save(tmp_path / "set" / "b.npy", np.zeros(1))
-    np.save(tmp_path / "a.npy", np.zeros(1))
-    assert list(names_below(str(tmp_path), ".npy")) == ["a", "set/b"]
+    np.save(tmp_path / "a::b.npy", np.zeros(1))  # fsspec chains URLs by "::", a path may hold it
+    assert list(names_below(str(tmp_path), ".npy")) == ["a::b", "set/b"]
+    assert list(names_below(tmp_path.as_uri(), ".npy")) == ["a::b", "set/b"]

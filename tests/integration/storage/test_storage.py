@@ -166,17 +166,22 @@ def test_an_output_root_that_is_a_file_is_a_permanent_error(tmp_path: Path) -> N
         open_store(str(tmp_path / "out")).stage("7.wav", b"1", token="a")
 
 
-def test_a_url_store_puts_an_output_when_it_is_placed() -> None:
-    root = f"memory://{uuid.uuid4().hex}/batch"
+@pytest.mark.parametrize("scheme", ["memory", "local"])
+def test_a_url_store_puts_an_output_aside_and_moves_it_when_it_is_placed(tmp_path: Path, scheme: str) -> None:
+    root = f"{scheme}://{tmp_path}/batch"
     store = open_store(root)
-    staged = store.stage("generated/set/7.wav", b"sound", token="a")
+    staged, dead = (store.stage("generated/set/7.wav", b"sound", token=token) for token in "ab")
     assert staged.path == f"{root}/generated/set/7.wav"
-    assert not fsspec.open(staged.path).fs.exists(staged.path)
+    file_system, inner = fsspec.core.url_to_fs(root)
+    assert len(file_system.find(f"{inner}/.staging")) == 2
+    assert not file_system.exists(f"{inner}/generated/set/7.wav")
     staged.place()
     staged.place()
     store.clear_staging()
-    with fsspec.open(staged.path, "rb") as file:
-        assert file.read() == b"sound"
+    assert [path.removeprefix(inner) for path in file_system.find(inner)] == ["/generated/set/7.wav"]
+    assert file_system.cat_file(f"{inner}/generated/set/7.wav") == b"sound"
+    with pytest.raises(StorageUnavailableError):
+        dead.place()
 
 
 def test_a_file_url_is_a_folder_and_its_outputs_are_renamed_into_place(tmp_path: Path) -> None:
@@ -198,9 +203,8 @@ def test_whatever_an_object_store_raises_is_a_storage_error() -> None:
             raise RuntimeError("403 from the bucket")
 
     fsspec.register_implementation("refusing", Refusing, clobber=True)
-    staged = UrlStore("refusing://bucket").stage("7.wav", b"1", token="a")
     with pytest.raises(StorageUnavailableError, match="403 from the bucket"):
-        staged.place()
+        UrlStore("refusing://bucket").stage("7.wav", b"1", token="a")
 
 
 @pytest.mark.parametrize(("location", "expected"), [("s3://bucket/x", True), ("out/x", False), ("/a:b/c", False)])
