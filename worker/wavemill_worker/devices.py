@@ -91,8 +91,7 @@ def threads_per_process(n_processes: int, configured: int) -> int:
 def configure_tensorflow(n_threads: int) -> None:
     """Limit TensorFlow to `n_threads` and let GPU memory grow; before its first use.
 
-    On a CPU items run beside each other, each on one thread: 6.0 ms a clip on two threads, against 8.8 ms with both
-    threads in one operation.
+    On a CPU batches run beside each other, each operation on one thread: `wavemill.vae.forward` says why.
     """
     # Keras imports scikit-learn where librosa has brought it along: a quarter of the start, for wrappers unused here.
     sys.modules["sklearn"] = None  # type: ignore[assignment]

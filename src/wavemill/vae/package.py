@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wavemill.errors import ModelError
 from wavemill.vae.card import model_card
 from wavemill.vae.folder import write_folder
+from wavemill.vae.forward import keep_operations_on_one_thread
 from wavemill.vae.model import Model
 from wavemill.vae.network import Network, build_network
 from wavemill.vae.record import (
@@ -64,6 +65,9 @@ def save_model(
 def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -> Model:
     """Verify a model folder and rebuild its network.
 
+    Where TensorFlow has not begun and nobody has chosen otherwise, its operations get one thread each from here on:
+    see `wavemill.vae.forward`. Who trains in the same process sets TensorFlow's threads before.
+
     Raises
     ------
     ModelChangedError
@@ -74,6 +78,7 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
     folder = find_model(path_or_name, models_dir)
     digest = verify(folder)
     record = read_record(folder)
+    keep_operations_on_one_thread()
     network = build_network(
         record.architecture,
         kind=record.kind,

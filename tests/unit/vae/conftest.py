@@ -9,10 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from wavemill.presets import Features
+from wavemill.vae.forward import keep_operations_on_one_thread
 from wavemill.vae.network import Network, build_network
 from wavemill.vae.package import save_model
 from wavemill.vae.prior import Prior
 from wavemill.vae.record import ModelRecord
+
+keep_operations_on_one_thread()  # as in a worker, and before any test can make TensorFlow begin
 
 FEATURES = Features(preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=240, n_bins=32, n_frames=16)
 

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from wavemill.errors import DeviceMemoryError, SpectrogramError, UsageError
-from wavemill.vae.forward import Forward, device_errors
+from wavemill.errors import SpectrogramError, UsageError
 from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
 
@@ -32,15 +30,6 @@ def test_a_result_is_the_same_bytes_alone_and_anywhere_in_any_batch(model: Model
         alone, its_latents = model.reconstruct(spectrograms_db[i : i + 1], seeds=seeds[i : i + 1])
         assert np.array_equal(alone[0], together[i])
         assert np.array_equal(its_latents[0], latents[i])
-
-
-def test_a_padded_fixed_batch_gives_the_same_numbers(model: Model, spectrograms_db: FloatArray) -> None:
-    x = spectrograms_db[:21, ..., None] / -100
-    each_alone = Forward(model.network.encoder, on_gpu=False)(x)
-    padded = Forward(model.network.encoder, on_gpu=True)(x)
-    assert [part.shape for part in padded] == [(21, 6), (21, 6)]
-    for one, other in zip(each_alone, padded, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_without_seeds_the_latents_are_the_mean_of_many_samples(model: Model, spectrograms_db: FloatArray) -> None:
@@ -123,8 +112,3 @@ def test_a_silent_spectrogram_gives_no_nan(model: Model) -> None:
     out, latents = model.reconstruct(np.full((1, 32, 16), -100, np.float32))
     assert np.isfinite(latents).all()
     assert np.isfinite(out).all()
-
-
-def test_a_device_without_memory_is_a_transient_error() -> None:
-    with pytest.raises(DeviceMemoryError, match="no memory"), device_errors():
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")

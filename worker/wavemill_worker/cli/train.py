@@ -64,11 +64,15 @@ def train(
         _require_free(model_dir)
     for folder in (dataset_dir, *added):  # before TensorFlow is imported, which takes a while
         Dataset.open(folder).close()
+    import tensorflow as tf
+
+    from wavemill.vae.forward import available_cores
     from wavemill.vae.package import load_model
     from wavemill.vae.quality import measure
     from wavemill.vae.source import DatasetSource
     from wavemill.vae.training import train as train_model
 
+    tf.config.threading.set_intra_op_parallelism_threads(available_cores())  # `load_model` would choose one
     with ExitStack() as stack:
         dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
         start = load_model(init) if init else None
