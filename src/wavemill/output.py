@@ -35,64 +35,70 @@ FAR_DB = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Files:
-    """What is to be written: output name -> (path below the batch's folder, content)."""
-
-    contents: Mapping[str, tuple[str, bytes]]
-    encoded: Mapping[str, EncodedAudio]
-    invert_s: float
-
-
-def write_made(tools: BatchTools, made: Made, *, claim: Claim, forward_s: float) -> Outcome:
-    """Invert and encode what a job made, stage the files, and return what to record once they are in place."""
-    started = perf_counter()
-    files = _files(tools, made)
-    staged = _stage(tools, made.input.job, claim, files.contents)
-    timings = {
-        "read_ms": made.input.read_s,
-        "forward_ms": forward_s,
-        "invert_ms": files.invert_s,
-        "write_ms": perf_counter() - started - files.invert_s,
-    }
-    quality = _quality(made, files.encoded)
-    return Outcome(
-        job=made.input.job,
-        state=State.DONE,
-        columns={
-            **{f"{name}_path": staged[name].path for name in _RECORDED if name in staged},
-            **{
-                _digest_column(name): hashlib.sha256(files.contents[name][1]).hexdigest()
-                for name in _RECORDED
-                if name in staged
-            },
-            "quality": quality or None,
-            "flags": " ".join(_flags(quality)) or None,
-            "timings": {name: round(1e3 * seconds, 3) for name, seconds in timings.items()},
-        },
-        place=lambda: _place(staged.values()),
-    )
-
-
 _RECORDED = ("generated", "original", "latent")  # the sidecar of a latent is found beside it
 
 
-def _files(tools: BatchTools, made: Made) -> _Files:
-    name = made.input.job.spectrogram_id
-    container, subtype, suffix = FORMATS[tools.params.format]
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What a job is about to write.
+
+    Attributes
+    ----------
+    files : output name -> (path below the batch's folder, content)
+    columns : what the table is to say of it, but for the paths and the time of writing
+    timings_s : what each step took
+    """
+
+    files: Mapping[str, tuple[str, bytes]]
+    columns: Mapping[str, Any]
+    timings_s: Mapping[str, float]
+
+
+def encode_made(tools: BatchTools, made: Made, *, forward_s: float) -> Encoded:
+    """Invert, encode and measure what a job made."""
     started = perf_counter()
     sounds = _sounds(tools, made)
-    invert_s = perf_counter() - started
+    inverted = perf_counter()
+    container, subtype, suffix = FORMATS[tools.params.format]
     rate_hz = tools.features.sample_rate_hz
     encoded = {
         kind: encode(sound, rate_hz, subtype=subtype, container=container, comment=_comment(tools, made, kind))
         for kind, sound in sounds.items()
     }
-    contents = {kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()}
+    name = made.input.job.spectrogram_id
+    files = {kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()}
     if made.latent is not None:
-        contents["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
-        contents["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
-    return _Files(contents=contents, encoded=encoded, invert_s=invert_s)
+        files["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
+        files["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
+    quality = _quality(made, encoded)
+    digests = {_digest_column(name): hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
+    return Encoded(
+        files=files,
+        columns={**digests, "quality": quality or None, "flags": " ".join(_flags(quality)) or None},
+        timings_s={
+            "read_ms": made.input.read_s,
+            "forward_ms": forward_s,
+            "invert_ms": inverted - started,
+            "write_ms": perf_counter() - inverted,
+        },
+    )
+
+
+def stage_encoded(tools: BatchTools, encoded: Encoded, *, claim: Claim, job: ClaimedJob) -> Outcome:
+    """Write what a job made beside its final place, and return what to record once it is there."""
+    started = perf_counter()
+    staged = _stage(tools, job, claim, encoded.files)
+    timings_s = {**encoded.timings_s, "write_ms": encoded.timings_s["write_ms"] + perf_counter() - started}
+    return Outcome(
+        job=job,
+        state=State.DONE,
+        columns={
+            **{f"{name}_path": staged[name].path for name in _RECORDED if name in staged},
+            **encoded.columns,
+            "timings": {name: round(1e3 * seconds, 3) for name, seconds in timings_s.items()},
+        },
+        place=lambda: _place(staged.values()),
+    )
 
 
 def _sounds(tools: BatchTools, made: Made) -> dict[str, FloatArray]:
@@ -131,9 +137,7 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     said = {
         **inverted,
         "operation": tools.operation.value,
-        "params": {
-            name: value for name, value in tools.params.as_dict().items() if value is not None and value is not False
-        },
+        "params": tools.chosen_params,
         "item": job.item,
         "drawn": made.drawn,
         "model": tools.batch.model,

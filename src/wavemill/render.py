@@ -1,15 +1,10 @@
-"""One chunk, end to end: claim, read, generate, write, measure, record.
-
-The caller's thread runs the forward passes, one sub-batch after the other; a pool of threads reads ahead, inverts,
-encodes and writes, all of which release the GIL.
-"""
+"""One chunk, end to end: claim, read, generate, write, measure, record."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from tenacity import (
@@ -21,18 +16,15 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from wavemill.dataset.index import Entry
 from wavemill.errors import DatabaseUnavailableError, PermanentError, WavemillError
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs, renew_leases
 from wavemill.jobs.control import is_stopped
 from wavemill.jobs.database import Database
 from wavemill.jobs.queries import batch_is_final
 from wavemill.jobs.states import State
-from wavemill.operations import AnyOperation, Input, operation_of
-from wavemill.output import write_made
-from wavemill.runtime import BatchTools, Runtime
+from wavemill.pipeline import Pipeline
+from wavemill.runtime import Runtime
 from wavemill.settings import Settings
-from wavemill.vae import forward
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +39,7 @@ class Renderer:
     worker_id : str
         Unique to this process and its life: leases are held in this name.
     n_threads : int > 0
-        Threads that read, invert and write.
+        Sub-batches at the same time, each on one core.
     stop : threading.Event
         Set it, and what is left of the chunk is given back before the next sub-batch.
     """
@@ -60,7 +52,7 @@ class Renderer:
         self._worker_id = worker_id
         self._stop = stop
         self._runtime = Runtime(settings.models)
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="render")
+        self._pipeline = Pipeline(n_threads, ordered_to_stop=self._ordered_to_stop, failure=self._failure)
         self._claim: Claim | None = None
         self.jobs_done = 0
 
@@ -91,68 +83,23 @@ class Renderer:
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown()
+        self._pipeline.close()
 
     def _render(self, claim: Claim) -> None:
         started = perf_counter()
         try:
             tools = self._runtime.tools(claim.batch)
-            operation = operation_of(tools)
-            entries = tools.entries([ID for job in claim.jobs for ID in operation.source_ids(job)])
+            outcomes = self._pipeline.outcomes(claim, tools)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
             logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
             self._finish(claim, [self._failure(job, exc) for job in claim.jobs])
             return
-        outcomes = self._outcomes(claim, tools, operation, entries)
         finished = self._finish(claim, outcomes)
         self.jobs_done += finished
         if batch_is_final(self._database, claim.batch.id):
             tools.store.clear_staging()
         elapsed_s = perf_counter() - started
         logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, finished, elapsed_s)
-
-    def _outcomes(
-        self, claim: Claim, tools: BatchTools, operation: AnyOperation, entries: Mapping[str, Entry]
-    ) -> list[Outcome]:
-        loading = {job: self._pool.submit(operation.load, job, entries) for job in claim.jobs}
-        size = forward.BATCH
-        given_up: list[Outcome] = []
-        writing: dict[ClaimedJob, Future[Outcome]] = {}
-        for start in range(0, len(claim.jobs), size):
-            part = claim.jobs[start : start + size]
-            if state := self._ordered_to_stop(claim):
-                given_up += [Outcome(job=job, state=state) for job in part]
-                continue
-            inputs = []
-            for job in part:
-                try:
-                    inputs.append(loading[job].result())
-                except Exception as exc:  # one bad item harms itself only
-                    given_up.append(self._failure(job, exc))
-            try:
-                writing |= self._make(claim, tools, operation, inputs)
-            except Exception as exc:  # the forward pass failed for all of these, and for none of the others
-                given_up += [self._failure(one.job, exc) for one in inputs]
-        return given_up + [self._result(job, future) for job, future in writing.items()]
-
-    def _make(
-        self, claim: Claim, tools: BatchTools, operation: AnyOperation, inputs: Sequence[Input]
-    ) -> dict[ClaimedJob, Future[Outcome]]:
-        if not inputs:
-            return {}
-        started = perf_counter()
-        results = operation.make(inputs)
-        forward_s = (perf_counter() - started) / len(inputs)
-        return {
-            made.input.job: self._pool.submit(write_made, tools, made, claim=claim, forward_s=forward_s)
-            for made in results
-        }
-
-    def _result(self, job: ClaimedJob, future: Future[Outcome]) -> Outcome:
-        try:
-            return future.result()
-        except Exception as exc:  # one bad item harms itself only
-            return self._failure(job, exc)
 
     def _ordered_to_stop(self, claim: Claim) -> State | None:
         if self._stop.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,6 +92,13 @@ class BatchTools:
         """Where `decode` finds its latents."""
         assert isinstance(self.params, DecodeParams)  # no other operation asks
         return self.params.latents
+
+    @cached_property
+    def chosen_params(self) -> dict[str, Any]:
+        """The parameters that say something."""
+        return {
+            name: value for name, value in self.params.as_dict().items() if value is not None and value is not False
+        }
 
     def entries(self, spectrogram_ids: list[str]) -> dict[str, Entry]:
         """Look spectrograms up in the index, those of a whole chunk at once."""

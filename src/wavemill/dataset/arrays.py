@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import SilentSpectrogramError, SpectrogramError, StorageUnavailableError, UnknownSpectrogramError
 
 _REBUILD = "build the dataset again: wavemill dataset build"
+# NumPy reads headers with `ast`, which fails now and then in Python 3.11 when two threads use it ("AST constructor
+# recursion depth mismatch", python/cpython#106905).
+_reading_a_header = threading.Lock()
 
 
 def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
@@ -66,7 +70,8 @@ def parse_array(
     try:
         version = npy.read_magic(file)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran_order, dtype = read_header(file)
+        with _reading_a_header:
+            shape, fortran_order, dtype = read_header(file)
     except (ValueError, EOFError, OSError) as exc:
         problem = "an empty file" if not data else f"no .npy file ({str(exc).splitlines()[0]})"
         raise SpectrogramError(

@@ -68,13 +68,22 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
     if _kind(scheme) == "min-max":
         return (x * (peak - floor) + floor).astype(np.float32)
     range_db, fade_db = np.float32(scheme["range_db"]), np.float32(scheme["fade_db"])
-    height = x * range_db  # dB above the bottom of the range
-    db = peak - range_db + height
     floor = np.maximum(floor, peak - np.float32(scheme["fade_to_db"]))
-    if fade_db > 0:
-        faded = floor + (db - floor) * np.minimum(height / fade_db, 1)
-        db = np.where(height < fade_db, np.minimum(faded, db), db)
-    return db.astype(np.float32)
+    db = np.empty(x.shape, np.float32)
+    for i in range(len(x)):  # clip by clip: a whole batch does not fit the cache
+        height = x[i] * range_db  # dB above the bottom of the range
+        np.add(height, peak[i] - range_db, out=db[i])
+        if fade_db > 0:
+            _fade(db[i], height, floor[i], fade_db)
+    return db
+
+
+def _fade(db: FloatArray, height: FloatArray, floor: FloatArray, fade_db: np.float32) -> None:
+    low = height < fade_db
+    faded = db - floor
+    faded *= np.divide(height, fade_db, out=height)
+    faded += floor
+    np.copyto(db, np.minimum(faded, db, out=faded), where=low)
 
 
 def _kind(scheme: Scheme) -> Literal["min-max", "peak"]:

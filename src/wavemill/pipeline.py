@@ -1,0 +1,117 @@
+"""The jobs of a chunk, from their inputs to staged outputs, in sub-batches that overlap.
+
+One thread for each core takes a sub-batch through forward pass, inversion and encoding, all of which release the GIL;
+other threads read ahead and write behind, so that no core waits for a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TypeAlias
+
+from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
+from wavemill.jobs.states import State
+from wavemill.operations import AnyOperation, Input, operation_of
+from wavemill.output import Encoded, encode_made, stage_encoded
+from wavemill.runtime import BatchTools
+from wavemill.vae.forward import BATCH
+
+Failure: TypeAlias = Callable[[ClaimedJob, Exception], Outcome]
+_Loading: TypeAlias = Mapping[ClaimedJob, "Future[Input]"]
+
+_FILE_THREADS = 8  # they wait for disks and networks, and use next to no core
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chunk:
+    claim: Claim
+    tools: BatchTools
+    operation: AnyOperation
+
+
+@dataclass(kw_only=True)
+class _SubBatch:
+    """What came of some jobs, or is still being written."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    writing: list[Future[Outcome]] = field(default_factory=list)
+
+
+class Pipeline:
+    """The threads of one worker process.
+
+    Parameters
+    ----------
+    n_threads : int > 0
+        Sub-batches at the same time.
+    ordered_to_stop : asked before each sub-batch
+        The state that what is left of a chunk shall get, or None: go on.
+    failure : what becomes of a job that raised
+    """
+
+    def __init__(self, n_threads: int, *, ordered_to_stop: Callable[[Claim], State | None], failure: Failure) -> None:
+        self._n_threads = n_threads
+        self._ordered_to_stop = ordered_to_stop
+        self._failure = failure
+        self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
+        self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
+
+    def outcomes(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
+        """Do the jobs of a chunk and return what came of each; raises what is wrong with all of them."""
+        chunk = _Chunk(claim=claim, tools=tools, operation=operation_of(tools))
+        entries = tools.entries([ID for job in claim.jobs for ID in chunk.operation.source_ids(job)])
+        loading = {job: self._files.submit(chunk.operation.load, job, entries) for job in claim.jobs}
+        size = sub_batch_size(len(claim.jobs), self._n_threads)
+        jobs = [claim.jobs[start : start + size] for start in range(0, len(claim.jobs), size)]
+        parts = list(self._cores.map(lambda part: self._sub_batch(chunk, {job: loading[job] for job in part}), jobs))
+        return [outcome for part in parts for outcome in (*part.outcomes, *[one.result() for one in part.writing])]
+
+    def close(self) -> None:
+        """End the threads, once nothing is under way."""
+        self._cores.shutdown()
+        self._files.shutdown()
+
+    def _sub_batch(self, chunk: _Chunk, loading: _Loading) -> _SubBatch:
+        if state := self._ordered_to_stop(chunk.claim):
+            return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in loading])
+        done = _SubBatch()
+        inputs = []
+        for job, future in loading.items():
+            try:
+                inputs.append(future.result())
+            except Exception as exc:  # one bad item harms itself only
+                done.outcomes.append(self._failure(job, exc))
+        if inputs:
+            self._make(chunk, inputs, done)
+        return done
+
+    def _make(self, chunk: _Chunk, inputs: Sequence[Input], done: _SubBatch) -> None:
+        started = perf_counter()
+        try:
+            results = chunk.operation.make(inputs)
+        except Exception as exc:  # the forward pass failed for all of these, and for none of the others
+            done.outcomes += [self._failure(one.job, exc) for one in inputs]
+            return
+        forward_s = (perf_counter() - started) / len(inputs)
+        for made in results:
+            try:
+                encoded = encode_made(chunk.tools, made, forward_s=forward_s)
+            except Exception as exc:  # one bad item harms itself only
+                done.outcomes.append(self._failure(made.input.job, exc))
+                continue
+            done.writing.append(self._files.submit(self._stage, chunk, made.input.job, encoded))
+
+    def _stage(self, chunk: _Chunk, job: ClaimedJob, encoded: Encoded) -> Outcome:
+        try:
+            return stage_encoded(chunk.tools, encoded, claim=chunk.claim, job=job)
+        except Exception as exc:  # one bad item harms itself only
+            return self._failure(job, exc)
+
+
+def sub_batch_size(n_jobs: int, n_threads: int) -> int:
+    """Return how many jobs a sub-batch gets, so that every core has as much to do, in batches of `BATCH` at most."""
+    rounds = -(-n_jobs // (BATCH * n_threads))
+    return -(-n_jobs // (rounds * n_threads))
