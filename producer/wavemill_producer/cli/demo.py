@@ -23,8 +23,8 @@ _TIMEOUT_S = 600.0
 def demo(ctx: click.Context, folder: Path, model: str) -> None:
     """Make sound from nothing: dataset, broker, table, worker, WAVs; then stop everything.
 
-    Uses the speech clips that ship with wavemill, and embedded servers in FOLDER, whatever the settings say. Run it
-    again for one more batch.
+    Uses the speech clips that ship with wavemill, and embedded servers in FOLDER, whatever the settings say; the model
+    is looked up in WAVEMILL_MODELS, ./models by default, as in a checkout. Run it again for one more batch.
 
     Example: wavemill demo
     """
@@ -36,17 +36,19 @@ def demo(ctx: click.Context, folder: Path, model: str) -> None:
 
 
 def _run(settings: Settings, folder: Path, model: str) -> int:
+    from wavemill.vae.record import find_model
     from wavemill_producer.cli.status import EXIT_SOME_FAILED, wait_for
     from wavemill_producer.embedded import embedded_broker
     from wavemill_producer.producer import Producer
     from wavemill_producer.workers import worker_processes
 
+    find_model(model, settings.models)  # before all else: it is the one thing that demo does not bring along
     dataset_dir = folder / "dataset"
     click.echo(f"1/4  dataset: {_build_dataset(dataset_dir)} spectrograms in {dataset_dir}")
     with Producer(settings) as producer, embedded_broker(settings) as broker:
         log_path = settings.home / "worker.log"
         with log_path.open("wb") as log, worker_processes(settings, per_device=1, log=log) as worker:
-            click.echo(f"2/4  {broker}; worker: process {worker.pid if worker else '-'}, log in {log_path}")
+            click.echo(f"2/4  {broker.where}; worker: process {worker.pid if worker else '-'}, log in {log_path}")
             from wavemill.dataset.index import Dataset
 
             with Dataset.open(dataset_dir) as dataset:

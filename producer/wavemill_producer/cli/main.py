@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 finished but some jobs failed.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -73,12 +74,15 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminate)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says at its start is not for users
     sys.exit(run(sys.argv[1:]))
 
 
 def _terminate(number: int, _frame: object) -> None:
-    """Leave every `with` statement on SIGTERM, so that what was started is stopped."""
+    """Leave every `with` statement on SIGTERM or when the terminal is closed, so that what was started is stopped."""
     sys.exit(128 + number)
 
 

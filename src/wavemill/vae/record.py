@@ -71,7 +71,8 @@ def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> P
     names = ", ".join(folder.name for folder in list_models(models_dir)) or "none"
     raise ModelError(
         f"there is no model {str(name_or_path)!r}: expected a folder with {RECORD_FILE}, or a name under "
-        f"{models_dir} (there: {names}); train one with: wavemill train DATASET MODEL"
+        f"{models_dir} (there: {names}); set WAVEMILL_MODELS to the folder of your models, or train one with: "
+        "wavemill train DATASET MODEL"
     )
 
 
