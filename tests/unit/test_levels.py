@@ -44,3 +44,11 @@ def test_levels_go_over_evenly_and_an_unknown_energy_stays_unknown() -> None:
     loud, soft = Levels(peak_db=0, floor_db=-80, energy_db=20), Levels(peak_db=-20, floor_db=-100, energy_db=10)
     assert loud.between(soft, 0.25) == Levels(peak_db=-5, floor_db=-85, energy_db=17.5)
     assert loud.between(Levels(peak_db=-20, floor_db=-100), 0.5).energy_db is None
+
+
+@pytest.mark.parametrize("level_db", [-600, 600])
+def test_levels_far_from_any_sound_are_measured_and_restored(level_db: float) -> None:
+    source = _speech_like() + np.float32(level_db)
+    restored, boost_db = restore_energy(source - 2, Levels.of(source))
+    assert _energy_db(restored) == pytest.approx(_energy_db(source), abs=0.01)
+    assert 2 < boost_db < 6
