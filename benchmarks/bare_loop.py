@@ -12,10 +12,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wavemill_worker.devices import configure_tensorflow
+
+if TYPE_CHECKING:  # TensorFlow is not to be imported before it is set up
+    from wavemill.dataset.index import Dataset
+    from wavemill.vae.model import Model
 
 _PART = 16  # clips in one forward pass, as in a worker
 
@@ -48,7 +53,7 @@ def random_db(n: int, shape: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).uniform(-60, 20, (n, *shape)).astype(np.float32)
 
 
-def render(ids: Sequence[str], dataset: object, model: object, output: Path, pool: ThreadPoolExecutor) -> None:
+def render(ids: Sequence[str], dataset: Dataset, model: Model, output: Path, pool: ThreadPoolExecutor) -> None:
     """Reconstruct the clips and write both sounds of each."""
     from wavemill import synthesis
     from wavemill.audio.features import denormalise

@@ -1,6 +1,6 @@
 """The baseline: what people write first with Celery. One task a clip, `predict` of one, Griffin-Lim, an ORM update.
 
-WAVEMILL_BENCH_... celery -A benchmarks.one_task_a_clip worker
+A Celery app; `benchmarks.first_attempt` runs its worker, and hands all that it needs over in variables.
 """
 
 from __future__ import annotations
@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from celery import Celery
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+if TYPE_CHECKING:
+    from wavemill.vae.model import Model
 
 BROKER, TABLE, DATASET, MODEL, OUTPUT = (
     f"WAVEMILL_BENCH_{name}" for name in ("BROKER", "TABLE", "DATASET", "MODEL", "OUTPUT")
@@ -38,12 +42,12 @@ class Clip(Base):
 
 
 @lru_cache(maxsize=1)
-def engine():
+def engine() -> Engine:
     return create_engine(os.environ[TABLE])
 
 
 @lru_cache(maxsize=1)
-def model():
+def model() -> Model:
     """Loaded by the first task of each process, as it does not survive the pool's fork."""
     from wavemill.vae.package import load_model
 
@@ -57,7 +61,7 @@ def generate(clip_id: int) -> None:
     from wavemill.dataset.index import Dataset
 
     with Session(engine()) as session:
-        clip = session.get(Clip, clip_id)
+        clip = session.get_one(Clip, clip_id)
         clip.state = "running"
         session.commit()
         output = Path(os.environ[OUTPUT]) / str(clip_id)

@@ -45,7 +45,7 @@ class Plan:
 
     def settings(self, name: str, **changes: object) -> Settings:
         """Return the settings of a home of its own."""
-        return Settings(home=self.work / name, models=self.models_dir, **changes)
+        return Settings.model_validate({"home": self.work / name, "models": self.models_dir, **changes})
 
     def dataset(self, n: int, *, packed: bool = False) -> Path:
         """Return a dataset of at least `n` clips: the recordings, copied into as many folders as it takes."""

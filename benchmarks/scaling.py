@@ -10,6 +10,7 @@ from benchmarks.rounds import medians_s
 from benchmarks.row import Row
 from benchmarks.services import finish, workers
 from wavemill.dataset.index import Dataset
+from wavemill_producer.producer import Producer
 
 
 def measure(plan: Plan) -> list[Row]:
@@ -26,7 +27,7 @@ def measure(plan: Plan) -> list[Row]:
     ):
         ids = list(dataset.ids())[: plan.sizes.jobs]
 
-        def render(producer) -> None:
+        def render(producer: Producer) -> None:
             finish(producer.reconstruct(ids, dataset=folder, model=plan.model, output=plan.work / "out"))
 
         seconds = medians_s({"two workers": lambda: render(two), "one worker": lambda: render(one)}, plan.sizes.rounds)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, text
+from typing import Any
+
+from sqlalchemy import Select, func, select, text
 
 from benchmarks.plan import Plan
 from benchmarks.progress import tell
@@ -43,7 +45,7 @@ def _questions(plan: Plan, producer: Producer, batch: Batch, what: str) -> list[
     first = next(batch.jobs(limit=1)).id
     middle = first + plan.sizes.table_rows // 2
 
-    def query(statement) -> None:
+    def query(statement: Select[Any]) -> None:
         with producer.database.reading() as connection:
             connection.execute(statement).all()
 
