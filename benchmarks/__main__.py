@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -54,7 +55,9 @@ def main() -> int:
             failed += [part] if found is None else []
     print(results.report(described, rows))
     if arguments.keep:
-        print(f"kept as {results.keep(arguments.results, described, rows).name}", file=sys.stderr)
+        print(
+            f"kept as {results.keep(arguments.results, described, rows, parts=arguments.parts).name}", file=sys.stderr
+        )
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -72,12 +75,13 @@ def _plan(arguments: argparse.Namespace, work: Path) -> Plan:
     recordings = sorted(arguments.clips.rglob(arguments.pattern))
     if not recordings:
         sys.exit(f"there is no {arguments.pattern} under {arguments.clips}")
+    wished = {name: value for name in ("rounds", "jobs") if (value := getattr(arguments, name))}
     return Plan(
         work=work,
         recordings=recordings,
         model=arguments.model,
         models_dir=arguments.models.resolve(),
-        sizes=Sizes.small() if arguments.small else Sizes(),
+        sizes=replace(Sizes.small() if arguments.small else Sizes(), **wished),
     )
 
 
@@ -89,6 +93,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pattern", default="*.wav", help="which of them, such as '*_[5-9].wav'")
     parser.add_argument("--model", default="fsdd-vae")
     parser.add_argument("--models", type=Path, default=machine.REPOSITORY / "models", help="folder of models")
+    parser.add_argument("--rounds", type=int, help=f"of which the median counts; {Sizes.rounds} by default")
+    parser.add_argument("--jobs", type=int, help=f"through the queue in a round; {Sizes.jobs} by default")
     parser.add_argument("--small", action="store_true", help="see only that everything runs")
     parser.add_argument("--keep", action="store_true", help="keep the table in the folder of --results")
     parser.add_argument("--results", type=Path, default=results.RESULTS)

@@ -11,10 +11,11 @@ from benchmarks.row import Row, table
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
-def keep(folder: Path, machine: Mapping[str, str], rows: Sequence[Row]) -> Path:
-    """Write the file; returns its path."""
+def keep(folder: Path, machine: Mapping[str, str], rows: Sequence[Row], *, parts: Sequence[str] = ()) -> Path:
+    """Write the file, named after the parts too if not all were run; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{machine['date']}-{machine['commit'].partition(',')[0]}.md"
+    name = "-".join([machine["date"], machine["commit"].partition(",")[0], *parts])
+    path = folder / f"{name}.md"
     path.write_text(report(machine, rows), encoding="utf-8")
     return path
 

@@ -30,7 +30,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
 
 
-@pytest.mark.timeout(1_200)
+@pytest.mark.timeout(1_800)
 def test_the_small_form_fills_one_table_and_keeps_it(tmp_path: Path) -> None:
     done = run("--small", "--keep", "--results", tmp_path / "results")
     assert done.returncode == 0, done.stderr

@@ -35,5 +35,6 @@ def test_a_kept_result_is_named_by_date_and_commit_and_tells_the_machine(tmp_pat
     machine = {"date": "2026-01-31", "commit": "0123abcd, with changes", "cores": "2"}
     path = keep(tmp_path / "results", machine, [Row.of_times("status", 0.002, "counting", 0.5)])
     assert path.name == "2026-01-31-0123abcd.md"
+    assert keep(tmp_path, machine, [], parts=["table", "floor"]).name == "2026-01-31-0123abcd-table-floor.md"
     assert "- cores: 2" in path.read_text()
     assert "| status |" in path.read_text()
