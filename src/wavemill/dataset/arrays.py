@@ -8,18 +8,15 @@ import math
 import os
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from wavemill.dataset.files import NotAFileError, OutsideDatasetError
+from wavemill.dataset.headers import DTYPE, npy_header, read_header
 from wavemill.dataset.index import Dataset, Entry
-from wavemill.dataset.packs import DTYPE, npy_header, read_item, split_name
+from wavemill.dataset.packs import read_item, split_name
 from wavemill.errors import SilentSpectrogramError, SpectrogramError, StorageUnavailableError, UnknownSpectrogramError
 
 _REBUILD = "build the dataset again: wavemill dataset build"
-# NumPy reads headers with `ast`, which fails now and then in Python 3.11 when two threads use it ("AST constructor
-# recursion depth mismatch", python/cpython#106905).
-_reading_a_header = threading.Lock()
 
 
 def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
@@ -89,10 +86,7 @@ def parse_array(
     expected = " or ".join(f"{shape}" for shape in shapes)
     file = io.BytesIO(data)
     try:
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        with _reading_a_header:
-            shape, fortran_order, dtype = read_header(file)
+        shape, fortran_order, dtype = read_header(file)
     except (ValueError, EOFError, OSError) as exc:
         problem = "an empty file" if not data else f"no .npy file ({str(exc).splitlines()[0]})"
         raise SpectrogramError(

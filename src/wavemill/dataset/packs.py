@@ -16,25 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from wavemill.dataset.headers import DTYPE, Shape, npy_header, read_header
 from wavemill.dataset.manifest import SPECTROGRAMS_NAME
 from wavemill.dataset.placing import place
 
-Shape = tuple[int, ...]
-
-DTYPE = np.dtype("<f4")
 _HEADER_BYTES = 128  # what NumPy writes for any array of three axes
-
-
-@lru_cache(maxsize=64)
-def npy_header(shape: Shape, *, fortran_order: bool = False) -> bytes:
-    """Return what a `.npy` file of float32 in this shape begins with."""
-    file = io.BytesIO()
-    content = {"descr": npy.dtype_to_descr(DTYPE), "fortran_order": fortran_order, "shape": shape}
-    npy.write_array_header_1_0(file, content)
-    return file.getvalue()
 
 
 def write_pack(dataset_dir: Path, arrays: Sequence[NDArray[np.float32]]) -> list[tuple[str, str]]:
@@ -83,9 +71,7 @@ def _count(header: bytes, shape: Shape) -> int:
         raise ValueError("an empty file")
     file = io.BytesIO(header)
     try:
-        if npy.read_magic(file) != (1, 0):
-            raise ValueError("another version of the format")  # noqa: TRY301  one message for all of these
-        found, fortran_order, dtype = npy.read_array_header_1_0(file)
+        found, fortran_order, dtype = read_header(file)
     except (ValueError, EOFError) as exc:
         raise ValueError(f"no .npy file ({str(exc).splitlines()[0]})") from exc
     if dtype != DTYPE or fortran_order or len(found) != 1 + len(shape) or found[1:] != shape:
