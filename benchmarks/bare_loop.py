@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,12 @@ import numpy as np
 from wavemill_worker.devices import configure_tensorflow
 
 if TYPE_CHECKING:  # TensorFlow is not to be imported before it is set up
-    from wavemill.dataset.index import Dataset
+    from wavemill.dataset.index import Dataset, Entry
+    from wavemill.synthesis import Source
     from wavemill.vae.model import Model
 
 _PART = 16  # clips in one forward pass, as in a worker
+_FILE_THREADS = 8
 
 
 def main() -> None:
@@ -35,15 +37,16 @@ def main() -> None:
     model = load_model(model_dir)
     model.warm_up()
     Path(output).mkdir(parents=True, exist_ok=True)
-    with Dataset.open(dataset_dir) as dataset, ThreadPoolExecutor(max(2, int(threads))) as pool:
+    with Dataset.open(dataset_dir) as dataset:
         ids = list(dataset.ids())
+        loop = Loop(dataset, model, Path(output), int(threads))
         print("ready", flush=True)
         for line in sys.stdin:
             what, number = line.split()
             if what == "forward":
                 model.reconstruct(random_db(int(number), model.features.shape))
             else:
-                render(ids[: int(number)], dataset, model, Path(output), pool)
+                loop.render(ids[: int(number)])
             print("done", flush=True)
 
 
@@ -53,35 +56,46 @@ def random_db(n: int, shape: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).uniform(-60, 20, (n, *shape)).astype(np.float32)
 
 
-def render(ids: Sequence[str], dataset: Dataset, model: Model, output: Path, pool: ThreadPoolExecutor) -> None:
-    """Reconstruct the clips and write both sounds of each."""
-    from wavemill import synthesis
-    from wavemill.audio.features import denormalise
-    from wavemill.audio.wav import encode
-    from wavemill.dataset.arrays import read_spectrogram
-    from wavemill.generation import spectrograms_to_audio
+class Loop:
+    """Reads, reconstructs and writes clips: one thread for each core, others that wait for the disk."""
 
-    entries = dataset.get_many(ids)
+    def __init__(self, dataset: Dataset, model: Model, output: Path, threads: int) -> None:
+        self._dataset, self._model, self._output = dataset, model, output
+        self._cores = ThreadPoolExecutor(threads)
+        self._files = ThreadPoolExecutor(_FILE_THREADS)
 
-    def load(spectrogram_id: str) -> synthesis.Source:
-        entry = entries[spectrogram_id]
-        db = denormalise(read_spectrogram(dataset, entry), entry.min_db, entry.max_db)
-        return synthesis.Source(spectrogram=db, duration_s=entry.duration_s)
+    def render(self, ids: Sequence[str]) -> None:
+        """Reconstruct clips and write both sounds of each."""
+        entries = self._dataset.get_many(ids)
+        loading = [self._files.submit(self._load, entries[spectrogram_id]) for spectrogram_id in ids]
+        parts = [(first, loading[first : first + _PART]) for first in range(0, len(loading), _PART)]
+        for writing in list(self._cores.map(lambda part: self._make(*part), parts)):
+            for future in writing:
+                future.result()
 
-    def write(number: int, source: synthesis.Source, generated: np.ndarray) -> None:
-        both = np.stack([generated, source.spectrogram])
-        sounds = spectrograms_to_audio(both, model.features, durations_s=[source.duration_s] * 2)
-        for kind, sound in zip(("generated", "original"), sounds, strict=True):
-            (output / f"{number}-{kind}.wav").write_bytes(encode(sound, model.features.sample_rate_hz).data)
+    def _load(self, entry: Entry) -> Source:
+        from wavemill.audio.features import denormalise
+        from wavemill.dataset.arrays import read_spectrogram
+        from wavemill.synthesis import Source
 
-    loading = [pool.submit(load, spectrogram_id) for spectrogram_id in ids]
-    writing = []
-    for first in range(0, len(ids), _PART):
-        sources = [future.result() for future in loading[first : first + _PART]]
-        made = synthesis.reconstruct(model, sources).spectrograms
-        writing += [pool.submit(write, first + i, *pair) for i, pair in enumerate(zip(sources, made, strict=True))]
-    for future in writing:
-        future.result()
+        db = denormalise(read_spectrogram(self._dataset, entry), entry.min_db, entry.max_db)
+        return Source(spectrogram=db, duration_s=entry.duration_s)
+
+    def _make(self, first: int, loading: Sequence[Future[Source]]) -> list[Future[int]]:
+        from wavemill import synthesis
+        from wavemill.audio.wav import encode
+        from wavemill.generation import spectrograms_to_audio
+
+        features, writing = self._model.features, []
+        sources = [future.result() for future in loading]
+        made = synthesis.reconstruct(self._model, sources).spectrograms
+        for number, (source, generated) in enumerate(zip(sources, made, strict=True), first):
+            both = np.stack([generated, source.spectrogram])
+            sounds = spectrograms_to_audio(both, features, durations_s=[source.duration_s] * 2)
+            for kind, sound in zip(("generated", "original"), sounds, strict=True):
+                data = encode(sound, features.sample_rate_hz).data
+                writing.append(self._files.submit((self._output / f"{number}-{kind}.wav").write_bytes, data))
+        return writing
 
 
 if __name__ == "__main__":
