@@ -35,8 +35,8 @@ format: $(STAMP)  ## Mend what can be mended by itself.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Measure against named baselines; prints ratios.
-	$(BIN)/python -m benchmarks
+bench: $(STAMP)  ## Measure against named baselines; prints ratios and keeps them in benchmarks/results.
+	$(BIN)/python -m benchmarks --keep
 
 lock: $(STAMP)  ## Write requirements.lock anew from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv

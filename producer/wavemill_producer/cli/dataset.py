@@ -38,21 +38,22 @@ def dataset() -> None:
     show_default=True,
     help=f"Feature parameters: {', '.join(PRESETS)}.",
 )
+@click.option("--packed", is_flag=True, help="Keep 64 spectrograms in a file: for hundreds of thousands and more.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default chosen by the work there is."
 )
 @_json_option
-def build(audio_dir: Path, dataset_dir: Path, preset_name: str, jobs: int | None, as_json: bool) -> None:
+def build(audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, as_json: bool) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
     An ID is a recording's path below AUDIO_DIR without its suffix. Run it again after an interruption, or when
-    recordings were added, changed or removed: what is unchanged is kept.
+    recordings were added, changed or removed: what is unchanged is kept, and a packed dataset stays packed.
     """
     from wavemill.dataset.build import build as build_dataset
 
     features = preset(preset_name)
     with _progress_bar("spectrograms") as progress:
-        report = build_dataset(audio_dir, dataset_dir, features, jobs=jobs, progress=progress)
+        report = build_dataset(audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, progress=progress)
     if as_json:
         print(json.dumps(asdict(report)))
         return
@@ -103,6 +104,8 @@ def show(dataset_dir: Path, as_json: bool) -> None:
     print(f"{dataset_dir}: {_describe(manifest.features)}")
     print(", ".join(f"{count} {name}" for name, count in manifest.counts.items()))
     print(f"labels: {', '.join(manifest.labels) or 'none'}; made by wavemill {manifest.wavemill_version}")
+    if manifest.packed:
+        print("packed: many spectrograms in a file")
 
 
 @dataset.command(epilog="Example: wavemill dataset ids data/fsdd --where digit=7 --where speaker=george")

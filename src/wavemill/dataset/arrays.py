@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import threading
-from pathlib import Path
+import os
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from wavemill.dataset.files import NotAFileError, OutsideDatasetError
+from wavemill.dataset.headers import DTYPE, npy_header, read_header
 from wavemill.dataset.index import Dataset, Entry
+from wavemill.dataset.packs import read_item, split_name
 from wavemill.errors import SilentSpectrogramError, SpectrogramError, StorageUnavailableError, UnknownSpectrogramError
 
 _REBUILD = "build the dataset again: wavemill dataset build"
-# NumPy reads headers with `ast`, which fails now and then in Python 3.11 when two threads use it ("AST constructor
-# recursion depth mismatch", python/cpython#106905).
-_reading_a_header = threading.Lock()
 
 
 def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
@@ -46,14 +44,34 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
     StorageUnavailableError
         The disk does not answer.
     """
-    name = entry.spectrogram_id
-    data = _read_file(dataset.path, entry)
-    x = parse_array(data, name=name, shapes=(dataset.features.shape,))
-    if x.dtype != np.float32:
-        raise SpectrogramError(f"{name}: expected float32, received {x.dtype}; {_REBUILD}")
+    name, shape = entry.spectrogram_id, dataset.features.shape
+    data = _read(dataset, entry)
+    x = _parse_usual(data, shape)
+    if x is None:
+        x = _parse_odd(data, name=name, shape=shape)
     check_values(x, name=name)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise SpectrogramError(f"{name}: its file has changed since the dataset was built; {_REBUILD}")
+    return x
+
+
+def _parse_usual(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Parse bytes that are what the builder writes, or wrote once: column-major; None for any other.
+
+    By comparison: NumPy takes longer to read a header than all checks of the numbers take together.
+    """
+    for fortran_order in (False, True):
+        header = npy_header(shape, fortran_order=fortran_order)
+        if data.startswith(header) and len(data) == len(header) + math.prod(shape) * DTYPE.itemsize:
+            return np.frombuffer(data, DTYPE, offset=len(header)).reshape(shape, order="F" if fortran_order else "C")
+    return None
+
+
+def _parse_odd(data: bytes, *, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Parse whatever else is an array of that shape, or say what is wrong with it."""
+    x = parse_array(data, name=name, shapes=(shape,))
+    if x.dtype != np.float32:
+        raise SpectrogramError(f"{name}: expected float32, received {x.dtype}; {_REBUILD}")
     return np.asarray(x, dtype=np.float32)
 
 
@@ -68,10 +86,7 @@ def parse_array(
     expected = " or ".join(f"{shape}" for shape in shapes)
     file = io.BytesIO(data)
     try:
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        with _reading_a_header:
-            shape, fortran_order, dtype = read_header(file)
+        shape, fortran_order, dtype = read_header(file)
     except (ValueError, EOFError, OSError) as exc:
         problem = "an empty file" if not data else f"no .npy file ({str(exc).splitlines()[0]})"
         raise SpectrogramError(
@@ -105,19 +120,34 @@ def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, adv
         )
 
 
-def _read_file(folder: Path, entry: Entry) -> bytes:
+def _read(dataset: Dataset, entry: Entry) -> bytes:
+    """Return the bytes of the entry's `.npy` file, or of the file that a pack's item would be."""
+    name = entry.spectrogram_id
     try:
-        path = (folder / entry.file).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise SpectrogramError(
-                f"{entry.spectrogram_id}: its file {entry.file!r} lies outside the dataset; {_REBUILD}"
-            )
-        if path.exists() and not path.is_file():
-            raise SpectrogramError(f"{entry.spectrogram_id}: expected a file, received a folder or device; {_REBUILD}")
-        return path.read_bytes()
+        if dataset.manifest.packed:
+            return _read_packed(dataset, entry)
+        with dataset.files.opened(entry.file) as descriptor, os.fdopen(descriptor, "rb", 0, closefd=False) as file:
+            return file.read()
+    except OutsideDatasetError as exc:
+        raise SpectrogramError(f"{name}: its file {entry.file!r} lies outside the dataset; {_REBUILD}") from exc
+    except NotAFileError as exc:
+        raise SpectrogramError(f"{name}: expected a file, received a folder or device; {_REBUILD}") from exc
     except FileNotFoundError as exc:
-        raise UnknownSpectrogramError(f"{entry.spectrogram_id}: its file {entry.file} is gone; {_REBUILD}") from exc
+        raise UnknownSpectrogramError(f"{name}: its file {entry.file} is gone; {_REBUILD}") from exc
     except (PermissionError, RuntimeError, ValueError) as exc:  # RuntimeError: a loop of symbolic links
-        raise SpectrogramError(f"{entry.spectrogram_id}: its file cannot be read: {exc}") from exc
+        raise SpectrogramError(f"{name}: its file cannot be read: {exc}") from exc
     except OSError as exc:
-        raise StorageUnavailableError(f"{entry.spectrogram_id}: {exc}") from exc
+        raise StorageUnavailableError(f"{name}: {exc}") from exc
+
+
+def _read_packed(dataset: Dataset, entry: Entry) -> bytes:
+    pack, number = split_name(entry.file)
+    shape = dataset.features.shape
+    with dataset.files.opened(pack) as descriptor:
+        try:
+            return read_item(descriptor, number, shape)
+        except ValueError as exc:
+            raise SpectrogramError(
+                f"{entry.spectrogram_id}: expected item {number} of a pack of float32 of shape {shape}, "
+                f"received {exc}; {_REBUILD}"
+            ) from exc

@@ -17,7 +17,7 @@ from wavemill.presets import Features
 
 Progress = Callable[[int, int], None]  # called with: done, total
 
-_BATCH_SIZE = 64  # recordings a process gets at a time; their rows are committed together
+_BATCH_SIZE = 64  # recordings a process gets at a time; their rows are committed together, and they are a pack
 # Starting a process costs it seconds of imports, as long as it takes to build about this many spectrograms.
 _WORTH_PROCESSES = 4_000
 
@@ -41,6 +41,7 @@ def build(
     dataset_dir: str | Path,
     features: Features,
     *,
+    packed: bool | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
@@ -55,6 +56,8 @@ def build(
     audio_dir, dataset_dir : str or Path
     features : Features
         Such as `wavemill.presets.preset("digits")`.
+    packed : bool, optional
+        Keep 64 spectrograms in a file instead of one; by default as the dataset is, and one in a new dataset.
     jobs : int > 0, optional
         How many processes; by default one per core if there is enough to do, else the work is done in this process.
     progress : callable, optional
@@ -63,14 +66,14 @@ def build(
     Raises
     ------
     DatasetError
-        No usable recording, or `dataset_dir` holds something else: other files, or a dataset of another preset.
+        No usable recording, or `dataset_dir` holds something else: other files, or a dataset of another preset or form.
     StorageUnavailableError
         The disk is full.
     """
     audio_dir, dataset_dir = Path(audio_dir), Path(dataset_dir)
     if not audio_dir.is_dir():
         raise DatasetError(f"{audio_dir} is not an existing folder of recordings")
-    with DatasetWriter.open(dataset_dir, features, origin="build") as writer:
+    with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
         return _build(audio_dir, writer, features, jobs, progress or _no_progress)
 
 
@@ -80,7 +83,9 @@ def _build(
     sources = SourceList(writer)
     sources.scan(audio_dir, audio_suffixes())
     removed = sources.remove_vanished()
-    make = partial(make_spectrograms, audio_dir=audio_dir, dataset_dir=writer.folder, features=features)
+    make = partial(
+        make_spectrograms, audio_dir=audio_dir, dataset_dir=writer.folder, features=features, packed=writer.packed
+    )
     processes = jobs or (available_cores() if sources.pending >= _WORTH_PROCESSES else 1)
     batches = sources.pending_batches(_BATCH_SIZE)
     results = map_in_processes(make, batches, processes=processes) if processes > 1 else map(make, batches)

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from wavemill.dataset.files import DatasetFiles
 from wavemill.dataset.manifest import INDEX_NAME, Manifest, read_manifest
 from wavemill.errors import DatasetError, UnknownSpectrogramError, UsageError
 from wavemill.presets import Features
@@ -26,12 +27,12 @@ class Entry:
     """One spectrogram, as the index knows it."""
 
     spectrogram_id: str
-    file: str  # relative to the dataset's folder
+    file: str  # relative to the dataset's folder; in a packed one with "#" and the number in the pack
     labels: Mapping[str, str]
     min_db: float
     max_db: float
     duration_s: float  # of the sound in it, without the padding
-    sha256: str  # of the file
+    sha256: str  # of the file; of the one that it would be, in a pack
 
 
 class Dataset:
@@ -43,6 +44,7 @@ class Dataset:
     def __init__(self, path: Path, manifest: Manifest, connection: sqlite3.Connection) -> None:
         self.path = path
         self.manifest = manifest
+        self.files = DatasetFiles(path)
         self._connection = connection
         self._lock = threading.Lock()  # one connection serves all threads, one short query at a time
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,12 @@ from numpy.typing import NDArray
 
 from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.audio.load import load_recording
-from wavemill.dataset.manifest import SCRATCH_NAME
+from wavemill.dataset.packs import write_pack
+from wavemill.dataset.placing import place
 from wavemill.dataset.sources import Source, labels_of
 from wavemill.dataset.writing import Row, spectrogram_file
-from wavemill.errors import AudioError, StorageUnavailableError
+from wavemill.errors import AudioError
 from wavemill.presets import Features
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +29,30 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Spectrogram:
+    """What a recording became, not written yet."""
+
+    source: Source
+    x: NDArray[np.float32]
+    min_db: float
+    max_db: float
+    duration_s: float
+    cut: bool
+
+
 def make_spectrograms(
-    sources: Sequence[Source], audio_dir: Path, dataset_dir: Path, features: Features
+    sources: Sequence[Source], audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
 ) -> list[Row | Failure]:
-    """Make and write the spectrograms of those recordings; one that fails harms no other.
+    """Make and write the spectrograms of those recordings, in one pack or each in a file; one failure harms no other.
 
     Raises StorageUnavailableError when the disk is full: the next file would not fare better.
     """
-    return [_make(source, audio_dir, dataset_dir, features) for source in sources]
+    made = [_make(source, audio_dir, features) for source in sources]
+    failures: list[Row | Failure] = [one for one in made if isinstance(one, Failure)]
+    spectrograms = [one for one in made if isinstance(one, _Spectrogram)]
+    write = _write_packed if packed else _write_each
+    return failures + write(spectrograms, dataset_dir)
 
 
 def write_array(dataset_dir: Path, spectrogram_id: str, x: NDArray[np.float32]) -> tuple[str, str]:
@@ -48,38 +61,63 @@ def write_array(dataset_dir: Path, spectrogram_id: str, x: NDArray[np.float32]) 
     np.save(buffer, x, allow_pickle=False)
     data = buffer.getbuffer()
     file = spectrogram_file(spectrogram_id)
-    temporary = dataset_dir / SCRATCH_NAME / f"{os.getpid()}.npy"  # one at a time in each process
-    target = dataset_dir / file
-    try:
-        temporary.write_bytes(data)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(target)
-    except OSError as exc:
-        if exc.errno in _FULL:
-            raise StorageUnavailableError(f"{dataset_dir}: {exc.strerror}; free some space and run again") from exc
-        raise
+    place(dataset_dir, file, data)
     return file, hashlib.sha256(data).hexdigest()
 
 
-def _make(source: Source, audio_dir: Path, dataset_dir: Path, features: Features) -> Row | Failure:
+def _write_each(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[Row | Failure]:
+    rows: list[Row | Failure] = []
+    for one in spectrograms:
+        try:
+            file, sha256 = write_array(dataset_dir, one.source.spectrogram_id, one.x)
+        except OSError as exc:  # such as a folder in the place of the array
+            rows.append(_unwritten(one, exc))
+        else:
+            rows.append(_row(one, file, sha256))
+    return rows
+
+
+def _write_packed(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[Row | Failure]:
+    if not spectrograms:
+        return []
+    try:
+        items = write_pack(dataset_dir, [one.x for one in spectrograms])
+    except OSError as exc:
+        return [_unwritten(one, exc) for one in spectrograms]
+    return [_row(one, file, sha256) for one, (file, sha256) in zip(spectrograms, items, strict=True)]
+
+
+def _unwritten(one: _Spectrogram, exc: OSError) -> Failure:
+    return Failure(source=one.source, reason=f"its spectrogram cannot be written: {exc.strerror}")
+
+
+def _make(source: Source, audio_dir: Path, features: Features) -> _Spectrogram | Failure:
     try:
         recording = load_recording(audio_dir / source.path, features)
         x, min_db, max_db = normalise(extract(pad_or_cut(recording.signal, features.n_samples), features))
-        file, sha256 = write_array(dataset_dir, source.spectrogram_id, x)
     except AudioError as exc:
         return Failure(source=source, reason=str(exc))
-    except OSError as exc:  # such as a folder in the place of the array
-        return Failure(source=source, reason=f"its spectrogram cannot be written: {exc.strerror}")
-    return Row(
-        spectrogram_id=source.spectrogram_id,
-        file=file,
-        labels=labels_of(source.spectrogram_id),
+    return _Spectrogram(
+        source=source,
+        x=np.ascontiguousarray(x),  # librosa's order is by columns
         min_db=min_db,
         max_db=max_db,
         duration_s=len(recording.signal) / features.sample_rate_hz,
-        sha256=sha256,
         cut=recording.cut,
-        source=source.path,
-        source_bytes=source.n_bytes,
-        source_mtime_ns=source.mtime_ns,
+    )
+
+
+def _row(made: _Spectrogram, file: str, sha256: str) -> Row:
+    return Row(
+        spectrogram_id=made.source.spectrogram_id,
+        file=file,
+        labels=labels_of(made.source.spectrogram_id),
+        min_db=made.min_db,
+        max_db=made.max_db,
+        duration_s=made.duration_s,
+        sha256=sha256,
+        cut=made.cut,
+        source=made.source.path,
+        source_bytes=made.source.n_bytes,
+        source_mtime_ns=made.source.mtime_ns,
     )

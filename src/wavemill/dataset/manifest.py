@@ -12,6 +12,7 @@ from wavemill.errors import DatasetError, UsageError
 from wavemill.presets import Features
 
 FORMAT = 1
+PACKED_FORMAT = 2  # versions that know no packs refuse it
 MANIFEST_NAME = "dataset.json"
 TEMPORARY_MANIFEST_NAME = ".dataset.json.tmp"
 INDEX_NAME = "index.sqlite"
@@ -25,6 +26,7 @@ class Manifest:
 
     features: Features
     origin: str  # "build" or "import-course": the command that may continue it
+    packed: bool = False  # many spectrograms a file, see `wavemill.dataset.packs`
     complete: bool = False  # False while a build runs, and after one that was killed
     counts: dict[str, int] = field(default_factory=dict)
     labels: tuple[str, ...] = ()  # names of the labels that at least one spectrogram has
@@ -33,7 +35,8 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `dataset.json` whole: a reader sees the old one or the new one."""
-    content = {"format": FORMAT, "preset": manifest.features.preset, **asdict(manifest)}
+    number = PACKED_FORMAT if manifest.packed else FORMAT
+    content = {"format": number, "preset": manifest.features.preset, **asdict(manifest)}
     temporary = folder / TEMPORARY_MANIFEST_NAME
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(folder / MANIFEST_NAME)
@@ -54,13 +57,16 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _parse(content: Any, path: Path) -> Manifest:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (FORMAT, PACKED_FORMAT):
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise DatasetError(f"{path}: expected dataset format {FORMAT}, received {found!r}; build the dataset again")
+        raise DatasetError(
+            f"{path}: expected dataset format {FORMAT} or {PACKED_FORMAT}, received {found!r}; build the dataset again"
+        )
     try:
         return Manifest(
             features=Features.from_dict(content["features"]),
             origin=str(content["origin"]),
+            packed=content.get("packed") is True,
             complete=content["complete"] is True,
             counts={str(name): int(count) for name, count in content["counts"].items()},
             labels=tuple(map(str, content["labels"])),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from wavemill.dataset.writing import DatasetWriter, spectrogram_file
+from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError, InvalidIdError
 from wavemill.identifiers import validate_id
 
@@ -104,17 +104,11 @@ class SourceList:
         rows = self._connection.execute(_CHOSEN)
         while batch := list(islice(rows, 10_000)):
             # A row alone proves nothing: somebody may have deleted the file.
-            pending = [row[:4] for row in batch if row[4] is None or not self._has_file(row[0])]
+            pending = [row[:4] for row in batch if row[4] is None or not self._writer.holds(row[4])]
             self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?)", pending)
             self.pending += len(pending)
             self.reused += len(batch) - len(pending)
         self._connection.commit()
-
-    def _has_file(self, spectrogram_id: str) -> bool:
-        try:
-            return (self._writer.folder / spectrogram_file(spectrogram_id)).stat().st_size > 0
-        except OSError:
-            return False
 
 
 def labels_of(spectrogram_id: str) -> dict[str, str]:

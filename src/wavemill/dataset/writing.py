@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +24,7 @@ from wavemill.dataset.manifest import (
     read_manifest,
     write_manifest,
 )
+from wavemill.dataset.packs import end_of_item, split_name
 from wavemill.errors import DatasetError, StorageUnavailableError
 from wavemill.presets import Features
 
@@ -74,18 +76,22 @@ class DatasetWriter:
         self.scratch = folder / SCRATCH_NAME
         self._manifest = manifest
         self._lock_fd = lock_fd
+        self._pack_bytes: Callable[[str], int] = lru_cache(maxsize=1_024)(lambda pack: (folder / pack).stat().st_size)
         self.connection = sqlite3.connect(folder / INDEX_NAME, timeout=30.0)
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(_SCHEMA)
 
     @classmethod
-    def open(cls, folder: Path, features: Features, *, origin: str) -> Self:
-        """Create the dataset, or continue the one that is there; DatasetError if that one differs."""
+    def open(cls, folder: Path, features: Features, *, origin: str, packed: bool | None = None) -> Self:
+        """Create the dataset, or continue the one that is there; DatasetError if that one differs.
+
+        `packed` None is as that one is, and a file for each spectrogram in a new one.
+        """
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock_fd = _lock(folder)
             try:
-                manifest = _continued(folder, features, origin)
+                manifest = _continued(folder, features, origin, packed)
                 shutil.rmtree(folder / SCRATCH_NAME, ignore_errors=True)  # of a run that was killed
                 (folder / SCRATCH_NAME).mkdir()
                 return cls(folder, manifest, lock_fd)
@@ -100,6 +106,21 @@ class DatasetWriter:
         """Whether an earlier run reached its end, and nothing was changed since."""
         return self._manifest.complete
 
+    @property
+    def packed(self) -> bool:
+        """Whether many spectrograms share a file."""
+        return self._manifest.packed
+
+    def holds(self, file: str) -> bool:
+        """Whether that spectrogram's numbers are there, for all that a look at the file's size can tell."""
+        try:
+            if not self.packed:
+                return (self.folder / file).stat().st_size > 0
+            pack, number = split_name(file)
+            return self._pack_bytes(pack) >= end_of_item(number, self._manifest.features.shape)
+        except (OSError, ValueError):
+            return False
+
     def put(self, rows: Iterable[Row]) -> None:
         """Add or replace rows whose files are already in place; committed when this returns."""
         self._begin_change()
@@ -113,11 +134,15 @@ class DatasetWriter:
         # Rows first: a file without a row is unknown to readers, a row without a file would be a broken promise.
         with self.connection:
             self.connection.executemany("DELETE FROM spectrograms WHERE id = ?", [(gone,) for gone in removed])
+        if self.packed:
+            return  # the others in the pack stay; `finish` removes packs of which nothing is left
         for spectrogram_id in removed:
             (self.folder / spectrogram_file(spectrogram_id)).unlink(missing_ok=True)
 
     def finish(self, counts: dict[str, int]) -> Manifest:
         """Mark the dataset complete, with the index's own counts and `counts`."""
+        if self.packed:
+            self._remove_unused_packs()
         spectrograms, cut, silent = self.connection.execute(
             "SELECT count(*), coalesce(sum(cut), 0), coalesce(sum(min_db = max_db), 0) FROM spectrograms"
         ).fetchone()
@@ -149,6 +174,13 @@ class DatasetWriter:
         if isinstance(exc, sqlite3.Error):
             raise DatasetError(f"the index of {self.folder} is damaged: {exc}; choose a new folder") from exc
 
+    def _remove_unused_packs(self) -> None:
+        files = self.connection.execute("SELECT DISTINCT substr(file, 1, instr(file, '#') - 1) FROM spectrograms")
+        used = {Path(file).name for (file,) in files}
+        for path in (self.folder / SPECTROGRAMS_NAME).iterdir():
+            if path.name not in used:
+                path.unlink()
+
     def _discard_if_empty(self) -> None:
         # Else a mistaken call would tie the folder to its preset. Arrays that an interrupted build left before their
         # rows keep it a dataset: the next build goes on in it, and would refuse a folder of unknown files.
@@ -170,12 +202,12 @@ def spectrogram_file(spectrogram_id: str) -> str:
     return f"{SPECTROGRAMS_NAME}/{spectrogram_id}.npy"
 
 
-def _continued(folder: Path, features: Features, origin: str) -> Manifest:
+def _continued(folder: Path, features: Features, origin: str, packed: bool | None) -> Manifest:
     """Return the manifest of the dataset that is there, or a new one for an empty folder."""
     if not (folder / MANIFEST_NAME).exists():
         if any(path.name != TEMPORARY_MANIFEST_NAME for path in folder.iterdir()):
             raise DatasetError(f"{folder} holds files but no dataset; choose a new or an empty folder")
-        manifest = Manifest(features=features, origin=origin)
+        manifest = Manifest(features=features, origin=origin, packed=bool(packed))
         write_manifest(folder, manifest)
         return manifest
     manifest = read_manifest(folder)
@@ -186,6 +218,10 @@ def _continued(folder: Path, features: Features, origin: str) -> Manifest:
         )
     if manifest.origin != origin:
         raise DatasetError(f"{folder} was made by `dataset {manifest.origin}`; choose another folder")
+    if packed not in (None, manifest.packed):
+        raise DatasetError(
+            f"{folder} holds {'packs' if manifest.packed else 'a file for each spectrogram'}; choose another folder"
+        )
     return manifest
 
 

@@ -29,7 +29,7 @@ from wavemill.presets import preset
 
 if __name__ == "__main__":
     try:
-        build(sys.argv[1], sys.argv[2], preset("digits"), jobs=int(sys.argv[3]))
+        build(sys.argv[1], sys.argv[2], preset("digits"), jobs=int(sys.argv[3]), packed=sys.argv[4] == "packed")
     except KeyboardInterrupt:
         sys.exit(130)
 """
@@ -54,8 +54,9 @@ def rows(dataset: Path) -> int:
     return 0
 
 
-def start(recordings: Path, dataset: Path, *, jobs: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PROGRAM, str(recordings), str(dataset), str(jobs)]
+def start(recordings: Path, dataset: Path, *, jobs: int, packed: bool = False) -> subprocess.Popen[bytes]:
+    form = "packed" if packed else "files"
+    command = [sys.executable, "-c", PROGRAM, str(recordings), str(dataset), str(jobs), form]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
 
 
@@ -85,10 +86,10 @@ def wait_until_all_have_ended(session: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_build_that_was_killed_is_continued(recordings: Path, tmp_path: Path, jobs: int) -> None:
+@pytest.mark.parametrize(("jobs", "packed"), [(1, False), (2, False), (2, True)])
+def test_a_build_that_was_killed_is_continued(recordings: Path, tmp_path: Path, jobs: int, packed: bool) -> None:
     target = tmp_path / "dataset"
-    process = start(recordings, target, jobs=jobs)
+    process = start(recordings, target, jobs=jobs, packed=packed)
     wait_until_some_are_built(target, process)
     with pytest.raises(DatasetError, match="is being built by another process"):
         build(recordings, target, preset("digits"))
@@ -103,6 +104,7 @@ def test_a_build_that_was_killed_is_continued(recordings: Path, tmp_path: Path, 
     assert report.built + report.reused == CLIPS
     assert not (target / ".building").exists()
     with Dataset.open(target) as opened:
+        assert opened.manifest.packed is packed
         assert opened.count == CLIPS
         for entry in opened.get_many(list(opened.ids())).values():
             read_spectrogram(opened, entry)  # checks the SHA-256 too

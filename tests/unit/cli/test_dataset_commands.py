@@ -58,6 +58,14 @@ def test_build_as_json_lists_every_unreadable_file(recordings: Path, tmp_path: P
     assert [path for path, _ in report["unreadable"]] == [f"text-{k}.wav" for k in range(7)]
 
 
+def test_a_dataset_is_packed_on_request_and_shown_so(recordings: Path, tmp_path: Path) -> None:
+    run("build", recordings, tmp_path / "d", "--packed")
+    assert "packed: many spectrograms in a file" in run("show", tmp_path / "d").stdout
+    assert json.loads(run("show", tmp_path / "d", "--json").stdout)["packed"] is True
+    assert "4 reused" in run("build", recordings, tmp_path / "d").stdout
+    assert len(list((tmp_path / "d" / "spectrograms").iterdir())) == 1
+
+
 def test_show_tells_preset_and_counts(recordings: Path, tmp_path: Path) -> None:
     run("build", recordings, tmp_path / "d", "--preset", "course")
     assert "preset course, 22050 Hz, n_fft 512, hop 256, 256 x 64" in run("show", tmp_path / "d").stdout

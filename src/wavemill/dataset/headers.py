@@ -1,0 +1,34 @@
+"""What a `.npy` file begins with."""
+
+from __future__ import annotations
+
+import io
+import threading
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+Shape = tuple[int, ...]
+
+DTYPE = np.dtype("<f4")
+# NumPy reads headers with `ast`, which fails now and then in Python 3.11 when two threads use it ("AST constructor
+# recursion depth mismatch", python/cpython#106905).
+_reading = threading.Lock()
+
+
+@lru_cache(maxsize=64)
+def npy_header(shape: Shape, *, fortran_order: bool = False) -> bytes:
+    """Return what a `.npy` file of float32 in this shape begins with."""
+    file = io.BytesIO()
+    content = {"descr": npy.dtype_to_descr(DTYPE), "fortran_order": fortran_order, "shape": shape}
+    npy.write_array_header_1_0(file, content)
+    return file.getvalue()
+
+
+def read_header(file: io.BytesIO) -> tuple[Shape, bool, np.dtype[Any]]:
+    """Read shape, order (column-major or not) and type, up to where the numbers begin; ValueError, EOFError if bad."""
+    version = npy.read_magic(file)
+    with _reading:
+        return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)

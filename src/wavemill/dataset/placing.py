@@ -1,0 +1,34 @@
+"""Put a file into a dataset's folder, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from wavemill.dataset.manifest import SCRATCH_NAME
+from wavemill.errors import StorageUnavailableError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def place(dataset_dir: Path, file: str, data: bytes | memoryview) -> None:
+    """Write `file`, given relative to the dataset's folder.
+
+    Raises
+    ------
+    StorageUnavailableError
+        The disk is full: the next file would not fare better.
+    OSError
+        Such as a folder in its place.
+    """
+    temporary = dataset_dir / SCRATCH_NAME / f"{os.getpid()}.npy"  # one at a time in each process
+    target = dataset_dir / file
+    try:
+        temporary.write_bytes(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise StorageUnavailableError(f"{dataset_dir}: {exc.strerror}; free some space and run again") from exc
+        raise
