@@ -55,4 +55,6 @@ def table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_cell(item) for item in value) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -129,10 +129,12 @@ def test_a_handful_of_items_still_makes_a_prior(n_items: int) -> None:
 
 
 def test_a_difference_is_as_great_as_that_of_takes() -> None:
-    latents, _, _ = takes()
-    groups = latents.reshape(4, 100, 3)
+    rng = np.random.default_rng(0)
+    groups = rng.normal(size=(2, 100, 30)).astype(np.float32) + np.array([[[0]], [[50]]], np.float32)
     apart = np.concatenate([np.linalg.norm(g[:, None] - g[None], axis=2)[np.triu_indices(100, 1)] for g in groups])
-    noise = fitted().noise(range(3_000))
+    labels = [{"digit": str(i // 100)} for i in range(200)]
+    prior = Prior.fit(groups.reshape(200, 30), peak_db=np.full(200, -6, np.float32), labels=labels)
+    noise = prior.noise(range(3_000))
     rms, rms_of_takes = (np.sqrt(np.mean(np.square(x))) for x in (np.linalg.norm(noise, axis=1), apart))
     assert rms == pytest.approx(rms_of_takes, rel=0.05)
 
@@ -168,7 +170,7 @@ def test_a_single_take_is_never_kept_as_it_is() -> None:
 def test_a_cluster_is_never_a_single_take() -> None:
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(size=(149, 3)), [[500.0, 0, 0]]])
-    for seed in range(20):
+    for seed in (51, 54, 96):  # that make the odd one a component of its own, and then a group
         assert np.bincount(cluster(points, seed)).min() > 1
 
 
