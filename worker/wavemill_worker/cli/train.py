@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wavemill.vae.held_out import HeldOut
 from wavemill_worker.cli.free import require_free
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _config(preset: str, architecture: str | None, start: Model | None, options:
 
 def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
     ours, theirs = config.validation_label, start.record.training.get("validation_label")
-    if ours and ours != theirs:
+    if ours and not (theirs and HeldOut.parse(theirs).covers(HeldOut.parse(ours))):
         click.echo(
             f"note: {start.name} was trained by another rule, {theirs or 'a random part'}, and may have heard what "
             f"{ours} holds out; the held-out figures may flatter",
