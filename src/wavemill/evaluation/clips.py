@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,8 @@ from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.generation import spectrograms_to_audio
 from wavemill.presets import PRESETS, Features
 from wavemill.recogniser.recordings import Recordings
+from wavemill.vae.held_out import HeldOut
+from wavemill.vae.source import audible_entries
 
 FloatArray = NDArray[np.float32]
 
@@ -22,30 +26,75 @@ FloatArray = NDArray[np.float32]
 JUDGED = PRESETS["digits"]
 
 
+# Of a larger dataset a part is drawn: an evaluation must not hold a million clips in memory, nor take a week.
+MOST_HELD_OUT, MOST_OTHERS = 2_000, 4_000
+PAGE_SIZE = 256  # clips read at a time
+
+HOW = {
+    "clips": (
+        f"all that are held out, or {MOST_HELD_OUT:,} of more, and as recordings that are not held out all, or "
+        f"{MOST_OTHERS:,} of more: those whose IDs have the least SHA-256"
+    ),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A dataset's audible entries: those to judge by, and the rest, which a model may have been trained on."""
+    """A dataset's audible entries: those to judge by, and the rest, which a model may have been trained on.
+
+    Attributes
+    ----------
+    held_out, others : by ID; at most `MOST_HELD_OUT` and `MOST_OTHERS`
+    all_held_out, all_others : how many there are in the dataset
+    """
 
     held_out: Sequence[Entry]
     others: Sequence[Entry]
+    all_held_out: int
+    all_others: int
 
 
 def split(dataset: Dataset, rule: str) -> Split:
     """Divide a dataset by a rule such as `index=5,6,7,8,9`; UsageError when either part would be empty."""
-    key, separator, values = rule.partition("=")
-    if not separator or key not in dataset.manifest.labels:
+    wanted = HeldOut.parse(rule)
+    if wanted.key not in dataset.manifest.labels:
         known = ", ".join(dataset.manifest.labels) or "none"
         raise UsageError(f"--held-out expects LABEL=A,B with a label of the dataset ({known}), received {rule!r}")
-    found = dataset.get_many(list(dataset.ids()))
-    entries = [found[name] for name in sorted(found) if found[name].max_db > found[name].min_db]
-    chosen = [entry.labels.get(key) in values.split(",") for entry in entries]
-    held_out = [entry for entry, yes in zip(entries, chosen, strict=True) if yes]
-    others = [entry for entry, yes in zip(entries, chosen, strict=True) if not yes]
-    if not held_out or not others:
+    held_out, others = Draw(MOST_HELD_OUT), Draw(MOST_OTHERS)
+    for entry in audible_entries(dataset):
+        (held_out if entry.labels in wanted else others).offer(entry)
+    if not held_out.offered or not others.offered:
         raise UsageError(
-            f"of {len(entries)} spectrograms {len(held_out)} are held out by {rule!r}; expected some and not all"
+            f"of {held_out.offered + others.offered} spectrograms {held_out.offered} are held out by {rule!r}; "
+            "expected some and not all"
         )
-    return Split(held_out=held_out, others=others)
+    return Split(
+        held_out=held_out.entries, others=others.entries, all_held_out=held_out.offered, all_others=others.offered
+    )
+
+
+class Draw:
+    """At most so many of the entries that are offered, the same ones in whatever order they come."""
+
+    def __init__(self, most: int) -> None:
+        self.offered = 0
+        self._most = most
+        self._kept: list[tuple[int, str, Entry]] = []  # a heap, the one to give way first
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Those drawn, by ID."""
+        return sorted((entry for _, _, entry in self._kept), key=lambda entry: entry.spectrogram_id)
+
+    def offer(self, entry: Entry) -> None:
+        """Keep the entry, or not."""
+        self.offered += 1
+        digest = hashlib.sha256(entry.spectrogram_id.encode()).digest()
+        item = (-int.from_bytes(digest), entry.spectrogram_id, entry)
+        if len(self._kept) < self._most:
+            heapq.heappush(self._kept, item)
+        else:
+            heapq.heappushpop(self._kept, item)
 
 
 class Clips:
@@ -86,12 +135,17 @@ class Clips:
         if self._recordings is not None:
             return [self._recordings.read(entry.spectrogram_id, JUDGED) for entry in entries]
         features = self._dataset.features
-        return sounds(self.spectrograms(entries, features), features, durations_s(entries))
+        return sounds(self.spectrograms(entries, features), features, [entry.duration_s for entry in entries])
+
+    def truth_in_pages(self, entries: Sequence[Entry]) -> Iterator[list[FloatArray]]:
+        """Yield `truth` of a few entries at a time."""
+        for first in range(0, len(entries), PAGE_SIZE):
+            yield self.truth(entries[first : first + PAGE_SIZE])
 
 
-def durations_s(entries: Sequence[Entry]) -> list[float]:
-    """Return how long each entry's sound is."""
-    return [entry.duration_s for entry in entries]
+def lengths_s(truth: Sequence[FloatArray]) -> list[float]:
+    """Return how long true sounds are: the dataset's features may have cut theirs short."""
+    return [len(signal) / JUDGED.sample_rate_hz for signal in truth]
 
 
 def labels(entries: Sequence[Entry]) -> list[Mapping[str, str]]:

@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 import wavemill
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
-from wavemill.evaluation import fidelity, sampling
-from wavemill.evaluation.clips import Clips, Split, durations_s, labels, sounds, split
+from wavemill.evaluation import clips, fidelity, interpolation, sampling
+from wavemill.evaluation.clips import Clips, Split, labels, lengths_s, sounds, split
+from wavemill.evaluation.interpolation import interpolation_figures
 from wavemill.evaluation.judge import DIGIT, Judge, Rendition
 from wavemill.evaluation.latents import latent_figures
+from wavemill.evaluation.leaks import leak_notes, rule_note
 from wavemill.evaluation.sampling import Background, background, sampling_figures
 from wavemill.presets import Features
 from wavemill.recogniser.recogniser import Recogniser
 from wavemill.recogniser.recordings import Recordings
 from wavemill.synthesis import Source, reconstruct
+from wavemill.vae.held_out import HeldOut
 from wavemill.vae.model import Model
 
 FloatArray = NDArray[np.float32]
@@ -36,6 +39,7 @@ class EvaluationConfig:
 
     held_out: str = "index=5,6,7,8,9"
     n_samples: int = 600  # free ones, and as many again for each kind of label; 0 for none
+    n_pairs: int = 50  # of clips to interpolate between; 0 for none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,7 @@ class Evaluation:
             **self.about,
             "figures": {rendition.name: rendition.figures for rendition in self.renditions},
             "notes": list(self.notes),
-            "how": {**fidelity.HOW, **sampling.HOW},
+            "how": {**clips.HOW, **fidelity.HOW, **sampling.HOW, **interpolation.HOW},
         }
 
 
@@ -87,19 +91,21 @@ def evaluate(
     names = [model.name for model in models]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"expected models of different names, received {', '.join(names) or 'none'}")
-    parts, clips = split(dataset, config.held_out), Clips(dataset, recordings)
+    parts, reader = split(dataset, config.held_out), Clips(dataset, recordings)
     progress(f"{TRUTH}: {len(parts.held_out)} held out")
-    judge = Judge(recogniser, clips.truth(parts.held_out), labels(parts.held_out))
+    truth = reader.truth(parts.held_out)
+    judge = Judge(recogniser, truth, labels(parts.held_out))
     renditions = [judge.judge_truth(TRUTH)]
     for name, features in _inversions(models).items():
         progress(name)
-        spectrograms = clips.spectrograms(parts.held_out, features)
-        renditions.append(judge.judge(name, sounds(spectrograms, features, durations_s(parts.held_out))))
-    real = _background(recogniser, clips, parts) if config.n_samples else None
-    notes = _notes(models, recogniser, clips, config, renditions[-1])
+        spectrograms = reader.spectrograms(parts.held_out, features)
+        renditions.append(judge.judge(name, sounds(spectrograms, features, lengths_s(truth))))
+    others = reader.truth_in_pages(parts.others)
+    real = background(recogniser, truth, others) if config.n_samples else None
+    notes = _notes(models, recogniser, reader, config, renditions[-1])
     for model in models:
         progress(model.name)
-        rendition = _judge_model(model, judge, clips, parts)
+        rendition = _judge_model(model, judge, reader, parts, config)
         if real is not None:
             progress(f"{model.name}: {config.n_samples} samples, and by label")
             notes += _add_sampling(rendition, model, judge, real, config.n_samples)
@@ -120,17 +126,17 @@ def _inversions(models: Sequence[Model]) -> dict[str, Features]:
     return {f"{INVERSION}, {preset}": features for preset, features in presets.items()}
 
 
-def _background(recogniser: Recogniser, clips: Clips, parts: Split) -> Background:
-    return background(recogniser, clips.truth(parts.held_out), clips.truth(parts.others))
-
-
-def _judge_model(model: Model, judge: Judge, clips: Clips, parts: Split) -> Rendition:
-    spectrograms = clips.spectrograms(parts.held_out, model.features)
-    lengths_s = durations_s(parts.held_out)
-    sources = [Source(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths_s, strict=True)]
+def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config: EvaluationConfig) -> Rendition:
+    spectrograms, lengths = reader.spectrograms(parts.held_out, model.features), lengths_s(judge.truth)
+    sources = [Source(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths, strict=True)]
     reconstructed = reconstruct(model, sources).spectrograms  # as jobs do: the level is restored
-    rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths_s))
+    rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths))
     rendition.figures["latents"] = latent_figures(model, spectrograms)
+    between = interpolation_figures(
+        model, judge.recogniser, sources, labels(parts.held_out), rendition, n_pairs=config.n_pairs
+    )
+    if between:
+        rendition.figures["interpolation"] = between
     return rendition
 
 
@@ -145,31 +151,25 @@ def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Backgr
 
 
 def _notes(
-    models: Sequence[Model], recogniser: Recogniser, clips: Clips, config: EvaluationConfig, inversion: Rendition
+    models: Sequence[Model], recogniser: Recogniser, reader: Clips, config: EvaluationConfig, inversion: Rendition
 ) -> list[str]:
     """Say plainly what the figures are not."""
     notes = []
-    if not clips.has_recordings:
+    if not reader.has_recordings:
         notes.append("No recordings were given: inverted spectrograms stand for the truth.")
+    pesq_clips = inversion.figures.get("pesq_clips")
+    if pesq_clips is not None and pesq_clips < len(inversion.sounds):
+        notes.append(f"PESQ is a mean over {pesq_clips} of {len(inversion.sounds)} clips: the others hold no speech.")
     for measure, extra in (("stoi", "evaluate"), ("pesq", "pesq")):
         if measure not in inversion.scores:
             notes.append(f"{measure.upper()} was not measured: pip install 'wavemill[{extra}]'.")
     if DIGIT in recogniser.labels and "pocketsphinx_digit_accuracy" not in inversion.figures:
         notes.append("PocketSphinx was not asked: pip install 'wavemill[evaluate]'.")
-    learners = {"the recogniser": recogniser.record.training.get("held_out")}
-    learners |= {model.name: model.record.training.get("validation_label") for model in models}
-    notes += [
-        f"{who} may have been trained on these clips: its training held out {rule or 'a random part'}."
-        for who, rule in learners.items()
-        if not _covers(rule, config.held_out)
-    ]
+    held_out = HeldOut.parse(config.held_out)
+    notes += rule_note("the recogniser", recogniser.record.training.get("held_out"), held_out)
+    for model in models:
+        notes += leak_notes(model.name, model.record.training, held_out)
     return notes
-
-
-def _covers(rule: str | None, held_out: str) -> bool:
-    """Return whether a training by `rule` kept away from all that `held_out` names."""
-    (key, _, values), (asked, _, wanted) = (rule or "").partition("="), held_out.partition("=")
-    return key == asked and set(wanted.split(",")) <= set(values.split(","))
 
 
 def _about(
@@ -179,6 +179,9 @@ def _about(
         "dataset": dataset.path.name,
         "held_out": config.held_out,
         "clips": len(parts.held_out),
+        "clips_held_out_in_all": parts.all_held_out,
+        "others": len(parts.others),
+        "others_in_all": parts.all_others,
         "recogniser": {"name": recogniser.record.name, "digest": recogniser.digest},
         "models": {model.name: model.digest for model in models},
     }

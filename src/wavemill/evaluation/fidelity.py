@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,13 +14,18 @@ from wavemill.vae.quality import REPEATS, TOP_DB, log_spectral_distance, stoi_sc
 
 FloatArray = NDArray[np.float32]
 
+WORST_PESQ = 1.0  # the bottom of its scale
+
 HOW = {
     "log_spectral_distance_db": (
         f"between the STFTs (8 kHz, window {JUDGED.n_fft}, hop {JUDGED.hop_length}) of sound and reference, both "
         f"limited to {TOP_DB:.0f} dB below the peak of the reference; root mean square over bins, mean over frames"
     ),
     "stoi": f"short-time objective intelligibility; each clip repeated {REPEATS} times, as short ones fill no segment",
-    "pesq": f"ITU-T P.862 narrow band, 1 to 4.5; each clip repeated {REPEATS} times",
+    "pesq": (
+        f"ITU-T P.862 narrow band, 1 to 4.5; each clip repeated {REPEATS} times; a sound without speech counts as "
+        f"{WORST_PESQ:g}, clips whose reference has none are left out"
+    ),
 }
 
 
@@ -34,7 +40,7 @@ def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> d
     Returns
     -------
     dict of float32 [shape=(batch,)]
-        `log_spectral_distance_db`; `stoi` with pystoi; `pesq` with pesq, NaN where it finds no speech.
+        `log_spectral_distance_db`; `stoi` with pystoi; `pesq` with pesq, NaN where the reference holds no speech.
     """
     cut = [pad_or_cut(sound, len(true)) for sound, true in zip(sounds, reference, strict=True)]
     measured = {"log_spectral_distance_db": log_spectral_distance(_db(reference), _db(cut))}
@@ -48,18 +54,32 @@ def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> d
 
 
 def pesq_scores(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> FloatArray | None:
-    """Return the PESQ (narrow band) of pairs of sounds at 8 kHz, NaN where there is none; None without pesq."""
-    try:
-        from pesq import PesqError, pesq
-    except ModuleNotFoundError:
+    """Return the PESQ (narrow band) of pairs of sounds at 8 kHz; None without pesq.
+
+    A sound that PESQ can make nothing of scores `WORST_PESQ`: silence must not be better than noise. NaN stands where
+    it can make nothing of the reference itself, which holds no speech or lasts less than a quarter of a second.
+    """
+    if importlib.util.find_spec("pesq") is None:
         return None
     scores = []
     for true, sound in zip(reference, sounds, strict=True):
-        try:
-            scores.append(pesq(JUDGED.sample_rate_hz, np.tile(true, REPEATS), np.tile(sound, REPEATS), "nb"))
-        except (PesqError, ValueError):  # no speech in the reference, less than a quarter of a second; or silence
-            scores.append(np.nan)
+        score = _pesq(true, sound)
+        if score is None and _pesq(true, true) is not None:
+            score = WORST_PESQ
+        scores.append(np.nan if score is None else score)
     return np.array(scores, np.float32)
+
+
+def _pesq(true: FloatArray, sound: FloatArray) -> float | None:
+    from pesq import PesqError, pesq
+
+    if not true.any() or not sound.any():  # it divides by the level
+        return None
+    try:
+        score = float(pesq(JUDGED.sample_rate_hz, np.tile(true, REPEATS), np.tile(sound, REPEATS), "nb"))
+    except (PesqError, ValueError):
+        return None
+    return score if np.isfinite(score) else None
 
 
 def _db(signals: Sequence[FloatArray]) -> FloatArray:

@@ -16,6 +16,7 @@ from wavemill.recogniser.recogniser import Recogniser
 
 FloatArray = NDArray[np.float32]
 
+PESQ = "pesq"
 DIGIT = "digit"  # the kind of label that the outside opinion is asked about
 
 
@@ -40,6 +41,12 @@ class Rendition:
     figures: dict[str, Any]
 
 
+def mean_of_known(values: FloatArray) -> float | None:
+    """Return the mean of those scores that are numbers; None when none is, as JSON has no NaN."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
 class Judge:
     """The truth, and ears to compare with it.
 
@@ -52,7 +59,7 @@ class Judge:
     def __init__(
         self, recogniser: Recogniser, truth: Sequence[FloatArray], labels: Sequence[Mapping[str, str]]
     ) -> None:
-        self.recogniser, self._truth, self._labels = recogniser, truth, labels
+        self.recogniser, self.truth, self._labels = recogniser, truth, labels
 
     @property
     def kinds(self) -> list[str]:
@@ -61,16 +68,18 @@ class Judge:
 
     def judge_truth(self, name: str) -> Rendition:
         """Judge the truth itself, by ear only."""
-        return self._judge(name, self._truth, {})
+        return self._judge(name, self.truth, {})
 
     def judge(self, name: str, sounds: Sequence[FloatArray]) -> Rendition:
         """Judge sounds, one per clip, by ear and against the truth."""
-        return self._judge(name, sounds, fidelity(self._truth, sounds))
+        return self._judge(name, sounds, fidelity(self.truth, sounds))
 
     def _judge(self, name: str, sounds: Sequence[FloatArray], scores: Mapping[str, FloatArray]) -> Rendition:
         heard = self.recogniser.hear(sounds, JUDGED.sample_rate_hz)
         names = {kind: heard.names(kind) for kind in self.kinds}
-        figures: dict[str, Any] = {measure: float(np.nanmean(values)) for measure, values in scores.items()}
+        figures: dict[str, Any] = {measure: mean_of_known(values) for measure, values in scores.items()}
+        if PESQ in scores:
+            figures["pesq_clips"] = int(np.isfinite(scores[PESQ]).sum())
         figures |= {f"{kind}_accuracy": self._accuracy(kind, names[kind]) for kind in self.kinds}
         if DIGIT in self.kinds and (digits := hear_digits(sounds)) is not None:
             figures["pocketsphinx_digit_accuracy"] = self._accuracy(DIGIT, digits)

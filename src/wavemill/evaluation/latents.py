@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.vae.forward import Forward
 from wavemill.vae.model import Model
-from wavemill.vae.normalisation import normalise
 
 FloatArray = NDArray[np.float32]
 
@@ -26,14 +24,13 @@ def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
     ----------
     .. [1] Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2016, section 3.
     """
-    x = normalise(spectrograms_db, dict(model.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
-    mean, *log_variance = Forward(model.network.encoder)(x)
+    mean, log_variance = model.posterior(spectrograms_db)
     figures: dict[str, Any] = {
         "dimensions": int(mean.shape[1]),
         "active_dimensions": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
     }
-    if log_variance:
-        figures["kl_nats"] = kl_nats(mean, log_variance[0])
+    if log_variance is not None:
+        figures["kl_nats"] = kl_nats(mean, log_variance)
     return figures
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 import numpy as np
 
 from wavemill.audio.wav import encode
+from wavemill.dataset.index import Entry
 from wavemill.evaluation.clips import JUDGED
 from wavemill.evaluation.evaluation import TRUTH, Evaluation
 from wavemill.evaluation.judge import Rendition
@@ -91,7 +91,8 @@ def _orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendition, 
 def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendition, str]]) -> Shown:
     entry, truth = evaluation.entries[i], evaluation.renditions[0]
     loudest = loudest_db(truth.sounds[i])
-    versions = [_version(rendition, i, entry, loudest) for rendition in evaluation.renditions]
+    seconds = len(truth.sounds[i]) / JUDGED.sample_rate_hz
+    versions = [_version(rendition, i, entry, loudest=loudest, seconds=seconds) for rendition in evaluation.renditions]
     badness = {
         key: float(np.nan_to_num(rendition.scores[measure][i])) * (1 if _MORE_IS_WORSE[measure] else -1)
         for key, (_, rendition, measure) in orders.items()
@@ -105,10 +106,10 @@ def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendi
     )
 
 
-def _version(rendition: Rendition, i: int, entry: Any, loudest: float) -> Version:
+def _version(rendition: Rendition, i: int, entry: Entry, *, loudest: float, seconds: float) -> Version:
     sound = rendition.sounds[i]
     wav = encode(sound, JUDGED.sample_rate_hz).data
-    seconds = min(max(entry.duration_s, 0.1), JUDGED.duration_s)
+    seconds = min(max(seconds, 0.1), JUDGED.duration_s)
     png = spectrogram_png(sound, loudest_db=loudest, seconds=seconds)
     said = "the recording" if rendition.name == TRUTH else rendition.name
     forms = {key: (name, form) for name, key, form in MEASURES}
@@ -121,6 +122,9 @@ def _version(rendition: Rendition, i: int, entry: Any, loudest: float) -> Versio
         wav=base64.b64encode(wav).decode(),
         png=base64.b64encode(png).decode(),
         picture_text=f"Spectrogram of {entry.spectrogram_id}, {said}",
-        scores=[(forms[m][0], forms[m][1].format(values[i])) for m, values in rendition.scores.items()],
+        scores=[
+            (forms[m][0], forms[m][1].format(values[i]) if np.isfinite(values[i]) else "none")
+            for m, values in rendition.scores.items()
+        ],
         heard=heard,
     )

@@ -11,6 +11,7 @@ MEASURES = (
     ("log-spectral distance, dB", "log_spectral_distance_db", "{:.2f}"),
     ("STOI", "stoi", "{:.3f}"),
     ("PESQ", "pesq", "{:.2f}"),
+    ("clips with PESQ", "pesq_clips", "{}"),
     ("{kind} heard", "{kind}_accuracy", "{:.1%}"),
     ("digit heard by PocketSphinx", "pocketsphinx_digit_accuracy", "{:.1%}"),
     ("latent dimensions", "latents.dimensions", "{}"),
@@ -23,9 +24,14 @@ MEASURES = (
     ("samples of a {kind}: as asked", "sampling.by_label.{kind}.asked", "{:.1%}"),
     ("samples: Frechet distance", "sampling.frechet_distance", "{:.1f}"),
     ("the same for held-out recordings", "sampling.frechet_distance_of_held_out", "{:.1f}"),
+    ("points behind either", "sampling.frechet_points", "{}"),
     ("samples: distance to nearest recording, dB", "sampling.memorisation.nearest_db_median", "{:.2f}"),
     ("the same for held-out recordings", "sampling.memorisation.nearest_db_median_of_held_out", "{:.2f}"),
     ("samples: copies", "sampling.memorisation.copies", "{:.1%}"),
+    ("interpolations: ends right", "interpolation.ends_right", "{:.1%}"),
+    ("interpolations: steps sound", "interpolation.steps_sound", "{:.1%}"),
+    ("interpolations: largest jump, median", "interpolation.largest_jump_median", "{:.2f}"),
+    ("interpolations: whole", "interpolation.whole", "{:.1%}"),
 )
 _OUTSIDE = "pocketsphinx_digit"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,10 @@ HOW = {
     "covered": "values of a label among these",
     "entropy": "evenness of these: 1 is as many of each value, 0 only one value",
     "asked": f"share of samples of a label that are recognised as that label with confidence over {SURE:g}",
-    "frechet_distance": "between the recogniser's embeddings of samples and of the recordings that are not held out",
+    "frechet_distance": (
+        "between the recogniser's embeddings of samples, or held-out recordings, and of recordings that are not held "
+        "out; the same number of each, drawn at random, as fewer points lie further apart"
+    ),
     "copies": (
         "share of samples that lie nearer to a recording that is not held out than all but "
         f"{_COPY_PERCENTILE:g} % of the held-out recordings do (root mean square of log-mel pictures, in dB)"
@@ -44,10 +47,12 @@ class Background:
     others: Heard
 
 
-def background(recogniser: Recogniser, held_out: Sequence[FloatArray], others: Sequence[FloatArray]) -> Background:
-    """Let the recogniser hear the recordings, sounds at 8 kHz."""
+def background(
+    recogniser: Recogniser, held_out: Sequence[FloatArray], others: Iterable[Sequence[FloatArray]]
+) -> Background:
+    """Let the recogniser hear the recordings, sounds at 8 kHz, the others page by page."""
     unseen = recogniser.pictures(held_out, JUDGED.sample_rate_hz)
-    seen = recogniser.pictures(others, JUDGED.sample_rate_hz)
+    seen = np.concatenate([recogniser.pictures(page, JUDGED.sample_rate_hz) for page in others])
     return Background(
         held_out_pictures=unseen,
         other_pictures=seen,
@@ -70,12 +75,26 @@ def sampling_figures(
     heard = recogniser.recognise(free)
     return {
         "samples": n_samples,
-        "free": {kind: _coverage(heard, kind) for kind in kinds},
+        "free": {kind: coverage(heard, kind) for kind in kinds},
         "sure_of_all": float(np.all([heard.confidence(kind) > SURE for kind in kinds], axis=0).mean()),
-        "by_label": {kind: _by_label(model, recogniser, kind, n_samples) for kind in kinds},
-        "frechet_distance": frechet_distance(heard.embedding, real.others.embedding),
-        "frechet_distance_of_held_out": frechet_distance(real.held_out.embedding, real.others.embedding),
+        "by_label": {kind: by_label(model, recogniser, kind, n_samples) for kind in kinds},
+        **frechet_figures(heard, real),
         "memorisation": memorisation(free, real, range_db=recogniser.record.listening.range_db),
+    }
+
+
+def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:
+    """Return how far samples and held-out recordings lie from the others, each by as many points; None under two."""
+    n_points = min(len(heard.embedding), len(real.held_out.embedding), len(real.others.embedding))
+    others = _drawn(real.others.embedding, n_points)
+
+    def distance(points: FloatArray) -> float | None:
+        return frechet_distance(_drawn(points, n_points), others) if n_points > 1 else None
+
+    return {
+        "frechet_points": n_points,
+        "frechet_distance": distance(heard.embedding),
+        "frechet_distance_of_held_out": distance(real.held_out.embedding),
     }
 
 
@@ -91,7 +110,8 @@ def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> 
     }
 
 
-def _coverage(heard: Heard, kind: str) -> dict[str, Any]:
+def coverage(heard: Heard, kind: str) -> dict[str, Any]:
+    """Return how many samples the recogniser is sure of, and how evenly these are spread over the label's values."""
     values = heard.labels[kind]
     sure = heard.confidence(kind) > SURE
     counts = np.bincount(heard.probabilities[kind].argmax(axis=1)[sure], minlength=len(values))
@@ -104,8 +124,12 @@ def _coverage(heard: Heard, kind: str) -> dict[str, Any]:
     }
 
 
-def _by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) -> dict[str, Any]:
-    """Ask for each value that model and recogniser both know."""
+def _drawn(points: FloatArray, n_points: int) -> FloatArray:
+    return points[np.random.default_rng(0).choice(len(points), n_points, replace=False)]
+
+
+def by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) -> dict[str, Any]:
+    """Ask for samples of each value that model and recogniser both know, and return the share of what came as asked."""
     known = set(model.prior.labels.get(kind, ())) if model.prior else set()
     values = recogniser.labels[kind]
     each = max(_LEAST_PER_VALUE, n_samples // len(values))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from wavemill.recogniser.recogniser import RecogniserRecord
+from wavemill.vae.card import table
 
 
 def recogniser_card(record: RecogniserRecord) -> str:
@@ -25,10 +23,10 @@ Each answer has a confidence, calibrated on sounds that were held out.
 {record.training.get("data") or "The recordings named in the training record; their owner's licence applies."}
 
 ## Training
-{_table(record.training, skip=("data", "licence"))}
+{table(record.training, skip=("data", "licence"))}
 
 ## Figures
-{_table(record.quality, skip=("how",))}
+{table(record.quality, skip=("how",))}
 
 {record.quality.get("how", "")}
 
@@ -44,14 +42,3 @@ heard.names("{next(iter(record.labels))}"), heard.confidence("{next(iter(record.
 ```
 The weights are plain arrays (`weights.npz`), the rest is JSON; `sha256sum -c SHA256` checks every file.
 """
-
-
-def _table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
-    rows = [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in values.items() if key not in skip]
-    return "\n".join(["| | |", "|---|---|", *rows])
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -18,16 +18,16 @@ from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord
 from wavemill.vae.folder import write_folder
 from wavemill.vae.package import read_arrays
 from wavemill.vae.record import CARD_FILE, WEIGHTS_FILE, verify
+from wavemill.vae.record import RECOGNISER_FILE as RECORD_FILE
+from wavemill.vae.replacement import read_steadily
 
-# Not `model.json`: a recogniser must never be taken for a model that makes sound.
-RECORD_FILE = "recogniser.json"
 FORMAT = 1
 
 
 def save_recogniser(folder: str | Path, record: RecogniserRecord, network: keras.Model) -> str:
     """Write a recogniser's folder whole, weights as float16, and return its digest; OutputError if it cannot be."""
     folder = Path(folder)
-    write_folder(folder, lambda written: _write_files(written, record, network))
+    write_folder(folder, lambda written: _write_files(written, record, network), record_file=RECORD_FILE)
     return verify(folder, required=(RECORD_FILE, WEIGHTS_FILE))
 
 
@@ -41,7 +41,10 @@ def load_recogniser(folder: str | Path) -> Recogniser:
     ModelError
         When there is no recogniser in `folder`, or its files do not fit together.
     """
-    folder = Path(folder)
+    return read_steadily(Path(folder), _load)
+
+
+def _load(folder: Path) -> Recogniser:
     if not (folder / RECORD_FILE).is_file():
         raise ModelError(
             f"{folder} holds no {RECORD_FILE}; train one with: wavemill recogniser train RECORDINGS {folder}"

@@ -23,6 +23,9 @@ from wavemill.recogniser.network import build_recogniser
 from wavemill.recogniser.package import save_recogniser
 from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord, run
 from wavemill.recogniser.recordings import Recordings
+from wavemill.vae.folder import require_writable
+from wavemill.vae.held_out import HeldOut
+from wavemill.vae.record import RECOGNISER_FILE
 
 FloatArray = NDArray[np.float32]
 Targets = dict[str, FloatArray]
@@ -78,8 +81,11 @@ def train_recogniser(
     ------
     UsageError
         When the recordings carry no labels to tell apart, or none or all would be held out.
+    OutputError
+        When the folder cannot be written, or holds a model: at once, not after the training.
     """
     config = config or RecogniserConfig()
+    require_writable(folder, record_file=RECOGNISER_FILE)
     started = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
     listening = Listening()
@@ -109,8 +115,8 @@ def train_recogniser(
 
 
 def _held_out(labels: Sequence[Mapping[str, str]], rule: str) -> NDArray[np.bool_]:
-    key, _, values = rule.partition("=")
-    held_out = np.array([item.get(key) in values.split(",") for item in labels], dtype=bool)
+    wanted = HeldOut.parse(rule)
+    held_out = np.array([item in wanted for item in labels], dtype=bool)
     if not held_out.any() or held_out.all():
         raise UsageError(
             f"of {len(labels)} labelled recordings {int(held_out.sum())} would be held out by {rule!r}; expected "

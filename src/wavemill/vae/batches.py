@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from wavemill.errors import UsageError
 from wavemill.presets import Features
 from wavemill.vae.augmentation import augment
+from wavemill.vae.held_out import HeldOut
 from wavemill.vae.normalisation import Scheme, normalise
 from wavemill.vae.training_config import TrainingConfig
 
@@ -21,6 +22,11 @@ Indices = NDArray[np.int64]
 
 class SpectrogramSource(Protocol):
     """What training needs of a dataset."""
+
+    @property
+    def name(self) -> str:
+        """What a record calls it."""
+        ...
 
     @property
     def features(self) -> Features:
@@ -55,12 +61,13 @@ def split(labels: Sequence[Mapping[str, str]], config: TrainingConfig) -> tuple[
         n_held_out = round(len(labels) * config.validation_fraction)
         held_out = np.isin(everything, seeded_rng(config.seed, 0).permutation(len(labels))[:n_held_out])
     else:
-        key, _, values = config.validation_label.partition("=")
-        held_out = np.array([item.get(key) in values.split(",") for item in labels], dtype=bool)
+        rule = HeldOut.parse(config.validation_label)
+        held_out = np.array([item in rule for item in labels], dtype=bool)
     if not held_out.any() or held_out.all():
         raise UsageError(
-            f"of {len(labels)} spectrograms {int(held_out.sum())} would be held out for validation; "
-            "expected at least one and not all: change the fraction or the label"
+            f"of {len(labels)} spectrograms {int(held_out.sum())} would be held out for validation by "
+            f"{config.validation_label or config.validation_fraction}; expected at least one and not all: change the "
+            "fraction or the label"
         )
     return everything[~held_out], everything[held_out]
 

@@ -22,10 +22,10 @@ Architecture `{record.architecture}`, made by wavemill {record.code_version}.
 {record.training.get("data") or "The dataset named in the training record; its owner's licence applies."}
 
 ## Training
-{_table(record.training, skip=("data", "licence", "how"))}
+{table(record.training, skip=("data", "licence", "how", "ancestors"))}
 
 ## Figures
-{_table(record.quality, skip=("how",)) if record.quality else "None were measured."}
+{table(record.quality, skip=("how",)) if record.quality else "None were measured."}
 
 {record.quality.get("how", "")}
 
@@ -46,7 +46,8 @@ The weights are plain arrays (`weights.npz`), the rest is JSON; `sha256sum -c SH
 _KINDS = {"vae": "variational autoencoder", "ae": "plain autoencoder"}
 
 
-def _table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
+def table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
+    """Return figures as a Markdown table of two columns, without those to `skip`."""
     rows = [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in values.items() if key not in skip]
     return "\n".join(["| | |", "|---|---|", *rows])
 
@@ -54,4 +55,6 @@ def _table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_cell(item) for item in value) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.vae.directions import left_singular
+
 Matrix = NDArray[np.float64]
 
 RANK = 128  # leading directions that are looked at
@@ -32,15 +34,17 @@ def cluster(points: Matrix, seed: int = 0) -> NDArray[np.int64]:
         weight = share.sum(axis=0)[:, None] + 1e-9
         means = share.T @ flat / weight
         spread = (flat.T @ flat - means.T @ (weight * means)) / len(flat)
+    counts = np.bincount(share.argmax(axis=1), minlength=n_components)
+    if (counts > 1).any():
+        share[:, counts < 2] = -1  # a point alone joins the likeliest of the others
     _, group_of = np.unique(share.argmax(axis=1), return_inverse=True)  # without gaps
     return group_of
 
 
 def _leading(points: Matrix) -> Matrix:
     centred = points - points.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    rank = min(RANK, max(1, len(points) // 4))
-    return np.asarray(left[:, :rank] * singular[:rank])
+    left, singular = left_singular(centred, min(RANK, max(1, len(points) // 4)))
+    return left * singular
 
 
 def _responsibilities(points: Matrix, means: Matrix, spread: Matrix) -> Matrix:

@@ -7,33 +7,72 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wavemill.errors import OutputError
-from wavemill.vae.record import DIGEST_FILE, LATENTS_FILE, sha256_of
+from wavemill.vae.record import DIGEST_FILE, LATENTS_FILE, RECORD_FILE, RECORD_FILES, listed_names, sha256_of
+from wavemill.vae.replacement import scratch_prefix
 
 
-def write_folder(folder: Path, write_files: Callable[[Path], None]) -> None:
-    """Let `write_files` fill a new folder, add the digests, and put its files in place of those in `folder`.
+def write_folder(folder: Path, write_files: Callable[[Path], None], *, record_file: str = RECORD_FILE) -> None:
+    """Let `write_files` fill a new folder, add the digests, and put it in place of `folder`.
+
+    The new folder stands ready before the old one goes, so what is at `folder` is always whole, but for the moment
+    between two renames in which nothing is there: `wavemill.vae.replacement` reads across it. A process killed in
+    that very moment leaves both beside it, whole, in a folder whose name begins with a dot. Files that the old
+    folder's listing does not name are somebody's, such as a training in progress, and move along.
+
+    Parameters
+    ----------
+    record_file : the one that tells what kind of folder this is; another kind is never replaced
 
     Raises
     ------
     OutputError
-        When the folder cannot be written.
+        When the folder cannot be written, or holds a record of another kind.
     """
+    folder = folder.resolve()  # a link stays, and leads to the new one
+    require_writable(folder, record_file=record_file)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            written = Path(scratch)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=scratch_prefix(folder)) as scratch:
+            written = Path(scratch, "new")
+            written.mkdir()  # readable for others, which the scratch folder is not
             write_files(written)
             lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(written.iterdir())]
             (written / DIGEST_FILE).write_text("".join(lines), encoding="utf-8")
-            _swap(written, folder)
+            _replace(folder, written, Path(scratch, "old"))
     except OSError as exc:
-        raise OutputError(f"{folder}: the model cannot be written: {exc}") from exc
+        raise OutputError(f"{folder} cannot be written: {exc}") from exc
 
 
-def _swap(written: Path, folder: Path) -> None:
-    """Move the files in, the digest last: a reader in between sees a changed model, never a half one as whole."""
-    folder.mkdir(exist_ok=True)
-    (folder / DIGEST_FILE).unlink(missing_ok=True)
-    (folder / LATENTS_FILE).unlink(missing_ok=True)
-    for file in sorted(written.iterdir(), key=lambda file: file.name == DIGEST_FILE):
-        file.replace(folder / file.name)
+def require_writable(folder: Path, *, record_file: str = RECORD_FILE) -> None:
+    """Make sure that `write_folder` could write here now, before hours are spent on what to write.
+
+    Raises
+    ------
+    OutputError
+        When it could not, or `folder` holds a record of another kind.
+    """
+    try:
+        for name, kind in RECORD_FILES.items():
+            if name != record_file and (folder / name).exists():
+                raise OutputError(f"{folder} holds {kind}, which is never replaced by {RECORD_FILES[record_file]}")
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError("it is a file")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=scratch_prefix(folder)).cleanup()
+    except OSError as exc:
+        raise OutputError(f"{folder} cannot be written: {exc}; choose another folder") from exc
+
+
+def _replace(folder: Path, written: Path, old: Path) -> None:
+    if not folder.exists():
+        written.rename(folder)
+        return
+    folder.rename(old)
+    try:
+        written.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    ours = {DIGEST_FILE, LATENTS_FILE, *listed_names(old), *(file.name for file in folder.iterdir())}
+    for other in old.iterdir():
+        if other.name not in ours:
+            other.rename(folder / other.name)

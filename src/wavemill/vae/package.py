@@ -28,6 +28,7 @@ from wavemill.vae.record import (
     read_record,
     verify,
 )
+from wavemill.vae.replacement import read_steadily
 
 FloatArray = NDArray[np.float32]
 
@@ -75,7 +76,10 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
     ModelError
         When there is no such model or its files do not fit together.
     """
-    folder = find_model(path_or_name, models_dir)
+    return read_steadily(find_model(path_or_name, models_dir), _load)
+
+
+def _load(folder: Path) -> Model:
     digest = verify(folder)
     record = read_record(folder)
     keep_operations_on_one_thread()

@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, UsageError
 from wavemill.vae.clusters import cluster
-from wavemill.vae.prototypes import Prototypes
+from wavemill.vae.prototypes import TAKES, Prototypes
 
 FloatArray = NDArray[np.float32]
 Labels = Mapping[str, str]
 
 TEMPERATURE = 1.2  # docs/why.md
 MOST_GROUPS = 256  # combinations of labels; with more, the label with the most values is passed over
+MOST_ITEMS = 2**14  # a prior is fitted to; more bundles of four take minutes to find
+MOST_NUMBERS = 2**25  # among their latents: a quarter of a gigabyte in double precision
 _PREFIX = "prior/"
 
 
@@ -44,12 +46,24 @@ class SampledLatents:
 class Prior:
     """Where latents and their levels lie together, in groups that carry labels."""
 
-    def __init__(self, prototypes: Prototypes, labels: Sequence[Labels], peak_range_db: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        prototypes: Prototypes,
+        labels: Sequence[Labels],
+        peak_range_db: tuple[float, float],
+        *,
+        spread: float = 1.0,  # of takes, by that of prototypes
+    ) -> None:
         self._prototypes, self._labels, self._peak_range_db = prototypes, tuple(labels), peak_range_db
+        self._spread = spread
+        self.left_out: tuple[Labels, ...] = ()  # after `fit`: labels of a single item
 
     @classmethod
     def fit(cls, latents: FloatArray, *, peak_db: FloatArray, labels: Sequence[Labels]) -> Self:
         """Fit to a training set: a group per combination of labels, or by clustering where there are none.
+
+        Of a large set a seeded part of each group is looked at, as `items_to_fit` says. A combination of labels that
+        a single item carries is left out, as its prototype would be that item: `left_out` names it.
 
         Parameters
         ----------
@@ -58,17 +72,21 @@ class Prior:
             Each item's level. It is drawn together with the latent: who speaks decides it as well.
         labels : one mapping per item, such as {"digit": "7", "speaker": "george"}
         """
-        points = np.concatenate([latents, peak_db[:, None]], axis=1).astype(np.float64)  # (N, D + 1)
-        keys = _grouping_keys(labels)
-        if keys:
-            values = [tuple(item.get(key, "") for key in keys) for item in labels]
-            groups = sorted(set(values))
-            group_of = np.array([groups.index(value) for value in values])
-            carried = [dict(zip(keys, group, strict=True)) for group in groups]
-        else:
-            group_of = cluster(points)
-            carried = [{}] * (int(group_of.max()) + 1)
-        return cls(Prototypes.fit(points, group_of), carried, (float(peak_db.min()), float(peak_db.max())))
+        peak_range_db = (float(peak_db.min()), float(peak_db.max()))
+        chosen = items_to_fit(labels, latents.shape[1])
+        points = np.concatenate([latents[chosen], peak_db[chosen, None]], axis=1).astype(np.float64)  # (N, D + 1)
+        group_of, carried = _grouped([labels[i] for i in chosen])
+        left_out = [carried[group] for group, count in enumerate(np.bincount(group_of)) if count == 1]
+        if not carried[0]:
+            group_of, left_out = cluster(points), []
+            carried = carried * (int(group_of.max()) + 1)
+        elif left_out:
+            points, group_of, carried = _without_lone(points, group_of, carried)
+        prototypes = Prototypes.fit(points, group_of)
+        spread = prototypes.spread(points[:, :-1], group_of)  # the level is not varied
+        prior = cls(prototypes, carried, peak_range_db, spread=spread)
+        prior.left_out = tuple(left_out)
+        return prior
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self | None:
@@ -78,14 +96,15 @@ class Prior:
             return None
         try:
             about = json.loads(own["about"].astype(np.uint8).tobytes())
-            return cls(Prototypes.from_arrays(own), about["labels"], tuple(about["peak_range_db"]))
+            spread = float(about.get("spread", 1.0))  # of models from before it was measured
+            return cls(Prototypes.from_arrays(own), about["labels"], tuple(about["peak_range_db"]), spread=spread)
         except (KeyError, ValueError, TypeError) as exc:
             raise ModelError(f"the model's prior cannot be read: {exc}; restore the model or train it again") from exc
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that it consists of, for a model's `latents.npz`."""
-        about = json.dumps({"labels": self._labels, "peak_range_db": self._peak_range_db}).encode()
-        arrays = {**self._prototypes.arrays(), "about": np.frombuffer(about, np.uint8)}
+        about = {"labels": self._labels, "peak_range_db": self._peak_range_db, "spread": self._spread}
+        arrays = {**self._prototypes.arrays(), "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
         return {_PREFIX + name: array for name, array in arrays.items()}
 
     @property
@@ -108,8 +127,9 @@ class Prior:
         return drawn[:, :-1].copy(), np.clip(drawn[:, -1], *self._peak_range_db), carried
 
     def noise(self, seeds: Sequence[int]) -> FloatArray:
-        """Return how latents of one group differ from its middle, (B, D), each row from its own seed."""
-        return np.stack([self._prototypes.difference(_rng(seed))[:-1] for seed in seeds])
+        """Return how two items of one group may differ, (B, D), each row from its own seed, as far as they do."""
+        differences = np.stack([self._prototypes.difference(_rng(seed))[:-1] for seed in seeds])
+        return np.asarray(np.float32(self._spread) * differences, np.float32)
 
     def _groups(self, wanted: Labels) -> list[int]:
         chosen = [i for i, own in enumerate(self._labels) if all(own.get(k) == v for k, v in wanted.items())]
@@ -123,6 +143,41 @@ class Prior:
 
 
 _HOTTEST = 10.0
+
+
+def items_to_fit(labels: Sequence[Labels], latent_dim: int) -> NDArray[np.int64]:
+    """Return which items a prior is fitted to, sorted: all of a set that is not large, else as many of each group.
+
+    Encode no others: of a million items their latents alone would fill the memory. The choice is seeded.
+    """
+    most = min(MOST_ITEMS, MOST_NUMBERS // latent_dim)
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    group_of, carried = _grouped(labels)
+    order = np.random.default_rng(0).permutation(len(labels))
+    order = order[np.argsort(group_of[order], kind="stable")]  # by group, shuffled within
+    counts = np.bincount(group_of)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(order[place < max(TAKES, most // len(carried))])
+
+
+def _grouped(labels: Sequence[Labels]) -> tuple[NDArray[np.int64], list[Labels]]:
+    """Return the group of each item, (N,), and the labels that each group carries."""
+    keys = _grouping_keys(labels)
+    values = [tuple(item.get(key, "") for key in keys) for item in labels]
+    groups = sorted(set(values))
+    number = {group: i for i, group in enumerate(groups)}
+    return np.array([number[value] for value in values]), [dict(zip(keys, group, strict=True)) for group in groups]
+
+
+def _without_lone(
+    points: NDArray[np.float64], group_of: NDArray[np.int64], carried: list[Labels]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[Labels]]:
+    """Leave out the groups of a single point, and number the others anew."""
+    counts = np.bincount(group_of)
+    kept = counts[group_of] > 1
+    _, renumbered = np.unique(group_of[kept], return_inverse=True)
+    return points[kept], renumbered, [labels for labels, count in zip(carried, counts, strict=True) if count > 1]
 
 
 def _rng(seed: int) -> np.random.Generator:

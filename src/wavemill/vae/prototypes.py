@@ -2,7 +2,8 @@
 
 A group's latents lie on a curved sheet, not in a ball. A Gaussian's draws fall beside it, where the decoder mumbles;
 points between neighbours are still on it (docs/why.md has the figures). What is kept are means of a few neighbouring
-latents each, half precision: no recording can be had back from them, and what is drawn lies further from any recording.
+latents each, at least two, half precision: no recording can be had back from them, and what is drawn lies further from
+any recording. `Prior.fit` sees to it that no group has a single latent, unless that is all there is.
 
 Axis letters: N points, M prototypes, K neighbours, E dimensions.
 """
@@ -15,6 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wavemill.vae.directions import left_singular
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -40,8 +43,7 @@ class Prototypes:
         """Average neighbours of (N, E) points in groups (N,), each with at least one point."""
         n_groups = int(group_of.max()) + 1
         middles = np.stack([points[group_of == group].mean(axis=0) for group in range(n_groups)])
-        whitened, _, _ = np.linalg.svd(points - middles[group_of], full_matrices=False)
-        whitened = whitened[:, :RANK]  # (N, E) -> (N, R): as far in every direction
+        whitened, _ = left_singular(points - middles[group_of], RANK)  # (N, E) -> (N, R): as far in every direction
         most = max(1, min(MOST_PROTOTYPES, MOST_NUMBERS // points.shape[1]) // n_groups)
         bundles = [_bundles(np.flatnonzero(group_of == group), whitened, most) for group in range(n_groups)]
         starts = np.cumsum([0, *(len(own) for own in bundles)])
@@ -76,6 +78,21 @@ class Prototypes:
         between = self.points[one] + np.float32(rng.uniform()) * (self.points[other] - self.points[one])
         return np.asarray(middle + np.float32(temperature) * (between - middle), np.float32), group
 
+    def spread(self, points: Matrix, group_of: IntArray) -> float:
+        """Return how far (N, E) points of a group lie apart, as a multiple of how far its prototypes do.
+
+        A mean of several points lies nearer to other means than the points lie to each other. The root mean square
+        is taken over the groups as `difference` chooses them; 1 where no group has two prototypes that differ.
+        `points` may be without the last dimensions of the prototypes, which then do not count.
+        """
+        groups, n_prototypes = np.unique(self.group_of, return_counts=True)
+        own = self.points[:, : points.shape[1]].astype(np.float64)
+        several = groups[n_prototypes > 1]
+        weights = n_prototypes[n_prototypes > 1]
+        apart = np.sum([w * _apart(points[group_of == g]) for g, w in zip(several, weights, strict=True)])
+        prototypes_apart = np.sum([w * _apart(own[self.group_of == g]) for g, w in zip(several, weights, strict=True)])
+        return float(np.sqrt(apart / prototypes_apart)) if prototypes_apart > 0 else 1.0
+
     def difference(self, rng: np.random.Generator) -> FloatArray:
         """Return how one prototype differs from another of its group, or of any where it is alone, at random, (E,)."""
         one = int(rng.integers(len(self.points)))
@@ -84,6 +101,11 @@ class Prototypes:
         others = own if len(own) else np.flatnonzero(is_other)
         other = others[rng.integers(len(others))] if len(others) else one
         return np.asarray(self.points[one] - self.points[other], np.float32)
+
+
+def _apart(points: Matrix) -> float:
+    """Return the mean squared distance of two different ones of (N, E) points, N > 1."""
+    return float(2 * np.square(points - points.mean(axis=0)).sum() / (len(points) - 1))
 
 
 def _bundles(members: IntArray, whitened: Matrix, most: int) -> list[IntArray]:

@@ -17,7 +17,7 @@ from wavemill.vae.model import Model
 FloatArray = NDArray[np.float32]
 
 TOP_DB = 50.0
-MOST_ITEMS = 300  # of the held-out; enough for two digits, half a minute of inversion and STOI
+MOST_ITEMS = 300  # of the held-out, evenly over them; enough for two digits, half a minute of inversion and STOI
 REPEATS = 3  # STOI compares stretches of 0.384 s; half of all spoken digits are shorter than two of them
 
 
@@ -26,7 +26,9 @@ def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64])
 
     STOI is left out where pystoi is not installed.
     """
-    db = source.read_db(indices[:MOST_ITEMS])
+    # Sorted by ID, the first ones would be of one label.
+    spread = np.linspace(0, len(indices) - 1, min(len(indices), MOST_ITEMS)).round().astype(int)
+    db = source.read_db(indices[spread])
     reconstructed, _ = model.reconstruct(db)
     figures: dict[str, Any] = {
         "held_out_spectrograms": len(db),

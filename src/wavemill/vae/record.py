@@ -14,12 +14,16 @@ from typing import Any
 
 from wavemill.errors import ModelChangedError, ModelError, UsageError
 from wavemill.presets import Features
+from wavemill.vae.replacement import read_steadily
 
 RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 LATENTS_FILE = "latents.npz"
 DIGEST_FILE = "SHA256"
 CARD_FILE = "README.md"
+# The files that tell kinds of folders apart. A recogniser must never be taken for a model that makes sound.
+RECOGNISER_FILE = "recogniser.json"
+RECORD_FILES = {RECORD_FILE: "a model", RECOGNISER_FILE: "a recogniser"}
 FORMAT = 1
 _REQUIRED = (RECORD_FILE, WEIGHTS_FILE)
 
@@ -66,7 +70,7 @@ def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> P
         When neither is a folder with a `model.json`; the message lists the names that exist.
     """
     for folder in (Path(models_dir) / name_or_path, Path(name_or_path)):
-        if (folder / RECORD_FILE).is_file():
+        if read_steadily(folder, _holds_record):
             return folder
     names = ", ".join(folder.name for folder in list_models(models_dir)) or "none"
     raise ModelError(
@@ -74,6 +78,10 @@ def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> P
         f"{models_dir} (there: {names}); set WAVEMILL_MODELS to the folder of your models, or train one with: "
         "wavemill train DATASET MODEL"
     )
+
+
+def _holds_record(folder: Path) -> bool:
+    return (folder / RECORD_FILE).is_file()
 
 
 def list_models(models_dir: str | Path = "models") -> list[Path]:
@@ -109,7 +117,18 @@ def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
     ModelError
         When the folder, `SHA256` or a listed file is missing or malformed.
     """
-    folder = Path(path)
+    return read_steadily(Path(path), lambda folder: _verify(folder, required))
+
+
+def listed_names(folder: Path) -> list[str]:
+    """Return the names of the files that belong to a folder by its `SHA256`; none where there is no readable one."""
+    try:
+        return [name for name, _ in _entries(folder, (folder / DIGEST_FILE).read_bytes())]
+    except (OSError, ModelError):
+        return []
+
+
+def _verify(folder: Path, required: tuple[str, ...]) -> str:
     try:
         listing = (folder / DIGEST_FILE).read_bytes()
     except OSError as exc:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -31,11 +31,16 @@ class DatasetSource:
 
     def __init__(self, dataset: Dataset, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._dataset = dataset
-        self._entries = list(_audible(dataset))
+        self._entries = list(audible_entries(dataset))
         if not self._entries:
             raise UsageError(f"{dataset.path} holds no spectrogram with sound; there is nothing to train on")
         n_bytes = len(self._entries) * int(np.prod(dataset.features.shape)) * 4
         self._cache: dict[int, FloatArray] | None = {} if n_bytes <= cache_bytes else None
+
+    @property
+    def name(self) -> str:
+        """The name of the dataset's folder, for records."""
+        return self._dataset.path.resolve().name
 
     @property
     def features(self) -> Features:
@@ -66,10 +71,9 @@ class DatasetSource:
         return db
 
 
-def _audible(dataset: Dataset) -> list[Entry]:
-    entries: list[Entry] = []
+def audible_entries(dataset: Dataset) -> Iterator[Entry]:
+    """Stream the entries with sound, in the order of their IDs."""
     every_id = dataset.ids()
     while ids := list(islice(every_id, _PAGE_SIZE)):
         found = dataset.get_many(ids)
-        entries += [found[name] for name in ids if found[name].max_db > found[name].min_db]
-    return entries
+        yield from (found[name] for name in ids if found[name].max_db > found[name].min_db)

@@ -36,6 +36,11 @@ class JoinedSource:
         self._starts = np.cumsum([0, *(len(part.labels) for part in self._parts)])
 
     @property
+    def name(self) -> str:
+        """The names of all, the first one first."""
+        return ", ".join(part.name for part in self._parts)
+
+    @property
     def features(self) -> Features:
         """How all the spectrograms were made."""
         return self._parts[0].features

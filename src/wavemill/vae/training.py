@@ -17,11 +17,13 @@ from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
+from wavemill.vae.folder import require_writable
+from wavemill.vae.lineage import ancestors, inherited_rule
 from wavemill.vae.model import Model
 from wavemill.vae.network import Network, build_network
 from wavemill.vae.normalisation import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
-from wavemill.vae.prior import Prior
+from wavemill.vae.prior import Prior, items_to_fit
 from wavemill.vae.record import ModelRecord
 from wavemill.vae.sources import JoinedSource
 from wavemill.vae.trainer import Trainer
@@ -59,8 +61,11 @@ class TrainingRun:
         added: Sequence[SpectrogramSource] = (),
     ) -> None:
         keras.utils.set_random_seed(config.seed)  # Python, NumPy and TensorFlow: the initial weights
-        self.source, self.model_dir = source, model_dir
-        self.config = replace(config, init=f"{init.name}, {init.digest}") if init else config
+        self.source, self.model_dir, self._added, self._ancestors = source, model_dir, added, ancestors(init)
+        if init:
+            rule = config.validation_label or inherited_rule(init, source.labels)
+            config = replace(config, init=f"{init.name}, {init.digest}", validation_label=rule)
+        self.config = config
         self.scheme: Scheme = dict(init.record.normalisation) if init else normalisation_for(config.architecture)
         self.network = build_network(
             config.architecture,
@@ -108,6 +113,9 @@ class TrainingRun:
         set_weights(self.network, self.best)
         prior = self._prior()
         record = replace(self.record(), labels=prior.labels)
+        if prior.left_out:
+            alone = [", ".join(f"{key} {value}" for key, value in labels.items()) for labels in prior.left_out]
+            record = replace(record, training={**record.training, "not_sampled_as_one_take_each": alone})
         if evaluate:
             model = Model(record, self.network, digest="")
             record = replace(record, quality=evaluate(model, self.source, self.held_out))
@@ -118,6 +126,7 @@ class TrainingRun:
         config = self.config
         training: dict[str, Any] = {
             **{name: value for name, value in config.as_dict().items() if name not in _RECORDED_APART},
+            **self._heard(),
             "spectrograms": len(self.training),
             "held_out": len(self.held_out),
             "epochs_done": self.progress.epoch,
@@ -138,6 +147,13 @@ class TrainingRun:
             code_version=__version__,
         )
 
+    def _heard(self) -> dict[str, Any]:
+        """Return what else decides whether an evaluation's clips are new to the model; `wavemill evaluate` reads it."""
+        heard: dict[str, Any] = {"dataset": self.source.name, "added": [other.name for other in self._added]}
+        if self._added:
+            heard["added_share"] = self.config.added_share
+        return heard | ({"ancestors": self._ancestors} if self._ancestors else {})
+
     def _validate(self) -> float:
         """Return the held-out error of the averaged weights; keep these weights when they are to be the model's."""
         self.trainer.swap_average()
@@ -149,15 +165,17 @@ class TrainingRun:
         return error
 
     def _prior(self) -> Prior:
-        size = self.config.batch_size
-        batches = in_order(self.source, self.training, self.scheme, size)
-        latents = np.concatenate([np.asarray(self.network.encode(x, training=False)[0]) for x in batches])
-        pages = (self.training[first : first + size] for first in range(0, len(self.training), size))
-        peak_db = np.concatenate([self.source.read_db(page).max(axis=(1, 2)) for page in pages])
+        every_label = self.source.labels
         labels = [
-            {k: v for k, v in self.source.labels[i].items() if k != "index"} for i in self.training
+            {k: v for k, v in every_label[i].items() if k != "index"} for i in self.training
         ]  # the take's number says nothing about a sound
-        return Prior.fit(latents, peak_db=peak_db, labels=labels)
+        chosen = items_to_fit(labels, self.config.latent_dim)
+        size, items = self.config.batch_size, self.training[chosen]
+        batches = in_order(self.source, items, self.scheme, size)
+        latents = np.concatenate([np.asarray(self.network.encode(x, training=False)[0]) for x in batches])
+        pages = (items[first : first + size] for first in range(0, len(items), size))
+        peak_db = np.concatenate([self.source.read_db(page).max(axis=(1, 2)) for page in pages])
+        return Prior.fit(latents, peak_db=peak_db, labels=[labels[i] for i in chosen])
 
     def _write_checkpoint(self) -> None:
         checkpoint = Checkpoint(
@@ -187,7 +205,7 @@ def _take_weights(network: Network, init: Model) -> None:
     set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
 
 
-_RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim")
+_RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
 def train(
@@ -212,7 +230,8 @@ def train(
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
     resume : take up the training in `model_dir/.training`
-    init : start from this model's weights and use its normalisation; of the same architecture and sizes
+    init : start from this model's weights and use its normalisation; of the same architecture and sizes. What its
+        `validation_label` held out is held out again, unless `config` has another
     added : learn from these too, `config.added_share` of each epoch; they are neither held out nor part of the prior
     progress : called after each epoch
     evaluate : makes the record's quality figures on what was held out, such as `wavemill.vae.quality.measure`
@@ -223,7 +242,10 @@ def train(
         When nothing can be held out, what is resumed was started with other options, or the sources differ in features.
     ModelError
         When the weights of `init` do not fit.
+    OutputError
+        When the folder cannot be written, or holds a recogniser: at once, not after the training.
     """
+    require_writable(Path(model_dir))
     run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)
     while not run.finished:
         report = run.run_epoch()

@@ -18,7 +18,7 @@ from wavemill_producer.cli.main import run
 
 from .conftest import Material
 
-HELD_OUT = ("--held-out", "index=1", "--samples", "20")
+HELD_OUT = ("--held-out", "index=1", "--samples", "20", "--pairs", "4")
 KINDS = ("digit", "speaker")
 
 
@@ -59,6 +59,11 @@ def test_evaluate_prints_and_stores_figures_of_truth_inversion_and_model(
     assert set(sampling["by_label"]["speaker"]["by_value"]) == {"ben"}, "of those that model and recogniser both know"
     # Untrained samples are far from speech: further than one take of the recordings from the other.
     assert sampling["frechet_distance"] > sampling["frechet_distance_of_held_out"] > 0
+    assert sampling["frechet_points"] == 20
+    between = small["interpolation"]
+    assert (between["pairs"], between["steps"]) == (4, 5)
+    assert 0 <= between["whole"] <= between["steps_sound"] <= 1
+    assert "interpolations: steps sound" in printed
     memorised = sampling["memorisation"]
     assert memorised["nearest_db_median"] > memorised["nearest_db_median_of_held_out"] > 0
     assert memorised["copies"] == 0
@@ -69,13 +74,14 @@ def test_evaluate_prints_and_stores_figures_of_truth_inversion_and_model(
 def test_without_recordings_the_inverted_spectrogram_is_the_truth_and_that_is_said(
     material: Material, two_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--held-out", "index=0", "--samples", "0", "--recogniser", str(material.recogniser), "--json"]
+    none = ["--samples", "0", "--pairs", "0"]
+    options = ["--held-out", "index=0", *none, "--recogniser", str(material.recogniser), "--json"]
     stored = tmp_path / "evaluation.json"
     assert run(["evaluate", "small", str(material.dataset), *options, "--output", str(stored)]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == json.loads(stored.read_text())
     assert figures["figures"]["inversion only"]["log_spectral_distance_db"] == 0
-    assert "sampling" not in figures["figures"]["small"]
+    assert not {"sampling", "interpolation"} & set(figures["figures"]["small"])
     assert "inverted spectrograms stand for the truth" in figures["notes"][0]
     assert "the recogniser may have been trained on these clips: its training held out index=1." in figures["notes"]
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavemill.errors import ModelChangedError, ModelError, UsageError
+from wavemill.errors import ModelChangedError, ModelError, OutputError, UsageError
 from wavemill.recogniser.package import load_recogniser
 from wavemill.recogniser.recordings import Recordings
 from wavemill.recogniser.training import RecogniserConfig, train_recogniser
 from wavemill.vae.record import list_models
+from wavemill_producer.cli.main import run
 from wavemill_worker.cli.recogniser import recogniser as command
 
 from .conftest import Material, invoke
@@ -66,6 +67,37 @@ def test_the_same_seed_trains_the_same_recogniser(material: Material, tmp_path: 
     first, second = (load_recogniser(tmp_path / name) for name in ("first", "second"))
     for one, other in zip(first.network.weights, second.network.weights, strict=True):
         assert np.asarray(one) == pytest.approx(np.asarray(other), abs=2e-3), one.path
+
+
+def test_what_a_folder_holds_is_never_lost_unasked(
+    material: Material, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ["--held-out", "index=1", "--epochs", "1"]
+    model = shutil.copytree(models / "small", tmp_path / "model")
+    ear = shutil.copytree(material.recogniser, tmp_path / "ear")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    cases = [(model, [], 2), (model, ["--overwrite"], 1), (ear, [], 2), (tmp_path / "notes", [], 2)]
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for folder, options, code in cases:
+        assert run(["recogniser", "train", str(material.recordings), str(folder), *short, *options]) == code
+        assert str(folder) in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    assert run(["recogniser", "train", str(material.recordings), str(ear), *short, "--overwrite"]) == 0
+    assert load_recogniser(ear).record.training["epochs"] == 1
+
+
+def test_that_a_recogniser_cannot_be_saved_is_noticed_before_the_training(material: Material, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    epochs = []
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_recogniser(
+            Recordings(material.recordings),
+            tmp_path / "file" / "ear",
+            RecogniserConfig(held_out="index=1", epochs=1),
+            progress=lambda epoch, loss: epochs.append(epoch),
+        )
+    assert epochs == []
 
 
 @pytest.mark.parametrize("rule", ["index=7", "index=0,1", "voice=anna"])

@@ -69,11 +69,19 @@ def test_train_takes_a_start_and_another_dataset(dataset_dir: Path, tmp_path: Pa
     options = ("--epochs", 1, "--batch-size", 4, "--latent-dim", 4, "--patience", 0, "--json")
     assert invoke(train_command, dataset_dir, tmp_path / "first", *options).exit_code == 0
     more = ("--init", tmp_path / "first", "--add", dataset_dir, "--added-share", 0.4, "--kind", "ae", "--epochs", 1)
-    assert invoke(train_command, dataset_dir, tmp_path / "second", *more, "--json").exit_code == 0
+    another = ("--validation-label", "index=9, 10", "--json")
+    result = invoke(train_command, dataset_dir, tmp_path / "second", *more, *another)
+    assert result.exit_code == 0
+    assert "first was trained by another rule, a random part, and may have heard what index=9, 10 holds out" in (
+        result.stderr
+    )
     record = load_model("second", models_dir=tmp_path).record
     assert (record.kind, record.latent_dim) == ("ae", 4)
     assert record.training["added_share"] == 0.4
     assert record.training["init"].startswith("first, ")
+    assert (record.training["dataset"], record.training["added"]) == ("tones", ["tones"])
+    assert record.training["held_out"] == 2
+    assert record.training["ancestors"][0]["validation_label"] is None
 
 
 @pytest.mark.parametrize("module", ["train", "model"])

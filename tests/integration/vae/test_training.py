@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wavemill.errors import ModelError, UsageError
+from wavemill.errors import ModelError, OutputError, UsageError
 from wavemill.presets import Features
 from wavemill.vae.checkpoint import checkpoint_file
 from wavemill.vae.package import get_weights, load_model, read_arrays
@@ -21,6 +21,7 @@ TINY = {"fine": 8, "coarse": 8, "frame": 8, "neck": 4, "encoder_depth": 1, "deco
 class Blobs:
     """One blob each, at a place that four numbers tell: easy to learn, with labels."""
 
+    name = "blobs"
     features = Features(
         preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=240, n_bins=32, n_frames=16
     )
@@ -158,6 +159,33 @@ def test_a_training_can_start_from_a_model(tmp_path: Path) -> None:
         assert load_model(tmp_path / kind).record.training["init"] == f"first, {init.digest}"
     with pytest.raises(ModelError, match="expected shape"):
         train(source, tmp_path / "other", config(latent_dim=5), init=init)
+
+
+def test_a_training_that_starts_from_a_model_holds_out_what_that_did_and_records_what_it_heard(tmp_path: Path) -> None:
+    source, one = Blobs(), {"epochs": 1}
+    train(source, tmp_path / "first", config(validation_label="index=5, 6", **one), added=[Blobs(12)])
+    first = load_model(tmp_path / "first")
+    assert first.record.training["held_out"] == 2
+    train(source, tmp_path / "second", config(**one), init=first)
+    second = load_model(tmp_path / "second")
+    train(source, tmp_path / "third", config(validation_label="index=7", **one), init=second)
+    third = load_model(tmp_path / "third")
+    assert [model.record.training["validation_label"] for model in (second, third)] == ["index=5, 6", "index=7"]
+    was_first = {"dataset": "blobs", "validation_label": "index=5, 6", "added": ["blobs"], "added_share": 0.2}
+    was_second = {"dataset": "blobs", "validation_label": "index=5, 6", "added": [], "init": f"first, {first.digest}"}
+    assert "added_share" not in third.record.training
+    assert third.record.training["ancestors"] == [
+        {"model": f"second, {second.digest}", **was_second},
+        {"model": f"first, {first.digest}", **was_first, "init": None},
+    ]
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "recogniser.json").write_text("{}")
+    reports = []
+    with pytest.raises(OutputError, match="holds a recogniser"):
+        train(Blobs(), tmp_path, config(epochs=1), progress=reports.append)
+    assert reports == []
 
 
 def test_the_last_weights_are_kept_when_nothing_waits_for_the_best(tmp_path: Path) -> None:

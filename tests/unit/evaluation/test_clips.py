@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
 from wavemill.errors import NotFoundError, PresetMismatchError, UsageError
-from wavemill.evaluation.clips import Clips, split
+from wavemill.evaluation.clips import Clips, Draw, lengths_s, split
 from wavemill.presets import PRESETS
 from wavemill.recogniser.recordings import Recordings
 
@@ -18,6 +20,55 @@ def test_a_rule_divides_a_dataset(small_dataset: Path) -> None:
         parts = split(dataset, "speaker=anna,ben")
     assert {entry.labels["speaker"] for entry in parts.held_out} == {"anna", "ben"}
     assert {entry.labels["speaker"] for entry in parts.others} == {"clara", "dan"}
+
+
+def test_a_rule_may_have_spaces(small_dataset: Path) -> None:
+    with Dataset.open(small_dataset) as dataset:
+        assert split(dataset, "speaker=anna, ben").held_out == split(dataset, "speaker=anna,ben").held_out
+
+
+def test_of_many_clips_a_part_is_drawn_that_does_not_depend_on_the_others(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Dataset.open(small_dataset) as dataset:
+        whole = split(dataset, "speaker=anna,ben")
+        monkeypatch.setattr("wavemill.evaluation.clips.MOST_HELD_OUT", 4)
+        monkeypatch.setattr("wavemill.evaluation.clips.MOST_OTHERS", 3)
+        part = split(dataset, "speaker=anna,ben")
+    assert (len(part.held_out), len(part.others)) == (4, 3)
+    assert (part.all_held_out, part.all_others) == (len(whole.held_out), len(whole.others)) == (10, 10)
+    assert {entry.spectrogram_id for entry in part.held_out} < {entry.spectrogram_id for entry in whole.held_out}
+    again = Draw(4)
+    for entry in [*reversed(whole.held_out), *part.held_out[:1]][:-1]:
+        again.offer(entry)
+    assert again.entries == part.held_out
+    assert part.held_out != whole.held_out[:4]
+
+
+def test_true_sounds_are_read_page_by_page(small_dataset: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavemill.evaluation.clips.PAGE_SIZE", 3)
+    with Dataset.open(small_dataset) as dataset:
+        entries, reader = split(dataset, "speaker=anna,ben").others, Clips(dataset, Recordings(clips))
+        pages = list(reader.truth_in_pages(entries))
+        whole = reader.truth(entries)
+    assert [len(page) for page in pages] == [3, 3, 3, 1]
+    for one, other in zip([sound for page in pages for sound in page], whole, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_clip_is_as_long_as_its_recording_not_as_the_datasets_frame(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    for name in ("7_anna_0.wav", "7_clara_0.wav"):
+        signal, rate_hz = soundfile.read(clips / name)
+        soundfile.write(
+            tmp_path / "recordings" / name, np.concatenate([signal, signal, signal])[: rate_hz * 9 // 10], rate_hz
+        )
+    build(tmp_path / "recordings", tmp_path / "course", PRESETS["course"], jobs=1)
+    with Dataset.open(tmp_path / "course") as dataset:
+        entries = split(dataset, "speaker=anna").held_out
+        assert entries[0].duration_s < 0.75
+        assert lengths_s(Clips(dataset, Recordings(tmp_path / "recordings")).truth(entries)) == pytest.approx([0.9])
+        assert lengths_s(Clips(dataset, None).truth(entries)) == pytest.approx([entries[0].duration_s], abs=1e-3)
 
 
 @pytest.mark.parametrize("rule", ["speaker=nobody", "voice=anna", "anna", "index=0"])

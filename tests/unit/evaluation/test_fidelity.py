@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from wavemill.evaluation.fidelity import fidelity
+from wavemill.evaluation.fidelity import fidelity, pesq_scores
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_what_is_missing_at_the_end_counts_as_silence(words: list[NDArray[np.flo
     assert np.all(cut["log_spectral_distance_db"] > 4)
 
 
-def test_pesq_is_highest_for_the_same_sound_falls_with_noise_and_is_nan_for_silence(
+def test_pesq_is_highest_for_the_same_sound_falls_with_noise_and_is_least_for_silence(
     words: list[NDArray[np.float32]],
 ) -> None:
     if "CI" not in os.environ:
@@ -58,4 +58,16 @@ def test_pesq_is_highest_for_the_same_sound_falls_with_noise_and_is_nan_for_sile
     same, worse, silent = fidelity([words[0]] * 3, [words[0], noisy, np.zeros_like(words[0])])["pesq"]
     assert same == pytest.approx(4.55, abs=0.01)
     assert worse < 3
-    assert np.isnan(silent)
+    assert silent == 1
+
+
+def test_pesq_leaves_out_clips_whose_reference_holds_no_speech(words: list[NDArray[np.float32]]) -> None:
+    if "CI" not in os.environ:
+        pytest.importorskip("pesq")
+    silence, click = np.zeros(4_000, np.float32), np.zeros(4_000, np.float32)
+    click[100] = 0.5
+    short = words[0][:300]
+    scores = pesq_scores([silence, short, words[0]], [silence + 0.1, short, click])
+    assert scores is not None
+    assert np.isnan(scores[:2]).all()
+    assert 1 <= scores[2] < 2

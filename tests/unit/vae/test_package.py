@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,14 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(model_dir: Path, tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         save_model(tmp_path / "file" / "model", model.record, model.network)
+
+
+def test_a_card_names_what_a_training_had_besides(save_tiny: Callable[..., Path]) -> None:
+    training = {"added": ["voices", "more"], "not_sampled": [], "ancestors": [{"model": "first"}]}
+    card = (save_tiny(training=training) / "README.md").read_text()
+    assert "| added | voices, more |" in card
+    assert "| not sampled | none |" in card
+    assert "first" not in card
 
 
 def test_the_card_tells_data_and_figures(model_dir: Path) -> None:

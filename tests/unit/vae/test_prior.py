@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, UsageError
+from wavemill.vae.clusters import cluster
 from wavemill.vae.package import load_model, save_model
-from wavemill.vae.prior import Prior
+from wavemill.vae.prior import Prior, items_to_fit
+from wavemill.vae.prototypes import TAKES
 
 FloatArray = NDArray[np.float32]
 
@@ -123,6 +126,68 @@ def test_a_handful_of_items_still_makes_a_prior(n_items: int) -> None:
         drawn, _, _ = Prior.fit(latents, peak_db=peak_db, labels=carried).draw([1, 2], labels={}, temperature=1.0)
         assert np.isfinite(drawn).all()
         assert np.abs(drawn - latents.mean(axis=0)).max() < 20
+
+
+def test_a_difference_is_as_great_as_that_of_takes() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.normal(size=(2, 100, 30)).astype(np.float32) + np.array([[[0]], [[50]]], np.float32)
+    apart = np.concatenate([np.linalg.norm(g[:, None] - g[None], axis=2)[np.triu_indices(100, 1)] for g in groups])
+    labels = [{"digit": str(i // 100)} for i in range(200)]
+    prior = Prior.fit(groups.reshape(200, 30), peak_db=np.full(200, -6, np.float32), labels=labels)
+    noise = prior.noise(range(3_000))
+    rms, rms_of_takes = (np.sqrt(np.mean(np.square(x))) for x in (np.linalg.norm(noise, axis=1), apart))
+    assert rms == pytest.approx(rms_of_takes, rel=0.05)
+
+
+def test_a_model_from_before_the_spread_was_measured_varies_as_it_did() -> None:
+    prior = fitted()
+    arrays = prior.arrays()
+    about = json.loads(arrays["prior/about"].tobytes())
+    spread = about.pop("spread")
+    assert spread > 1.02
+    old = Prior.from_arrays({**arrays, "prior/about": np.frombuffer(json.dumps(about).encode(), np.uint8)})
+    kept = Prior.from_arrays(arrays)
+    assert old is not None
+    assert kept is not None
+    np.testing.assert_allclose(kept.noise([1, 2]), np.float32(spread) * old.noise([1, 2]), rtol=1e-5)
+
+
+def test_a_single_take_is_never_kept_as_it_is() -> None:
+    latents, peak_db, labels = takes(6)
+    alone = np.array([[77, 78, 79]], np.float32)
+    prior = Prior.fit(
+        np.concatenate([alone, latents]),
+        peak_db=np.concatenate([[-3], peak_db]).astype(np.float32),
+        labels=[{"digit": "3", "speaker": "ann"}, *labels],
+    )
+    assert prior.left_out == ({"digit": "3", "speaker": "ann"},)
+    assert prior.labels["digit"] == ["1", "2"]
+    points = prior.arrays()["prior/points"][:, :3].astype(np.float32)
+    assert np.abs(points[:, None] - np.concatenate([alone, latents])[None]).max(axis=2).min() > 0.01
+    assert {labels["digit"] for labels in prior.draw(range(50), labels={}, temperature=1.0)[2]} == {"1", "2"}
+
+
+def test_a_cluster_is_never_a_single_take() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(149, 3)), [[500.0, 0, 0]]])
+    for seed in (51, 54, 96):  # that make the odd one a component of its own, and then a group
+        assert np.bincount(cluster(points, seed)).min() > 1
+
+
+def test_of_a_large_set_as_many_items_of_each_group_are_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavemill.vae.prior.MOST_ITEMS", 100)
+    latents, peak_db, labels = takes(100)
+    more = [*labels, {"digit": "1", "speaker": "ann"}]
+    chosen = items_to_fit(more, 3)
+    assert sorted(chosen.tolist()) == chosen.tolist()
+    assert [int(np.sum((chosen >= first) & (chosen < first + 100))) for first in (100, 200, 300)] == [25, 25, 25]
+    assert len(chosen) == 100
+    assert chosen.tolist() != list(range(25))
+    assert np.array_equal(chosen, items_to_fit(more, 3))
+    assert len(items_to_fit(labels[:100], 3)) == 100
+    assert len(items_to_fit(labels, 2**23)) == 4 * TAKES, "few of large latents, but enough for a prototype of each"
+    small = Prior.fit(latents, peak_db=peak_db, labels=labels)
+    assert len(small.arrays()["prior/points"]) == 4 * (25 // TAKES)
 
 
 def test_a_model_keeps_its_prior(model_dir: Path, tmp_path: Path) -> None:

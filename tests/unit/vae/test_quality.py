@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wavemill.presets import preset
-from wavemill.vae.quality import log_spectral_distance, mean_stoi, sound
+from wavemill.vae.package import load_model
+from wavemill.vae.quality import log_spectral_distance, mean_stoi, measure, sound
 
 
 def test_a_constant_error_where_it_is_loud_is_the_distance() -> None:
@@ -26,6 +31,24 @@ def test_half_of_the_bins_wrong_is_a_root_mean_square() -> None:
     other = reference.copy()
     other[:, :4] = -10
     assert log_spectral_distance(reference, other)[0] == pytest.approx(10 / np.sqrt(2))
+
+
+def test_what_is_measured_is_spread_over_all_that_is_held_out(
+    model_dir: Path, spectrograms_db: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Source:
+        def read_db(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+            read.append(indices.tolist())
+            return spectrograms_db[indices]
+
+    read = []
+    monkeypatch.setitem(sys.modules, "pystoi", None)  # the spectrograms are noise, too short for it
+    monkeypatch.setattr("wavemill.vae.quality.MOST_ITEMS", 4)
+    figures = measure(load_model(model_dir), Source(), np.arange(1, 32, 2))  # 1, 3, ... 31
+    assert read == [[1, 11, 21, 31]]
+    assert figures["held_out_spectrograms"] == 4
+    measure(load_model(model_dir), Source(), np.array([5, 9]))
+    assert read[1] == [5, 9]
 
 
 def test_inverting_restores_a_chirp_and_its_level() -> None:

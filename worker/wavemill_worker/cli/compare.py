@@ -10,6 +10,7 @@ import click
 
 from wavemill_worker.cli.evaluate import (
     held_out_option,
+    pairs_option,
     print_figures,
     recogniser_option,
     recordings_option,
@@ -44,6 +45,7 @@ _folder = click.Path(path_type=Path)
 @recordings_option
 @held_out_option
 @samples_option
+@pairs_option
 @recogniser_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str, as_json: bool, **options: Any) -> None:
@@ -57,7 +59,7 @@ def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str,
     write_text(report, page(evaluation, n_clips=n_clips, show=show))
     figures = evaluation.as_dict()
     if as_json:
-        print(json.dumps(figures))
+        print(json.dumps(figures, allow_nan=False))
         return
     print_figures(figures)
     print(f"{report}: {min(n_clips, figures['clips'])} clips to see and hear")

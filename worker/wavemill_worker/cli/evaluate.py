@@ -28,6 +28,14 @@ held_out_option = click.option(
 samples_option = click.option(
     "--samples", type=click.IntRange(min=0), default=600, show_default=True, metavar="N", help="How many to draw."
 )
+pairs_option = click.option(
+    "--pairs",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Pairs of clips to interpolate between.",
+)
 recogniser_option = click.option(
     "--recogniser",
     "recogniser_dir",
@@ -45,6 +53,7 @@ recogniser_option = click.option(
 @recordings_option
 @held_out_option
 @samples_option
+@pairs_option
 @recogniser_option
 @click.option("--output", type=_folder, default=Path("evaluation.json"), show_default=True, help="Store figures here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -52,13 +61,13 @@ def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> No
     """Measure MODEL on the held-out clips of DATASET, beside the recordings and the inversion alone.
 
     Prints and stores, as JSON, distances to the recordings, what recognisers hear, what the latents do, and what
-    samples are worth. STOI and PocketSphinx need the extra `evaluate`, PESQ the extra `pesq`.
+    samples and interpolations are worth. STOI and PocketSphinx need the extra `evaluate`, PESQ the extra `pesq`.
     """
     evaluation = run_evaluation([model_name], **options)
     figures = evaluation.as_dict()
-    write_text(output, json.dumps(figures, indent=2) + "\n")
+    write_text(output, json.dumps(figures, indent=2, allow_nan=False) + "\n")
     if as_json:
-        print(json.dumps(figures))
+        print(json.dumps(figures, allow_nan=False))
         return
     print_figures(figures)
     print(f"stored in {output}")
@@ -71,6 +80,7 @@ def run_evaluation(
     recordings_dir: Path | None,
     held_out: str,
     samples: int,
+    pairs: int,
     recogniser_dir: Path,
 ) -> Evaluation:
     """Load all that was named and evaluate it."""
@@ -89,7 +99,7 @@ def run_evaluation(
             dataset,
             load_recogniser(recogniser_dir),
             recordings=Recordings(recordings_dir) if recordings_dir else None,
-            config=EvaluationConfig(held_out=held_out, n_samples=samples),
+            config=EvaluationConfig(held_out=held_out, n_samples=samples, n_pairs=pairs),
             progress=lambda text: click.echo(text, err=True),
         )
 

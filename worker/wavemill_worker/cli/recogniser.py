@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from wavemill_worker.cli.free import require_free
+
 _folder = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -26,9 +28,16 @@ def recogniser() -> None:
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Of weights, order and augmentation.")
 @click.option("--data", metavar="TEXT", help="For the card: whose recordings these are.")
 @click.option("--licence", metavar="TEXT", help="For the card: under which licence.")
+@click.option("--overwrite", is_flag=True, help="Replace the recogniser that FOLDER holds.")
 @_json_option
 def train(
-    recordings_dir: Path, folder: Path, data: str | None, licence: str | None, as_json: bool, **options: object
+    recordings_dir: Path,
+    folder: Path,
+    data: str | None,
+    licence: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: object,
 ) -> None:
     """Train a recogniser on the recordings below RECORDINGS, named as in 7_george_0.wav, and save it as FOLDER.
 
@@ -38,6 +47,8 @@ def train(
     from dataclasses import replace
     from typing import Any
 
+    if not overwrite:
+        require_free(folder, "FOLDER")
     from wavemill.recogniser.recordings import Recordings
     from wavemill.recogniser.training import RecogniserConfig, train_recogniser
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wavemill.vae.record import RECORD_FILE
+from wavemill.vae.held_out import HeldOut
+from wavemill_worker.cli.free import require_free
 
 if TYPE_CHECKING:
     from wavemill.vae.model import Model
@@ -34,8 +35,12 @@ _folder = click.Path(path_type=Path)
 @click.option(
     "--patience", type=click.IntRange(min=0), metavar="N", help="Epochs to wait for a better one; 0: keep the last."
 )
-@click.option("--validation-label", metavar="KEY=A,B", help="Hold out these, instead of a tenth at random.")
-@click.option("--init", metavar="MODEL", type=_folder, help="Start from this model's weights.")
+@click.option(
+    "--validation-label",
+    metavar="KEY=A,B",
+    help="Hold out these [a tenth at random, or what --init held out].",
+)
+@click.option("--init", metavar="MODEL", type=_folder, help="Start from this model's weights; hold out what it did.")
 @click.option("--add", "added", metavar="DATASET", type=_folder, multiple=True, help="Learn from this too; repeatable.")
 @click.option("--added-share", type=click.FloatRange(0, 1), metavar="P", help="Part of each epoch that --add makes up.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Same seed, same dataset: the same model.")
@@ -61,7 +66,7 @@ def train(
     from wavemill.dataset.index import Dataset
 
     if not (overwrite or resume):
-        _require_free(model_dir)
+        require_free(model_dir, "MODEL")
     for folder in (dataset_dir, *added):  # before TensorFlow is imported, which takes a while
         Dataset.open(folder).close()
     import tensorflow as tf
@@ -77,6 +82,8 @@ def train(
         dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
         start = load_model(init) if init else None
         config = _config(dataset.features.preset, architecture, start, options)
+        if start:
+            _warn_of_another_rule(start, config)
         progress = stack.enter_context(_reports(config.epochs, as_json=as_json))
         digest = train_model(
             DatasetSource(dataset),
@@ -95,18 +102,6 @@ def train(
     )
 
 
-def _require_free(model_dir: Path) -> None:
-    """Refuse a folder that holds anything: a model, an unfinished training, or somebody's files."""
-    if model_dir.exists() and not model_dir.is_dir():
-        raise click.UsageError(f"{model_dir} is a file; MODEL is the folder to be made")
-    if (model_dir / ".training").exists():
-        raise click.UsageError(f"{model_dir} holds an unfinished training; go on with --resume, or --overwrite it")
-    if (model_dir / RECORD_FILE).exists():
-        raise click.UsageError(f"{model_dir} holds a model; choose another folder, or --overwrite it")
-    if model_dir.is_dir() and any(model_dir.iterdir()):
-        raise click.UsageError(f"{model_dir} holds other files; choose a folder that is new or empty")
-
-
 def _config(preset: str, architecture: str | None, start: Model | None, options: dict[str, object]) -> TrainingConfig:
     from wavemill.vae.training_config import TrainingConfig
 
@@ -115,6 +110,16 @@ def _config(preset: str, architecture: str | None, start: Model | None, options:
         options = {"architecture_config": dict(start.record.architecture_config)} | options
         options["latent_dim"] = options["latent_dim"] or start.latent_dim
     return TrainingConfig.for_architecture(architecture or ("course" if preset == "course" else "residual"), **options)
+
+
+def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
+    ours, theirs = config.validation_label, start.record.training.get("validation_label")
+    if ours and not (theirs and HeldOut.parse(theirs).covers(HeldOut.parse(ours))):
+        click.echo(
+            f"note: {start.name} was trained by another rule, {theirs or 'a random part'}, and may have heard what "
+            f"{ours} holds out; the held-out figures may flatter",
+            err=True,
+        )
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+"""The way from one held-out recording to another: are both ends right, is every step sound, does it go step by step?
+
+Axis letters: P pairs, S steps, M mel bands, T frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill import synthesis
+from wavemill.evaluation.clips import JUDGED, sounds
+from wavemill.evaluation.judge import Rendition
+from wavemill.recogniser.recogniser import Recogniser
+from wavemill.requests import interpolation_weights
+from wavemill.synthesis import Source
+from wavemill.vae.model import Model
+
+FloatArray = NDArray[np.float32]
+Labels = Mapping[str, str]
+
+STEPS = 5
+LEVEL_DB = 3.0
+SILENT_DB = -60.0  # root mean square, of full scale
+LARGEST_JUMP = 0.7  # docs/why.md
+_PAGE = 16  # pairs at a time
+
+HOW = {
+    "interpolation": (
+        f"{STEPS} steps between seeded pairs of held-out clips, the reconstructed ends among them, along the default "
+        "path. Ends right: those recognised as what their clip is, of those whose plain reconstruction is. Steps "
+        f"sound: root mean square over {SILENT_DB:g} dB of full scale and within {LEVEL_DB:g} dB of the range from one "
+        "end's to the other's. Largest jump: between neighbouring steps, as a share of the distance between the ends "
+        "(root mean square of log-mel pictures, free of level); even steps on a straight line would be "
+        f"{1 / (STEPS - 1):.2f}. Whole: pairs with both ends right, every step sound and no jump over {LARGEST_JUMP:g}"
+    ),
+}
+
+
+def interpolation_figures(
+    model: Model,
+    recogniser: Recogniser,
+    sources: Sequence[Source],
+    labels: Sequence[Labels],
+    plain: Rendition,
+    *,
+    n_pairs: int,
+) -> dict[str, Any] | None:
+    """Return figures of the ways between pairs of clips; None where there are no two clips or no pairs are wanted.
+
+    Parameters
+    ----------
+    sources, labels : of every clip
+    plain : the same clips' plain reconstructions, judged
+    """
+    pairs = draw_pairs(len(sources), n_pairs)
+    if not len(pairs):
+        return None
+    levels, jumped, names = [], [], []
+    for first in range(0, len(pairs), _PAGE):
+        made = way_sounds(model, [(sources[a], sources[b]) for a, b in pairs[first : first + _PAGE]])
+        pictures = recogniser.pictures(made, JUDGED.sample_rate_hz)
+        levels.append(levels_db(made).reshape(-1, STEPS))
+        jumped.append(jumps(pictures.reshape(-1, STEPS, *pictures.shape[1:])))
+        heard = recogniser.recognise(pictures)
+        names.append([{kind: heard.names(kind)[i] for kind in plain.heard} for i in range(len(made))])
+    ends = [(page[row * STEPS], page[row * STEPS + STEPS - 1]) for page in names for row in range(len(page) // STEPS)]
+    return summary(
+        right=ends_right(pairs, ends, labels, plain.heard),
+        sound=are_sound(np.concatenate(levels)),
+        jumped=np.concatenate(jumped),
+    )
+
+
+def draw_pairs(n_clips: int, n_pairs: int) -> NDArray[np.int64]:
+    """Return seeded pairs of different clips, (P, 2); none where there are no two clips."""
+    if n_clips < 2:
+        return np.zeros((0, 2), np.int64)
+    rng = np.random.default_rng(0)
+    return np.array([rng.choice(n_clips, 2, replace=False) for _ in range(n_pairs)], np.int64).reshape(-1, 2)
+
+
+def way_sounds(model: Model, pairs: Sequence[tuple[Source, Source]]) -> list[FloatArray]:
+    """Return the sounds at 8 kHz of every step of every pair, pair by pair."""
+    weights = interpolation_weights(STEPS)
+    every = [pair for pair in pairs for _ in weights]
+    made = synthesis.interpolate(model, every, weights * len(pairs))
+    return sounds(made.spectrograms, model.features, made.durations_s)
+
+
+def levels_db(signals: Sequence[FloatArray]) -> FloatArray:
+    """Return the root mean square of sounds in dB of full scale, (B,); -200 for silence."""
+    power = [float(np.mean(np.square(signal, dtype=np.float64))) if signal.size else 0.0 for signal in signals]
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-20)), np.float32)
+
+
+def are_sound(levels: FloatArray) -> NDArray[np.bool_]:
+    """Return which steps are neither silent nor out of the ends' range, from levels in dB, (P, S) -> (P, S)."""
+    ends = levels[:, [0, -1]]
+    low, high = ends.min(axis=1, keepdims=True) - LEVEL_DB, ends.max(axis=1, keepdims=True) + LEVEL_DB
+    return np.asarray((levels > SILENT_DB) & (levels >= low) & (levels <= high))
+
+
+def jumps(pictures: FloatArray) -> FloatArray:
+    """Return the largest distance between neighbouring steps by that between the ends, (P, S, M, T) -> (P,).
+
+    Infinite where the ends are alike and a step is not; 0 where all are.
+    """
+    steps = _distances(pictures[:, 1:], pictures[:, :-1]).max(axis=1)
+    whole = _distances(pictures[:, 0], pictures[:, -1])
+    return np.where(whole > 0, steps / np.maximum(whole, 1e-12), np.where(steps > 0, np.inf, 0)).astype(np.float32)
+
+
+def ends_right(
+    pairs: NDArray[np.int64],
+    ends: Sequence[tuple[Labels, Labels]],
+    labels: Sequence[Labels],
+    plain: Mapping[str, Sequence[str]],
+) -> list[tuple[bool | None, bool | None]]:
+    """Return for each end whether it is heard as what its clip is; None where its plain reconstruction is not,
+    or nothing that the clips are labelled with can be heard.
+
+    Parameters
+    ----------
+    ends : what is heard of both ends of each pair, by kind of label
+    labels : of every clip
+    plain : what is heard of every clip's plain reconstruction, by kind of label
+    """
+
+    def is_right(clip: int, heard: Labels) -> bool | None:
+        true = labels[clip]
+        if not plain or any(names[clip] != true.get(kind) for kind, names in plain.items()):
+            return None
+        return all(heard[kind] == true.get(kind) for kind in plain)
+
+    return [(is_right(a, first), is_right(b, last)) for (a, b), (first, last) in zip(pairs, ends, strict=True)]
+
+
+def summary(
+    *, right: Sequence[tuple[bool | None, bool | None]], sound: NDArray[np.bool_], jumped: FloatArray
+) -> dict[str, Any]:
+    """Return the figures of pairs of which each part is known."""
+    known = [end for both in right for end in both if end is not None]
+    fine = np.array([False not in both for both in right])
+    whole = fine & sound.all(axis=1) & (jumped <= LARGEST_JUMP)
+    return {
+        "pairs": len(right),
+        "steps": sound.shape[1],
+        "ends_judged": len(known),
+        "ends_right": float(np.mean(known)) if known else None,
+        "steps_sound": float(sound.mean()),
+        "largest_jump_median": float(np.median(np.minimum(jumped, np.float32(1e6)))),
+        "whole": float(whole.mean()),
+    }
+
+
+def _distances(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return root mean square distances over the last two axes."""
+    return np.asarray(np.sqrt(np.square(first - second).mean(axis=(-2, -1))))
