@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -48,6 +48,7 @@ def main() -> int:
         warnings.simplefilter("ignore")  # pystoi, on clips with much silence; Keras, on its own ways
         plan = _plan(arguments, Path(folder))
         described["material"] = f"{len(plan.recordings)} recordings, model {plan.model}"
+        described["sizes"] = ", ".join(f"{name} {number:,}" for name, number in asdict(plan.sizes).items())
         for part in arguments.parts or PARTS:
             tell(f"part {part}")
             found = _measured(part, plan)
