@@ -9,6 +9,12 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+}
+
 
 def kernel(function: F) -> F:
     """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
@@ -17,13 +23,14 @@ def kernel(function: F) -> F:
     depend on the clips around it. NaN and infinity are refused before any kernel runs, yet kept out of
     `fastmath`, so that a mistake upstream shows as NaN and not as noise.
     """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract", "arcp", "nsz"},
-    }
     try:
-        compiled: F = njit(cache=True, **options)(function)
+        compiled: F = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
-        compiled = njit(**options)(function)
+        compiled = njit(**_OPTIONS)(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """Compile `function` into each kernel that calls it."""
+    compiled: F = njit(forceinline=True, **_OPTIONS)(function)
     return compiled

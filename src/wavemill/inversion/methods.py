@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,53 +10,22 @@ from functools import partial
 
 import numpy as np
 
+from wavemill.inversion import estimates
 from wavemill.inversion.arguments import (
     check_counts,
     check_geometry,
     check_magnitude,
     check_method,
     check_n_iter,
+    checked_values,
 )
-from wavemill.inversion.griffin_lim import polish, search
-from wavemill.inversion.pghi import integrate_phase
-from wavemill.inversion.phases import scattered_turns, spectra
-from wavemill.inversion.stft import ComplexArray, FloatArray, Stft, stft_for
+from wavemill.inversion.clip import measure, prepare
+from wavemill.inversion.estimates import Clip
+from wavemill.inversion.fft import FloatArray
+from wavemill.inversion.stft import Stft, stft_for, unfold
 
-# (transform, magnitude (T, F) with a maximum of about 1, number of iterations) -> spectra (T, F)
-Estimate = Callable[[Stft, FloatArray, int], ComplexArray]
-
-
-def _pghi(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
-    turns = integrate_phase(magnitude, n_fft=stft.n_fft, hop_length=stft.hop_length)
-    return polish(stft, magnitude, spectra(magnitude, turns), n_iter=n_iter)
-
-
-def _pghi_fine(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
-    """Integrate and polish on twice the frames, those between being the mean in dB; then polish as given."""
-    T, F = magnitude.shape
-    dense = np.empty((2 * T - 1, F), np.float32)
-    dense[::2] = magnitude
-    dense[1::2] = np.sqrt(magnitude[:-1] * magnitude[1:])
-    fine = stft_for(stft.n_fft, stft.hop_length // 2, 2 * T - 1, stft.n_samples)
-    found = _pghi(fine, dense, n_iter)[::2]  # (2T - 1, F) -> (T, F)
-    return polish(stft, magnitude, np.ascontiguousarray(found), n_iter=n_iter)
-
-
-def _griffin_lim(stft: Stft, magnitude: FloatArray, n_iter: int) -> ComplexArray:
-    start = spectra(magnitude, scattered_turns(stft.shape).copy())
-    return search(stft, magnitude, start, n_iter=n_iter, momentum=0.99)
-
-
-def _centre_phase(_stft: Stft, magnitude: FloatArray, _n_iter: int) -> ComplexArray:
-    """Every frame an even pulse at its window's centre."""
-    centred = magnitude.astype(np.complex64)
-    centred[:, 1::2] *= -1
-    return centred
-
-
-def _zero_phase(_stft: Stft, magnitude: FloatArray, _n_iter: int) -> ComplexArray:
-    """Every frame an even pulse at its first sample, where the window is zero: what the course does."""
-    return magnitude.astype(np.complex64)
+# (clip, number of iterations) -> folded signal of its full transform
+Estimate = Callable[[Clip, int], FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +38,12 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {
-    "pghi+gl": Method(estimate=_pghi, n_iter=4),
-    "pghi": Method(estimate=_pghi),
-    "fine": Method(estimate=_pghi_fine, n_iter=4, halves_hop=True),
-    "griffin-lim": Method(estimate=_griffin_lim, n_iter=32),
-    "centre-phase": Method(estimate=_centre_phase),
-    "zero-phase": Method(estimate=_zero_phase),
+    "pghi+gl": Method(estimate=estimates.by_integration, n_iter=4),
+    "pghi": Method(estimate=estimates.by_integration),
+    "fine": Method(estimate=estimates.by_finer_integration, n_iter=4, halves_hop=True),
+    "griffin-lim": Method(estimate=estimates.by_search, n_iter=32),
+    "centre-phase": Method(estimate=estimates.by_centre),
+    "zero-phase": Method(estimate=estimates.by_zero),
 }
 METHODS: tuple[str, ...] = tuple(_METHODS)
 
@@ -143,7 +113,7 @@ def invert(
     waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
     iterations = (chosen.n_iter or 0) if n_iter is None else n_iter
     _each(
-        partial(_invert_clip, clips, waveforms, stft, chosen.estimate, iterations),
+        partial(_invert_clip, clips, waveforms, stft, chosen, iterations),
         n_items=len(clips),
         n_threads=n_threads,
     )
@@ -162,16 +132,26 @@ def _each(work: Callable[[int], None], *, n_items: int, n_threads: int) -> None:
             pass
 
 
-def _invert_clip(
-    clips: FloatArray, waveforms: FloatArray, stft: Stft, estimate: Estimate, n_iter: int, index: int
-) -> None:
+def _invert_clip(clips: FloatArray, waveforms: FloatArray, stft: Stft, method: Method, n_iter: int, index: int) -> None:
     """Write the waveform of one clip; silence stays zero."""
-    peak = float(clips[index].max())
-    if peak == 0:
+    values = np.ascontiguousarray(clips[index])  # (F, T)
+    found = measure(values)
+    if not found.is_valid:
+        values = checked_values(values, index)
+        found = measure(values)
+    if found.peak == 0:
         return
     # A power of two changes no digit, and keeps squares of very soft or loud clips within float32.
-    scale = np.float32(2.0 ** np.clip(np.frexp(peak)[1], -126, 126))
-    magnitude = np.ascontiguousarray(clips[index].T) * (1 / scale)  # (F, T) -> (T, F)
-    signal = stft.synthesize(estimate(stft, magnitude, n_iter))
-    n_kept = min(signal.size, waveforms.shape[1])
-    np.multiply(signal[:n_kept], scale, out=waveforms[index, :n_kept])
+    scale = 2.0 ** min(max(math.frexp(found.peak)[1], -126), 126)
+    work = estimates.work_stft(stft, found.n_rows, hop_unit=2 if method.halves_hop else 1)
+    magnitude = np.empty(work.n_rows * work.n_lanes, np.float32)
+    prepare(values, np.float32(1 / scale), found.n_rows, work.n_lanes, magnitude)
+    clip = Clip(
+        magnitude=magnitude,
+        n_rows=found.n_rows,
+        peak=found.peak / scale,
+        floor=found.floor / scale,
+        work=work,
+        full=stft,
+    )
+    unfold(stft, method.estimate(clip, n_iter), np.float32(scale), waveforms[index, : stft.n_samples])
