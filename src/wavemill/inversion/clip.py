@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from wavemill.inversion.arguments import checked_values
 from wavemill.inversion.fft import FloatArray
 from wavemill.inversion.kernel import kernel
+from wavemill.inversion.stft import Stft, stft_for
 
 # Bins within this of the clip's lowest level are the flat floor of a range-limited spectrogram.
 FLAT_DB = 1.0
 # ...but not in a clip that is flat altogether, like an impulse.
 LEAST_RANGE_DB = 20.0
 
+# Rows left free under half the lower rate. A signal reaches further than its spectra: the window adds a row, and
+# the division by the window sum a tail that falls by 15 dB in two.
+MARGIN_ROWS = 8
+
 _LARGEST = 0x7F7FFFFF  # the bits of the largest float32; NaN and infinity have larger ones, negative numbers a sign
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """A clip's magnitudes, divided by a power of two to be about 1 at most."""
+
+    magnitude: FloatArray  # (F, P) of `work`, flat
+    n_rows: int  # from this one on they are 0
+    peak: float
+    floor: float
+    scale: float  # what they were divided by
+    work: Stft  # for iterations: `full`, or that of half its rate, or of a quarter
+    full: Stft
 
 
 class Range(NamedTuple):
@@ -25,6 +45,53 @@ class Range(NamedTuple):
     peak: float
     floor: float  # what does not exceed this is the spectrogram's floor
     n_rows: int  # rows from this one on are at the floor throughout
+
+
+def read_clip(
+    clips: FloatArray, index: int, *, stft: Stft, hop_unit: int, lower_rate: bool = True, number: int | None = None
+) -> Clip | None:
+    """Return clip number `index` of a batch (B, F, T), or None if it is silent.
+
+    `hop_unit` divides the hop that is iterated with.
+
+    Raises
+    ------
+    UsageError
+        A value is NaN, infinite or negative.
+    """
+    values = np.ascontiguousarray(clips[index])  # (F, T)
+    found = measure(values)
+    if not found.is_valid:
+        values = checked_values(values, index if number is None else number)
+        found = measure(values)
+    if found.peak == 0:
+        return None
+    # A power of two changes no digit, and keeps squares of very soft or loud clips within float32.
+    scale = 2.0 ** min(max(math.frexp(found.peak)[1], -126), 126)
+    work = lower_stft(stft, found.n_rows, hop_unit=hop_unit) if lower_rate else stft
+    magnitude = np.empty(work.n_rows * work.n_lanes, np.float32)
+    _prepare(values, np.float32(1 / scale), found.n_rows, work.n_lanes, magnitude)
+    return Clip(
+        magnitude=magnitude,
+        n_rows=found.n_rows,
+        peak=found.peak / scale,
+        floor=found.floor / scale,
+        scale=scale,
+        work=work,
+        full=stft,
+    )
+
+
+def lower_stft(full: Stft, n_rows: int, *, hop_unit: int) -> Stft:
+    """Return the transform of the lowest rate that holds `n_rows` rows, with a hop that is a multiple of `hop_unit`.
+
+    The same rows come from half the samples if the others hold nothing, and iterations cost half.
+    """
+    work = full
+    while work.n_fft % 4 == 0 and work.hop_length % (2 * hop_unit) == 0 and n_rows + MARGIN_ROWS <= work.n_fft // 4:
+        n_samples = -(-work.n_samples // 2)
+        work = stft_for(work.n_fft // 2, work.hop_length // 2, work.n_frames, n_samples)
+    return work
 
 
 def measure(clip: FloatArray) -> Range:
@@ -64,7 +131,7 @@ def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
 
 
 @kernel
-def prepare(clip: FloatArray, scale: np.float32, n_rows: int, lanes: int, magnitude: FloatArray) -> None:
+def _prepare(clip: FloatArray, scale: np.float32, n_rows: int, lanes: int, magnitude: FloatArray) -> None:
     """Write the first rows of a clip (F, T), scaled, into flat rows of `lanes`, and zeros elsewhere."""
     for f in range(n_rows):
         source, target = clip[f], magnitude[f * lanes :][:lanes]
