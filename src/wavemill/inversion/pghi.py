@@ -84,8 +84,9 @@ def _integrate(
     log = np.empty((F, T + 2), np.float32)
     _take_logs(magnitude, lanes, least, log)
     records = np.empty((F + 2) * width * _SIZE, np.int32)
-    _fill(stft, log, start, floor, records)
-    _spread(records, width, _seeds(records, width))
+    buckets = np.full((F + 2) * width, _UNWANTED, np.int32)  # those of the records once more, side by side
+    _fill(stft, log, start, floor, records, buckets)
+    _spread(records, width, _seeds(buckets, width))
     for f in range(F):
         row, source = phases[f * lanes :][:lanes], records[(f + 1) * width * _SIZE :][: width * _SIZE]
         row[T:] = 0
@@ -126,7 +127,9 @@ def _take_logs(magnitude: FloatArray, lanes: int, least: np.float32, log: FloatA
 
 
 @inlined
-def _fill(stft: Stft, log: FloatArray, start: PhaseArray, floor: np.float32, records: IntArray) -> None:
+def _fill(
+    stft: Stft, log: FloatArray, start: PhaseArray, floor: np.float32, records: IntArray, buckets: IntArray
+) -> None:
     """Write the records, from central differences of `log` (F, T + 2).
 
     The magnitude is even around 0 Hz and the Nyquist frequency: its slope there is 0.
@@ -139,9 +142,10 @@ def _fill(stft: Stft, log: FloatArray, start: PhaseArray, floor: np.float32, rec
     per_log = np.float32(BUCKETS_PER_DB / _LOG_PER_DB)
     records[: width * _SIZE] = _UNWANTED
     records[(F + 1) * width * _SIZE :] = _UNWANTED
-    to_frame, to_row, bucket = np.empty(width, np.float32), np.empty(T, np.float32), np.empty(T, np.int32)
+    to_frame, to_row = np.empty(width, np.float32), np.empty(T, np.float32)
     for f in range(F):
         here, below, above = log[f], log[max(f - 1, 0)], log[min(f + 1, F - 1)]
+        bucket = buckets[(f + 1) * width :][:T]
         slope = along_time if 0 < f < F - 1 else np.float32(0)
         for t in range(T):
             to_frame[t] = slope * (above[t + 1] - below[t + 1])
@@ -162,25 +166,26 @@ def _fill(stft: Stft, log: FloatArray, start: PhaseArray, floor: np.float32, rec
 
 
 @inlined
-def _seeds(records: IntArray, width: int) -> IntArray:
+def _seeds(buckets: IntArray, width: int) -> IntArray:
     """Return the bins that no neighbour is louder than, loudest first; the loudest of each region is among them."""
-    inside = records.size // _SIZE - width
-    bucket = np.empty(records.size // _SIZE, np.int32)
-    for i in range(bucket.size):
-        bucket[i] = records[_SIZE * i + _BUCKET]
-    is_top = np.zeros(records.size // _SIZE + 8, np.uint8)
-    here, flags = bucket[width:inside], is_top[width:]
-    left, right, below, above = bucket[width - 1 :], bucket[width + 1 :], bucket[:inside], bucket[2 * width :]
+    inside = buckets.size - width
+    is_top = np.zeros(buckets.size // 8 * 8 + 8, np.uint8)
+    here, flags = buckets[width:inside], is_top[width:]
+    left, right, below, above = buckets[width - 1 :], buckets[width + 1 :], buckets[:inside], buckets[2 * width :]
     for i in range(here.size):
         level = here[i]
         flags[i] = (level >= 0) & (level >= left[i]) & (level > right[i]) & (level >= below[i]) & (level > above[i])
-    found, n_found = np.empty(bucket.size, np.int32), 0
+    found, n_found = np.empty(buckets.size, np.int32), 0
     starts = np.zeros(N_BUCKETS + 1, np.int32)
-    for i in range(width, inside):
-        if is_top[i]:
-            found[n_found] = i
-            n_found += 1
-            starts[N_BUCKETS - bucket[i]] += 1
+    eights = is_top.view(np.uint64)
+    for eight in range(eights.size):
+        if eights[eight] == 0:  # most
+            continue
+        for i in range(8 * eight, 8 * eight + 8):
+            if is_top[i]:
+                found[n_found] = i
+                n_found += 1
+                starts[N_BUCKETS - buckets[i]] += 1
     total = np.int32(0)
     for k in range(N_BUCKETS + 1):
         count = starts[k]
@@ -188,7 +193,7 @@ def _seeds(records: IntArray, width: int) -> IntArray:
         total += count
     ordered = np.empty(n_found, np.int32)
     for k in range(n_found):
-        place = N_BUCKETS - bucket[found[k]]
+        place = N_BUCKETS - buckets[found[k]]
         ordered[starts[place]] = found[k]
         starts[place] += 1
     return ordered
