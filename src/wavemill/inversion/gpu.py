@@ -63,6 +63,14 @@ def invert_on_gpu(
     return waveforms
 
 
+def first_gpu() -> str | None:
+    """Return TensorFlow's name of the first GPU that this process may use, None without one."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    return str(gpus[0].name) if gpus else None
+
+
 def _read_block(
     clips: FloatArray, first: int, stft: Stft, method: Method, n_threads: int
 ) -> tuple[FloatArray, PhaseArray, FloatArray]:
