@@ -4,8 +4,7 @@
 
 Prints one Markdown table. Time is the processor time of the one thread that each method runs in: what others do on
 the machine counts little. Each round times every method once, one after the other; the median round counts. Needs
-pystoi; PESQ is left out unless the package
-pesq is installed.
+pystoi; PESQ is left out unless the package pesq is installed.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Phases are integrated on the CPU: integration goes from bin to bin, which a GPU 
 0.1 ms a clip. A GPU returns from a call before it has done the work, so it iterates while the CPU integrates the next
 clips.
 
-It never ran on a GPU: there was none where it was written. On a CPU it agrees with `invert`.
+It never ran on a GPU: there was none where it was written. On a CPU its operations agree with `invert` to 0.2 %.
 """
 
 from __future__ import annotations

@@ -28,7 +28,10 @@ def invert(
     """Estimate the waveforms whose STFT magnitudes are `magnitude`.
 
     A clip's bytes depend on its own magnitudes and the parameters only: not on the other clips of the batch,
-    its place among them, or the number of threads.
+    its place among them, or the number of threads. `wavemill.inversion.gpu.invert_on_gpu` does the same on a GPU.
+
+    The highest rows are left out if no bin of theirs is more than 1 dB above the clip's lowest level: that is the floor
+    of a range-limited spectrogram and no sound.
 
     Parameters
     ----------
@@ -68,7 +71,8 @@ def invert(
     References
     ----------
     .. [1] Prusa, Balazs, Sondergaard, "A noniterative method for reconstruction of phase from STFT
-    magnitude", 2017. .. [2] Perraudin, Balazs, Sondergaard, "A fast Griffin-Lim algorithm", 2013.
+       magnitude", 2017.
+    .. [2] Perraudin, Balazs, Sondergaard, "A fast Griffin-Lim algorithm", 2013.
     """
     chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
@@ -16,6 +17,10 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+_SOURCES = [path.stat() for path in sorted(Path(__file__).parent.glob("*.py"))]
+_STAMP = (max(source.st_mtime for source in _SOURCES), sum(source.st_size for source in _SOURCES))
+
+
 def kernel(function: F) -> F:
     """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
 
@@ -24,10 +29,14 @@ def kernel(function: F) -> F:
     `fastmath`, so that a mistake upstream shows as NaN and not as noise.
     """
     try:
-        compiled: F = njit(cache=True, **_OPTIONS)(function)
+        compiled: Any = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
         compiled = njit(**_OPTIONS)(function)
-    return compiled
+    else:
+        # numba compiles a kernel again when its own file has changed, and not for those of the kernels it calls.
+        compiled._cache._cache_file._source_stamp = _STAMP
+    result: F = compiled
+    return result
 
 
 def inlined(function: F) -> F:
