@@ -2,9 +2,9 @@
 
     python -m benchmarks.inversion WAV_DIR [--clips 100] [--rounds 5]
 
-Prints one Markdown table. Each round times every method once, one after the other, so that a machine that
-others use slows all of them alike; the median round counts. Needs pystoi; PESQ is left out unless the package
-pesq is installed.
+Prints one Markdown table. Time is the processor time of the one thread that each method runs in: what others do on
+the machine counts little. Each round times every method once, one after the other; the median round counts. Needs
+pystoi; PESQ is left out unless the package pesq is installed.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def _measure_preset(clips: Clips, rounds: int) -> list[Row]:
     seconds: dict[str, list[float]] = {method: [] for method in runs}
     for _ in range(rounds):
         for method, run in runs.items():
-            start = time.perf_counter()
+            start = time.thread_time()
             run()
-            seconds[method].append(time.perf_counter() - start)
+            seconds[method].append(time.thread_time() - start)
     reference_s = float(np.median(seconds[REFERENCE]))
     rows = []
     for method, waveform in waveforms.items():

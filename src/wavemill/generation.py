@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from wavemill import synthesis
 from wavemill.audio.features import to_magnitude
 from wavemill.errors import PresetMismatchError
 from wavemill.inversion import invert
+from wavemill.inversion.gpu import invert_on_gpu
 from wavemill.presets import Features
 from wavemill.requests import METHODS, PATHS, VaryParams, interpolation_weights
 from wavemill.synthesis import DEFAULT_PEAK_DB, Source, Synthesis
@@ -163,6 +165,7 @@ def spectrograms_to_audio(
     durations_s: Sequence[float] | None = None,
     method: str = DEFAULT_METHOD,
     n_threads: int = 1,
+    gpu: str | None = None,
 ) -> list[FloatArray]:
     """Turn spectrograms back into sound.
 
@@ -173,13 +176,16 @@ def spectrograms_to_audio(
         Length of each source; the rest of the frame is padding and is cut off. The whole frame when None.
     method : str
         One of `wavemill.inversion.METHODS`.
+    gpu : str, optional
+        TensorFlow's name of a GPU to invert on, see `wavemill.inversion.gpu`; the CPU when None.
 
     Returns
     -------
     list of float32 [shape=(samples,), full scale is 1.0]
     """
     require_shape(spectrograms, features)
-    waveforms = invert(
+    chosen = invert if gpu is None else partial(invert_on_gpu, device=gpu)
+    waveforms = chosen(
         to_magnitude(spectrograms, features),  # (B, n_bins, T) dB -> (B, n_fft // 2 + 1, T) amplitude
         n_fft=features.n_fft,
         hop_length=features.hop_length,

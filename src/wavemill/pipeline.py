@@ -1,23 +1,28 @@
 """The jobs of a chunk, from their inputs to staged outputs, in sub-batches that overlap.
 
 One thread for each core takes a sub-batch through forward pass, inversion and encoding, all of which release the GIL;
-other threads read ahead and write behind, so that no core waits for a disk.
+other threads read ahead and write behind, so that no core waits for a disk. A GPU inverts a sub-batch in one call.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import perf_counter
 from typing import TypeAlias
 
+from wavemill.inversion.gpu import first_gpu
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
 from wavemill.jobs.states import State
-from wavemill.operations import AnyOperation, Input, operation_of
-from wavemill.output import Encoded, encode_made, stage_encoded
+from wavemill.operations import AnyOperation, Input, Made, operation_of
+from wavemill.output import Encoded, Sounds, encode_made, invert_made, stage_encoded
 from wavemill.runtime import BatchTools
 from wavemill.vae.forward import BATCH
+
+logger = logging.getLogger(__name__)
 
 Failure: TypeAlias = Callable[[ClaimedJob, Exception], Outcome]
 _Loading: TypeAlias = Mapping[ClaimedJob, "Future[Input]"]
@@ -95,14 +100,33 @@ class Pipeline:
         except Exception as exc:  # the forward pass failed for all of these, and for none of the others
             done.outcomes += [self._failure(one.job, exc) for one in inputs]
             return
-        forward_s = (perf_counter() - started) / len(inputs)
-        for made in results:
+        made_at = perf_counter()
+        sounds = self._invert_on_gpu(chunk.tools, results)
+        seconds = {
+            "forward_s": (made_at - started) / len(inputs),
+            "invert_s": (perf_counter() - made_at) / len(inputs),
+        }
+        for made, given in zip(results, sounds, strict=True):
             try:
-                encoded = encode_made(chunk.tools, made, forward_s=forward_s)
+                encoded = encode_made(chunk.tools, made, sounds=given, **seconds)
             except Exception as exc:  # one bad item harms itself only
                 done.outcomes.append(self._failure(made.input.job, exc))
                 continue
             done.writing.append(self._files.submit(self._stage, chunk, made.input.job, encoded))
+
+    def _invert_on_gpu(self, tools: BatchTools, results: Sequence[Made]) -> Sequence[Sounds | None]:
+        """Return the sounds of a whole sub-batch; None for each where the CPU is to invert them one by one."""
+        if self._gpu is None:
+            return [None] * len(results)
+        try:
+            return invert_made(tools, results, gpu=self._gpu)
+        except Exception as exc:  # one bad item, which the CPU will find, or a GPU without memory left
+            logger.warning("inversion on %s failed, the CPU takes over: %s", self._gpu, exc)
+            return [None] * len(results)
+
+    @cached_property
+    def _gpu(self) -> str | None:
+        return first_gpu()
 
     def _stage(self, chunk: _Chunk, job: ClaimedJob, encoded: Encoded) -> Outcome:
         try:

@@ -14,7 +14,9 @@ from support.bench import Bench
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
-from wavemill.generation import SoundGenerator
+from wavemill.generation import SoundGenerator, spectrograms_to_audio
+from wavemill.inversion.gpu import invert_on_gpu
+from wavemill.presets import preset
 from wavemill.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
 from wavemill.vae.package import load_model
 from wavemill_producer import Batch
@@ -168,6 +170,25 @@ def test_an_inversion_is_byte_for_byte_the_original_beside_a_reconstruction(benc
         assert inverted[ID].sha256 == reconstructed[ID].original_sha256
         assert (inverted[ID].original_path, inverted[ID].latent_path) == (None, None)
     assert "model" not in said(inverted[A].generated_path)
+
+
+def test_a_worker_with_a_gpu_inverts_whole_sub_batches_on_it(bench: Bench, place, monkeypatch) -> None:
+    monkeypatch.setattr("wavemill.pipeline.first_gpu", lambda: "/CPU:0")  # the same operations, where there is no GPU
+    batches = []
+
+    def counted(magnitude, **options):
+        batches.append((len(magnitude), options["device"]))
+        return invert_on_gpu(magnitude, **options)
+
+    monkeypatch.setattr("wavemill.generation.invert_on_gpu", counted)
+    jobs = done(bench, bench.submit([A, B], seed=4))
+    assert sum(n for n, _ in batches) == 4  # two generated, two original
+    assert {device for _, device in batches} == {"/CPU:0"}
+    for ID, job in jobs.items():
+        x, duration_s = spectrogram(bench, ID)
+        [expected] = spectrograms_to_audio(x[None], preset("digits"), durations_s=[duration_s])
+        found = soundfile.read(job.original_path)[0]
+        assert np.linalg.norm(found - expected) < 0.005 * np.linalg.norm(expected)
 
 
 def test_an_output_says_where_it_comes_from(bench: Bench, place) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavemill.errors import UsageError
-from wavemill.inversion.stft import FloatArray
+from wavemill.inversion.fft import FloatArray
 
 
 def check_method(method: str, methods: Sequence[str]) -> None:
@@ -49,7 +49,7 @@ def check_counts(*, length: int | None, n_threads: int) -> None:
 
 
 def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
-    """Return the magnitudes as float32 (batch, F, T), or say what is wrong with which clip."""
+    """Return the magnitudes as float32 (batch, F, T), or say what is wrong with their shape or type."""
     clips = np.asarray(magnitude)
     if clips.ndim != 3 or clips.shape[1] != n_fft // 2 + 1 or clips.shape[2] < 1:
         raise UsageError(
@@ -57,13 +57,15 @@ def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
         )
     if clips.dtype.kind not in "fiu":
         raise UsageError(f"expected real magnitudes, received {clips.dtype}; take the absolute value first")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
-        clips = clips.astype(np.float32, copy=False)
-    good = (clips.min(axis=(1, 2)) >= 0) & (clips.max(axis=(1, 2)) < np.inf)  # both comparisons are false for NaN
-    if not good.all():
-        index = int(np.flatnonzero(~good)[0])
-        raise UsageError(f"clip {index}: {_describe(clips[index])}; magnitudes are finite and >= 0, linear and not dB")
-    return clips
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused with its clip
+        return clips.astype(np.float32, copy=False)
+
+
+def checked_values(clip: FloatArray, index: int) -> FloatArray:
+    """Return a clip (F, T) without the sign of its zeros, or say what is wrong with it."""
+    if not (clip.min() >= 0 and clip.max() < np.inf):  # both comparisons are false for NaN
+        raise UsageError(f"clip {index}: {_describe(clip)}; magnitudes are finite and >= 0, linear and not dB")
+    return clip + np.float32(0)
 
 
 def _describe(clip: FloatArray) -> str:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+}
+
+
+_SOURCES = [path.stat() for path in sorted(Path(__file__).parent.glob("*.py"))]
+_STAMP = (max(source.st_mtime for source in _SOURCES), sum(source.st_size for source in _SOURCES))
 
 
 def kernel(function: F) -> F:
@@ -17,13 +28,18 @@ def kernel(function: F) -> F:
     depend on the clips around it. NaN and infinity are refused before any kernel runs, yet kept out of
     `fastmath`, so that a mistake upstream shows as NaN and not as noise.
     """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract", "arcp", "nsz"},
-    }
     try:
-        compiled: F = njit(cache=True, **options)(function)
+        compiled: Any = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
-        compiled = njit(**options)(function)
+        compiled = njit(**_OPTIONS)(function)
+    else:
+        # numba compiles a kernel again when its own file has changed, and not for those of the kernels it calls.
+        compiled._cache._cache_file._source_stamp = _STAMP
+    result: F = compiled
+    return result
+
+
+def inlined(function: F) -> F:
+    """Compile `function` into each kernel that calls it."""
+    compiled: F = njit(forceinline=True, **_OPTIONS)(function)
     return compiled

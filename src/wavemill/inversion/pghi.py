@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wavemill.inversion.kernel import kernel
-from wavemill.inversion.phases import scattered_turns
-from wavemill.inversion.stft import FloatArray
+from wavemill.inversion.fft import FloatArray
+from wavemill.inversion.kernel import inlined, kernel
+from wavemill.inversion.phases import TURN, PhaseArray, scattered
+from wavemill.inversion.stft import Stft
 
 # Width of the Gaussian nearest to a Hann window of N samples, exp(-pi t^2 / gamma), is 0.25645 N^2 (table 1
 # of the source). Recordings agree: at 0.23 and at 0.29 they sound worse.
@@ -17,25 +19,23 @@ HANN_GAMMA = 0.25645
 # Bins further than this under the clip's maximum get scattered phases. 50 to 120 dB sound the same, and less
 # is faster.
 RANGE_DB = 70.0
-# So do bins within this of the clip's lowest level: the flat floor of a range-limited spectrogram has no
-# gradients, and integration lines it up into clicks (at 50 dB, five times as loud; PESQ 3.5 instead of 3.8)
-FLAT_DB = 1.0
-# ...but not in a clip that is flat altogether, like an impulse.
-LEAST_RANGE_DB = 20.0
 # Levels further than this under the maximum count as this: the logarithm of 0 has no slope, and data sets are
 # limited to such a range anyway.
 DEPTH_DB = 80.0
 # Bins whose levels differ by less than a bucket are visited in any order; 1 to 10 sound the same.
-BUCKETS_PER_DB = 4
+BUCKETS_PER_DB = 1
+N_BUCKETS = int(RANGE_DB * BUCKETS_PER_DB) + 2
 
-IntArray = npt.NDArray[np.int32]
-UNKNOWN = 9.0  # turns; known phases are within half a turn of 0
-
-_TURN = 2 * math.pi
 _LOG_PER_DB = math.log(10) / 20
 
+# A record is what integration needs of a bin, four numbers side by side in one cache line: its bucket, or a link
+# once its phase is known; its phase; the steps from its phase to the next frame's and to the next row's.
+_BUCKET, _PHASE, _TO_FRAME, _TO_ROW, _SIZE = 0, 1, 2, 3, 4
+_UNWANTED = -1  # as any negative bucket: a bin that is not to be visited
+IntArray = npt.NDArray[np.int32]
 
-def integrate_phase(magnitude: FloatArray, *, n_fft: int, hop_length: int) -> FloatArray:
+
+def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, floor: float) -> PhaseArray:
     """Estimate the phases of one clip's STFT from the gradients of its log magnitude [1]_.
 
     For a Gaussian window the phase's derivative along one axis is the log magnitude's along the other.
@@ -43,139 +43,210 @@ def integrate_phase(magnitude: FloatArray, *, n_fft: int, hop_length: int) -> Fl
 
     Parameters
     ----------
-    magnitude : float32 [shape=(T, F), >= 0, at least one positive]
+    magnitude : float32 [shape=(F * P), >= 0]
         Linear amplitude of a Hann-window STFT.
-    n_fft, hop_length : int, in samples
+    n_rows : int > 0
+        Rows to integrate; those above hold nothing.
+    peak, floor : float > 0
+        The highest magnitude, and the one up to which phases are scattered: a flat floor has no gradients, and
+        integration lines it up into clicks (at 50 dB, five times as loud; PESQ 3.5 instead of 3.8).
 
     Returns
     -------
-    float32 [shape=(T, F)]
-        Phases in turns, librosa's convention (origin at a frame's first sample).
+    int32 [shape=(n_rows * P)]
+        Phases in 2**-24 turns, librosa's convention (origin at a frame's first sample).
 
     References
     ----------
     .. [1] Prusa, Balazs, Sondergaard, "A noniterative method for reconstruction of phase from STFT
        magnitude", IEEE/ACM Transactions on Audio, Speech, and Language Processing 25(5), 2017.
     """
-    T, F = magnitude.shape
-    shape = (T + 2, F + 2)  # with a border, so that every bin has four neighbours
-    log = np.log(np.maximum(magnitude, magnitude.max() * 10 ** (-DEPTH_DB / 20)))
-    level = np.full(shape, -1, np.int32)
-    _quantise(log, np.float32(_floor(magnitude, log)), np.float32(BUCKETS_PER_DB / _LOG_PER_DB), level)
-    gamma = HANN_GAMMA * n_fft**2
-    along_time, along_rows = hop_length * n_fft / gamma / _TURN, -gamma / (hop_length * n_fft) / _TURN
-    advance = (np.arange(F) * hop_length % n_fft / n_fft).astype(np.float32)  # of a tone amid each row
-    steps = np.zeros((2, *shape), np.float32)
-    _gradients(log, advance, np.float32(along_time), np.float32(along_rows), steps)
-    phase = np.full(shape, UNKNOWN, np.float32)
-    _spread(level.ravel(), steps.reshape(2, -1), F + 2, phase.ravel())
-    turns = scattered_turns((T, F)).copy()
-    _collect(phase, turns)
-    return turns
-
-
-def _floor(magnitude: FloatArray, log: FloatArray) -> float:
-    """Return the log magnitude under which phases are scattered."""
-    top = float(log.max())
-    lowest = float(np.where(magnitude > 0, log, top).min())  # a dropped row, restored as zeros, is no floor
-    flat = min(lowest + FLAT_DB * _LOG_PER_DB, top - LEAST_RANGE_DB * _LOG_PER_DB)
-    return max(top - RANGE_DB * _LOG_PER_DB, flat)
+    lowest = max(math.log(floor), math.log(peak) - RANGE_DB * _LOG_PER_DB)
+    phases = np.empty(n_rows * stft.n_lanes, np.int32)
+    _integrate(
+        stft,
+        magnitude,
+        scattered(stft.n_rows, stft.n_lanes).ravel(),
+        np.float32(peak * 10 ** (-DEPTH_DB / 20)),
+        np.float32(lowest),
+        phases,
+    )
+    return phases
 
 
 @kernel
-def _quantise(log: FloatArray, floor: np.float32, buckets_per_unit: np.float32, level: IntArray) -> None:
-    """Write the bucket of each bin (T, F) at or above the floor into the bordered `level`."""
-    T, F = log.shape
-    for t in range(T):
-        inside, source = level[t + 1, 1:], log[t]
-        for f in range(F):
-            if source[f] >= floor:
-                inside[f] = np.int32((source[f] - floor) * buckets_per_unit)
-
-
-@kernel
-def _gradients(
-    log: FloatArray, advance: FloatArray, along_time: np.float32, along_rows: np.float32, steps: FloatArray
+def _integrate(
+    stft: Stft, magnitude: FloatArray, start: PhaseArray, least: np.float32, floor: np.float32, phases: PhaseArray
 ) -> None:
-    """Write the phase's steps, in turns, from central differences of `log` (T, F).
+    lanes, T = stft.n_lanes, stft.n_frames
+    F = phases.size // lanes
+    width = T + 1  # with a border, so that every bin has four neighbours
+    log = np.empty((F, T + 2), np.float32)
+    _take_logs(magnitude, lanes, least, log)
+    records = np.empty((F + 2) * width * _SIZE, np.int32)
+    buckets = np.full((F + 2) * width, _UNWANTED, np.int32)  # those of the records once more, side by side
+    _fill(stft, log, start, floor, records, buckets)
+    _spread(records, width, _seeds(buckets, width))
+    for f in range(F):
+        row, source = phases[f * lanes :][:lanes], records[(f + 1) * width * _SIZE :][: width * _SIZE]
+        row[T:] = 0
+        for t in range(T):
+            row[t] = source[_SIZE * t + _PHASE]
 
-    `steps` is bordered; 0 is from frame to frame, 1 from row to row. The magnitude is even around 0 Hz and
-    the Nyquist frequency: its slope there is 0.
+
+@inlined
+def _take_logs(magnitude: FloatArray, lanes: int, least: np.float32, log: FloatArray) -> None:
+    """Write natural logarithms, to 1e-6, with the first and the last frame repeated beyond the ends.
+
+    A number is 2**exponent * (1 + x) with x from -0.3 to 0.41; the logarithm of the second factor is a polynomial
+    (that of the Cephes library).
     """
-    T, F = log.shape
-    for t in range(T):
-        step, here = steps[0, t + 1, 1:], log[t]
-        step[0], step[F - 1] = advance[0], advance[F - 1]
-        for f in range(1, F - 1):
-            step[f] = advance[f] + np.float32(0.5) * along_time * (here[f + 1] - here[f - 1])
-        step, before, after = steps[1, t + 1, 1:], log[max(t - 1, 0)], log[min(t + 1, T - 1)]
-        scale = along_rows * np.float32(0.5 if 0 < t < T - 1 else 1.0)
-        for f in range(F):
-            step[f] = scale * (after[f] - before[f])
+    F, T = log.shape[0], log.shape[1] - 2
+    number, exponent = np.empty(T, np.float32), np.empty(T, np.float32)
+    bits = number.view(np.int32)
+    for f in range(F):
+        source, target = magnitude[f * lanes :][:T], log[f, 1:]
+        for t in range(T):
+            number[t] = source[t] if source[t] > least else least
+        for t in range(T):
+            power = np.int32(np.int32(bits[t] - np.int32(0x3F3504F3)) >> 23)
+            exponent[t] = np.float32(power)
+            bits[t] = np.int32(bits[t] - np.int32(power << 23))
+        for t in range(T):
+            x = number[t] - np.float32(1)
+            p = np.float32(7.0376836292e-2) * x - np.float32(1.1514610310e-1)
+            p = p * x + np.float32(1.1676998740e-1)
+            p = p * x - np.float32(1.2420140846e-1)
+            p = p * x + np.float32(1.4249322787e-1)
+            p = p * x - np.float32(1.6668057665e-1)
+            p = p * x + np.float32(2.0000714765e-1)
+            p = p * x - np.float32(2.4999993993e-1)
+            p = p * x + np.float32(3.3333331174e-1)
+            target[t] = exponent[t] * np.float32(math.log(2)) + x - np.float32(0.5) * x * x + p * x * x * x
+        log[f, 0], log[f, T + 1] = log[f, 1], log[f, T]
 
 
-@kernel
-def _spread(level: IntArray, steps: FloatArray, width: int, phase: FloatArray) -> None:
+@inlined
+def _fill(
+    stft: Stft, log: FloatArray, start: PhaseArray, floor: np.float32, records: IntArray, buckets: IntArray
+) -> None:
+    """Write the records, from central differences of `log` (F, T + 2).
+
+    The magnitude is even around 0 Hz and the Nyquist frequency: its slope there is 0.
+    """
+    F, T = log.shape[0], log.shape[1] - 2
+    width, lanes = T + 1, stft.n_lanes
+    gamma, grid = HANN_GAMMA * stft.n_fft**2, stft.hop_length * stft.n_fft
+    along_time = np.float32(TURN / 2 * grid / gamma / (2 * math.pi))
+    along_rows = np.float32(-TURN / 4 * gamma / grid / (2 * math.pi))
+    per_log = np.float32(BUCKETS_PER_DB / _LOG_PER_DB)
+    records[: width * _SIZE] = _UNWANTED
+    records[(F + 1) * width * _SIZE :] = _UNWANTED
+    to_frame, to_row = np.empty(width, np.float32), np.empty(T, np.float32)
+    for f in range(F):
+        here, below, above = log[f], log[max(f - 1, 0)], log[min(f + 1, F - 1)]
+        bucket = buckets[(f + 1) * width :][:T]
+        slope = along_time if 0 < f < F - 1 else np.float32(0)
+        for t in range(T):
+            to_frame[t] = slope * (above[t + 1] - below[t + 1])
+        to_frame[T] = to_frame[T - 1]
+        for t in range(T):
+            to_row[t] = along_rows * ((here[t + 2] - here[t]) + (above[t + 2] - above[t]))
+            bucket[t] = np.int32((here[t + 1] - floor) * per_log) if here[t + 1] > floor else np.int32(_UNWANTED)
+        to_row[0], to_row[T - 1] = 2 * to_row[0], 2 * to_row[T - 1]  # one-sided
+        advance = np.int32(f * stft.hop_length % stft.n_fft * TURN // stft.n_fft)  # of a tone amid the row
+        record, scatter = records[(f + 1) * width * _SIZE :][: width * _SIZE], start[f * lanes :][:T]
+        for t in range(T):
+            record[_SIZE * t + _BUCKET] = bucket[t]
+            record[_SIZE * t + _PHASE] = scatter[t]
+            record[_SIZE * t + _TO_FRAME] = advance + np.int32(np.float32(0.5) * (to_frame[t] + to_frame[t + 1]))
+            # ...and half a turn, because the origin is a window's start and not its centre
+            record[_SIZE * t + _TO_ROW] = np.int32(TURN // 2) + np.int32(to_row[t])
+        record[_SIZE * T :] = _UNWANTED
+
+
+@inlined
+def _seeds(buckets: IntArray, width: int) -> IntArray:
+    """Return the bins that no neighbour is louder than, loudest first; the loudest of each region is among them."""
+    inside = buckets.size - width
+    is_top = np.zeros(buckets.size // 8 * 8 + 8, np.uint8)
+    here, flags = buckets[width:inside], is_top[width:]
+    left, right, below, above = buckets[width - 1 :], buckets[width + 1 :], buckets[:inside], buckets[2 * width :]
+    for i in range(here.size):
+        level = here[i]
+        flags[i] = (level >= 0) & (level >= left[i]) & (level > right[i]) & (level >= below[i]) & (level > above[i])
+    found, n_found = np.empty(buckets.size, np.int32), 0
+    starts = np.zeros(N_BUCKETS + 1, np.int32)
+    eights = is_top.view(np.uint64)
+    for eight in range(eights.size):
+        if eights[eight] == 0:  # most
+            continue
+        for i in range(8 * eight, 8 * eight + 8):
+            if is_top[i]:
+                found[n_found] = i
+                n_found += 1
+                starts[N_BUCKETS - buckets[i]] += 1
+    total = np.int32(0)
+    for k in range(N_BUCKETS + 1):
+        count = starts[k]
+        starts[k] = total
+        total += count
+    ordered = np.empty(n_found, np.int32)
+    for k in range(n_found):
+        place = N_BUCKETS - buckets[found[k]]
+        ordered[starts[place]] = found[k]
+        starts[place] += 1
+    return ordered
+
+
+@inlined
+def _spread(records: IntArray, width: int, seeds: IntArray) -> None:
     """Sum the steps up from the loudest bin of each connected region, along the loudest way.
 
-    All arrays are flat, with rows of `width` and a border. `level` is a bin's bucket, and -1 once its phase
-    is known or if it is not wanted. A bucket is a stack linked through an array: every bin is in a stack of
-    seeds, and enters a stack of fronts once, when its phase becomes known.
+    A bucket is a stack of bins whose phases are known and whose neighbours' may not be. A link to the next in the
+    stack stands where the bin's own bucket was, as -2 - link.
     """
-    n_buckets = level.max() + 1
-    seed_top, seed_next = np.full(n_buckets, -1, np.int32), np.empty(level.size, np.int32)
-    front_top, front_next = np.full(n_buckets, -1, np.int32), np.empty(level.size, np.int32)
-    for i in np.flatnonzero(level >= 0):
-        seed_next[i] = seed_top[level[i]]
-        seed_top[level[i]] = i
-    for bucket in range(n_buckets - 1, -1, -1):
-        seed = seed_top[bucket]
-        while seed >= 0:
-            if level[seed] >= 0:
-                phase[seed] = 0.0
-                level[seed] = -1
-                front_next[seed] = -1
-                front_top[bucket] = seed
-                _drain(bucket, front_top, front_next, level, steps, width, phase)
-            seed = seed_next[seed]
+    tops = np.full(N_BUCKETS, -1, np.int32)
+    for seed in seeds:
+        bucket = records[_SIZE * seed + _BUCKET]
+        if bucket < 0:
+            continue
+        records[_SIZE * seed + _BUCKET] = -1
+        records[_SIZE * seed + _PHASE] = (seed // width + 1) % 2 * (TURN // 2)
+        tops[bucket] = seed
+        _drain(records, width, tops, bucket)
 
 
-@kernel
-def _drain(
-    bucket: int,
-    front_top: IntArray,
-    front_next: IntArray,
-    level: IntArray,
-    steps: FloatArray,
-    width: int,
-    phase: FloatArray,
-) -> None:
-    """Pass phases on from the fronts, loudest first, until none is left; `bucket` is the loudest front's."""
+@inlined
+def _drain(records: IntArray, width: int, tops: IntArray, bucket: int) -> None:
+    """Pass phases on, loudest bins first, until no bucket holds any; `bucket` is the loudest that does."""
     while bucket >= 0:
-        here = front_top[bucket]
-        if here < 0:
+        i = tops[bucket]
+        if i < 0:
             bucket -= 1
             continue
-        front_top[bucket] = front_next[here]
-        for side in range(4):  # next frame, previous frame, next row, previous row
-            axis, ahead = side >> 1, 1 - 2 * (side & 1)
-            there = here + ahead * (width if axis == 0 else 1)
-            found = level[there]
-            if found >= 0:
-                value = phase[here] + np.float32(0.5 * ahead) * (steps[axis, here] + steps[axis, there])
-                phase[there] = value - np.floor(value + np.float32(0.5))
-                level[there] = -1
-                front_next[there] = front_top[found]
-                front_top[found] = there
-                bucket = max(bucket, found)
+        here = _SIZE * i
+        tops[bucket] = -2 - records[here + _BUCKET]
+        phase = records[here + _PHASE]
+        there = here + _SIZE
+        if records[there] >= 0:
+            bucket = _reach(records, tops, bucket, there, phase + records[here + _TO_FRAME])
+        there = here - _SIZE
+        if records[there] >= 0:
+            bucket = _reach(records, tops, bucket, there, phase - records[there + _TO_FRAME])
+        there = here + _SIZE * width
+        if records[there] >= 0:
+            bucket = _reach(records, tops, bucket, there, phase + records[here + _TO_ROW])
+        there = here - _SIZE * width
+        if records[there] >= 0:
+            bucket = _reach(records, tops, bucket, there, phase - records[there + _TO_ROW])
 
 
-@kernel
-def _collect(phase: FloatArray, turns: FloatArray) -> None:
-    """Copy what is known out of the border, and move the origin from the window's centre to its start."""
-    T, F = turns.shape
-    for t in range(T):
-        source, target = phase[t + 1, 1:], turns[t]
-        for f in range(F):
-            if source[f] != UNKNOWN:
-                target[f] = source[f] + np.float32(0.5) * np.float32(f % 2)
+@inlined
+def _reach(records: IntArray, tops: IntArray, bucket: int, there: int, phase: Any) -> Any:
+    """Note a bin's phase, push it, and return the loudest bucket with a bin."""
+    found = records[there]
+    records[there + _PHASE] = phase
+    records[there + _BUCKET] = -2 - tops[found]
+    tops[found] = there // _SIZE
+    return max(bucket, found)

@@ -87,6 +87,6 @@ def run(cache: Path) -> tuple[str, int]:
 def test_a_second_process_compiles_nothing_and_makes_the_same_bytes(tmp_path):
     first_digest, n_compiled_first = run(tmp_path)
     second_digest, n_compiled_second = run(tmp_path)
-    assert 0 < n_compiled_first < 60
+    assert 0 < n_compiled_first < 300
     assert n_compiled_second == 0
     assert first_digest == second_digest

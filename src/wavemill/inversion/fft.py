@@ -1,0 +1,234 @@
+"""Complex Fourier transforms of sixteen frames at once, in place, of any length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wavemill.inversion.kernel import inlined, kernel
+from wavemill.inversion.lanes import LANES, load, quarter_turned, store, turned
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+# A tile is sixteen frames of n complex numbers, flat: the real parts of the first, its imaginary parts, and so on.
+STRIDE = 2 * LANES
+
+_EIGHTH = np.float32(math.sqrt(0.5))
+
+
+def radices_for(n: int) -> IntArray:
+    """Return factors of n: eights, as many as leave no two behind, then fours, then primes."""
+    radices = []
+    for radix in (8, 4, *range(2, n + 1)):
+        while n % radix == 0 and not (radix == 8 and n % 32 == 16):  # 16 is 4 * 4 and not 8 * 2
+            radices.append(radix)
+            n //= radix
+    return np.array(radices, np.int64)
+
+
+def places_for(n: int, radices: IntArray) -> IntArray:
+    """Return which number of a sequence stands at each place of a tile where it is out of order."""
+    order = np.arange(n)
+    for done, radix in enumerate(radices[::-1]):
+        order = np.moveaxis(order.reshape(*order.shape[:done], -1, radix), -1, done)
+    return order.ravel()
+
+
+def roots_for(n: int) -> FloatArray:
+    """Return the cosine and sine of -2 pi k / n for k < n, flat."""
+    angles = -2 * math.pi * np.arange(n) / n
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).ravel()
+
+
+@inlined
+def put_in_order(tile: FloatArray, radices: IntArray, roots: FloatArray) -> None:
+    """Transform a tile that is out of order into one that is in order."""
+    m = 1
+    for radix in radices:
+        _combine(tile, radix, m, roots)
+        m *= radix
+
+
+@inlined
+def put_out_of_order(tile: FloatArray, radices: IntArray, roots: FloatArray) -> None:
+    """Transform a tile that is in order into one that is out of order."""
+    m = tile.size // STRIDE
+    for radix in radices[::-1]:
+        m //= radix
+        _divide(tile, radix, m, roots)
+
+
+@inlined
+def _combine(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
+    """Make transforms of length radix * m of those of length m: decimation in time."""
+    if radix == 8:
+        _combine8(tile, m, roots)
+    elif radix == 4:
+        _combine4(tile, m, roots)
+    else:
+        _combine_any(tile, radix, m, roots)
+
+
+@inlined
+def _divide(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
+    """Leave transforms of length m of those of length radix * m: decimation in frequency."""
+    if radix == 8:
+        _divide8(tile, m, roots)
+    elif radix == 4:
+        _divide4(tile, m, roots)
+    else:
+        _divide_any(tile, radix, m, roots)
+
+
+@kernel
+def _combine8(tile: FloatArray, m: int, roots: FloatArray) -> None:
+    n = tile.size // STRIDE
+    for first in range(0, n, 8 * m):  # without turns
+        _put8(tile, first, m, _dft8(_get8(tile, first, m)))
+    for j in range(1, m):
+        for first in range(j, n, 8 * m):
+            _put8(tile, first, m, _dft8(_turn8(_get8(tile, first, m), roots, j * (n // (8 * m)))))
+
+
+@kernel
+def _combine4(tile: FloatArray, m: int, roots: FloatArray) -> None:
+    n = tile.size // STRIDE
+    for first in range(0, n, 4 * m):
+        _put4(tile, first, m, _dft4(_get4(tile, first, m)))
+    for j in range(1, m):
+        for first in range(j, n, 4 * m):
+            _put4(tile, first, m, _dft4(_turn4(_get4(tile, first, m), roots, j * (n // (4 * m)))))
+
+
+@kernel
+def _combine_any(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
+    n = tile.size // STRIDE
+    room = np.empty(radix * STRIDE, np.float32)
+    for j in range(m):
+        for first in range(j, n, radix * m):
+            for i in range(radix):
+                put(room, i, _turn(get(tile, first + i * m), roots, i * j * (n // (radix * m))))
+            for k in range(radix):
+                put(tile, first + k * m, _dft(room, radix, k, roots))
+
+
+@kernel
+def _divide8(tile: FloatArray, m: int, roots: FloatArray) -> None:
+    n = tile.size // STRIDE
+    for first in range(0, n, 8 * m):
+        _put8(tile, first, m, _dft8(_get8(tile, first, m)))
+    for j in range(1, m):
+        for first in range(j, n, 8 * m):
+            _put8(tile, first, m, _turn8(_dft8(_get8(tile, first, m)), roots, j * (n // (8 * m))))
+
+
+@kernel
+def _divide4(tile: FloatArray, m: int, roots: FloatArray) -> None:
+    n = tile.size // STRIDE
+    for first in range(0, n, 4 * m):
+        _put4(tile, first, m, _dft4(_get4(tile, first, m)))
+    for j in range(1, m):
+        for first in range(j, n, 4 * m):
+            _put4(tile, first, m, _turn4(_dft4(_get4(tile, first, m)), roots, j * (n // (4 * m))))
+
+
+@kernel
+def _divide_any(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
+    n = tile.size // STRIDE
+    room = np.empty(radix * STRIDE, np.float32)
+    for j in range(m):
+        for first in range(j, n, radix * m):
+            for i in range(radix):
+                put(room, i, get(tile, first + i * m))
+            for k in range(radix):
+                put(tile, first + k * m, _turn(_dft(room, radix, k, roots), roots, k * j * (n // (radix * m))))
+
+
+@inlined
+def get(tile: FloatArray, place: int) -> Any:
+    """Return the sixteen numbers at a place of a tile."""
+    return load(tile, place * STRIDE, place * STRIDE + LANES)
+
+
+@inlined
+def put(tile: FloatArray, place: int, value: Any) -> None:
+    """Write sixteen numbers to a place of a tile."""
+    store(tile, place * STRIDE, place * STRIDE + LANES, value)
+
+
+@inlined
+def _get4(tile: FloatArray, p: int, m: int) -> Any:
+    return get(tile, p), get(tile, p + m), get(tile, p + 2 * m), get(tile, p + 3 * m)
+
+
+@inlined
+def _put4(tile: FloatArray, p: int, m: int, values: Any) -> None:
+    a, b, c, d = values
+    put(tile, p, a)
+    put(tile, p + m, b)
+    put(tile, p + 2 * m, c)
+    put(tile, p + 3 * m, d)
+
+
+@inlined
+def _get8(tile: FloatArray, p: int, m: int) -> Any:
+    a, b, c, d = _get4(tile, p, m)
+    e, f, g, h = _get4(tile, p + 4 * m, m)
+    return a, b, c, d, e, f, g, h
+
+
+@inlined
+def _put8(tile: FloatArray, p: int, m: int, values: Any) -> None:
+    a, b, c, d, e, f, g, h = values
+    _put4(tile, p, m, (a, b, c, d))
+    _put4(tile, p + 4 * m, m, (e, f, g, h))
+
+
+@inlined
+def _turn(value: Any, roots: FloatArray, k: int) -> Any:
+    return turned(value, roots[2 * k], roots[2 * k + 1])
+
+
+@inlined
+def _turn4(values: Any, roots: FloatArray, k: int) -> Any:
+    a, b, c, d = values
+    return a, _turn(b, roots, k), _turn(c, roots, 2 * k), _turn(d, roots, 3 * k)
+
+
+@inlined
+def _turn8(values: Any, roots: FloatArray, k: int) -> Any:
+    a, b, c, d, e, f, g, h = values
+    b, c, d = _turn(b, roots, k), _turn(c, roots, 2 * k), _turn(d, roots, 3 * k)
+    e, f, g, h = _turn(e, roots, 4 * k), _turn(f, roots, 5 * k), _turn(g, roots, 6 * k), _turn(h, roots, 7 * k)
+    return a, b, c, d, e, f, g, h
+
+
+@inlined
+def _dft4(values: Any) -> Any:
+    a, b, c, d = values
+    even, odd = a + c, b + d
+    rest, turn = a - c, quarter_turned(b - d)
+    return even + odd, rest + turn, even - odd, rest - turn
+
+
+@inlined
+def _dft8(values: Any) -> Any:
+    a, b, c, d, e, f, g, h = values
+    a, c, e, g = _dft4((a, c, e, g))
+    b, d, f, h = _dft4((b, d, f, h))
+    d, f, h = turned(d, _EIGHTH, -_EIGHTH), quarter_turned(f), turned(h, -_EIGHTH, -_EIGHTH)
+    return a + b, c + d, e + f, g + h, a - b, c - d, e - f, g - h
+
+
+@inlined
+def _dft(room: FloatArray, radix: int, k: int, roots: FloatArray) -> Any:
+    """Return number k of the transform of `radix` numbers."""
+    step = roots.size // 2 // radix * k
+    total = get(room, 0)
+    for i in range(1, radix):
+        total = total + _turn(get(room, i), roots, i * step % (roots.size // 2))
+    return total

@@ -1,0 +1,160 @@
+"""The same methods with their transforms on a GPU, many clips at once, as TensorFlow operations under XLA.
+
+Phases are integrated on the CPU: integration goes from bin to bin, which a GPU is no good at, and costs a core 0.05 to
+0.1 ms a clip. A GPU returns from a call before it has done the work, so it iterates while the CPU integrates the next
+clips.
+
+It never ran on a GPU: there was none where it was written. On a CPU its operations agree with `invert` to 0.2 %.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from wavemill.inversion.arguments import check_counts, check_magnitude
+from wavemill.inversion.clip import read_clip
+from wavemill.inversion.fft import FloatArray
+from wavemill.inversion.inversion import choose, each
+from wavemill.inversion.methods import Method
+from wavemill.inversion.phases import TURN, PhaseArray
+from wavemill.inversion.reconstruction import starting_phases
+from wavemill.inversion.stft import Stft, stft_for, unfold
+
+BLOCK = 32  # clips to a call; the shape that is compiled, padded where fewer are left
+
+
+def invert_on_gpu(
+    magnitude: FloatArray,
+    *,
+    n_fft: int,
+    hop_length: int,
+    method: str = "pghi+gl",
+    length: int | None = None,
+    n_iter: int | None = None,
+    n_threads: int = 1,
+    device: str = "/GPU:0",
+) -> FloatArray:
+    """Estimate waveforms as `wavemill.inversion.invert` does, with transforms on a GPU.
+
+    Parameters, result and errors are those of `invert`. `n_threads` of the CPU integrate phases; `device` is
+    TensorFlow's name of the GPU. Every call of the GPU has the same shape, so that a clip does not meet another kernel
+    for having other clips beside it.
+    """
+    import tensorflow as tf  # takes seconds, and only this function needs it
+
+    chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
+    check_counts(length=length, n_threads=n_threads)
+    clips = check_magnitude(magnitude, n_fft=n_fft)
+    stft = stft_for(n_fft, hop_length, clips.shape[2], length)
+    program = _program(n_fft, hop_length, clips.shape[2], length, chosen, iterations)
+    pending = []
+    with tf.device(device):
+        for first in range(0, len(clips), BLOCK):
+            sizes, phases, scales = _read_block(clips[first : first + BLOCK], first, stft, chosen, n_threads)
+            pending.append((first, scales, program(tf.constant(sizes), tf.constant(phases))))
+    waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
+    n_kept = min(stft.n_samples, waveforms.shape[1])
+    for first, scales, signals in pending:
+        kept = waveforms[first : first + BLOCK, :n_kept]
+        np.multiply(signals.numpy()[: len(kept), :n_kept], scales[: len(kept), None], out=kept)
+    return waveforms
+
+
+def first_gpu() -> str | None:
+    """Return TensorFlow's name of the first GPU that this process may use, None without one."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    return str(gpus[0].name) if gpus else None
+
+
+def _read_block(
+    clips: FloatArray, first: int, stft: Stft, method: Method, n_threads: int
+) -> tuple[FloatArray, PhaseArray, FloatArray]:
+    """Return magnitudes (BLOCK, T, F), phases (BLOCK, T or 2 T - 1, F) and scales (BLOCK,); silence is zeros."""
+    T = stft.n_frames
+    sizes = np.zeros((BLOCK, T, stft.n_rows), np.float32)
+    phases = np.zeros((BLOCK, 2 * T - 1 if method.is_fine else T, stft.n_rows), np.int32)
+    scales = np.zeros(BLOCK, np.float32)
+
+    def read(index: int) -> None:
+        clip = read_clip(clips, index, stft=stft, hop_unit=1, lower_rate=False, number=first + index)
+        if clip is not None:
+            started, _, frames = starting_phases(clip, method)
+            sizes[index] = clip.magnitude.reshape(stft.n_rows, -1)[:, :T].T
+            phases[index, :, : clip.n_rows] = started.reshape(clip.n_rows, -1)[:, : frames.n_frames].T
+            scales[index] = clip.scale
+
+    each(read, n_items=len(clips), n_threads=n_threads)
+    return sizes, phases, scales
+
+
+@lru_cache(maxsize=8)
+def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, method: Method, n_iter: int) -> Any:
+    """Compile the way from magnitudes (BLOCK, T, F) and phases to signals (BLOCK, L)."""
+    import tensorflow as tf
+
+    given = stft_for(n_fft, hop_length, n_frames, length)
+    fine = stft_for(n_fft, hop_length // 2, 2 * n_frames - 1, given.n_samples) if method.is_fine else None
+
+    def run(magnitude: tf.Tensor, phases: tf.Tensor) -> tf.Tensor:
+        angles = tf.cast(tf.bitwise.bitwise_and(phases, TURN - 1), tf.float32) * (2 * np.pi / TURN)
+        sizes = magnitude if fine is None else _with_frames_between(magnitude)
+        spectra = tf.complex(sizes * tf.cos(angles), sizes * tf.sin(angles))
+        if fine is not None:
+            spectra = _iterate(fine, sizes, spectra, n_iter, method.momentum)[:, ::2]
+        return _synthesize(given, _iterate(given, magnitude, spectra, n_iter, method.momentum))
+
+    return tf.function(run, jit_compile=True, autograph=False)
+
+
+def _with_frames_between(magnitude: Any) -> Any:
+    import tensorflow as tf
+
+    between = tf.sqrt(magnitude[:, :-1] * magnitude[:, 1:])
+    pairs = tf.stack([magnitude[:, :-1], between], axis=2)  # (B, T - 1, 2, F)
+    T, F = magnitude.shape[1:]
+    return tf.concat([tf.reshape(pairs, (-1, 2 * T - 2, F)), magnitude[:, -1:]], axis=1)  # (B, 2 T - 1, F)
+
+
+def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: float) -> Any:
+    """Run Griffin-Lim iterations on spectra (B, T, F)."""
+    import tensorflow as tf
+
+    def step(i: Any, spectra: Any, previous: Any) -> Any:
+        rebuilt = _analyze(stft, _synthesize(stft, spectra))
+        pushed = rebuilt - momentum / (1 + momentum) * previous
+        energy = tf.math.real(pushed) ** 2 + tf.math.imag(pushed) ** 2
+        scale = magnitude * tf.math.rsqrt(energy + 1e-30)
+        return i + 1, tf.complex(scale * tf.math.real(pushed), scale * tf.math.imag(pushed)), rebuilt
+
+    state = (tf.constant(0), spectra, tf.zeros_like(spectra))
+    return tf.while_loop(lambda i, *_: i < n_iter, step, state)[1]
+
+
+def _synthesize(stft: Stft, spectra: Any) -> Any:
+    """(B, T, F) -> (B, L)."""
+    import tensorflow as tf
+
+    frames = tf.signal.irfft(spectra, [stft.n_fft]) * _window(stft)
+    whole = tf.signal.overlap_and_add(frames, stft.hop_length)
+    weight = np.empty(stft.n_samples, np.float32)
+    unfold(stft, stft.weight, np.float32(stft.n_fft / 2), weight)
+    return whole[:, stft.n_fft // 2 :][:, : stft.n_samples] * weight
+
+
+def _analyze(stft: Stft, signals: Any) -> Any:
+    """(B, L) -> (B, T, F)."""
+    import tensorflow as tf
+
+    before = stft.n_fft // 2
+    after = (stft.n_frames - 1) * stft.hop_length + stft.n_fft - before - stft.n_samples
+    padded = tf.pad(signals, [[0, 0], [before, after]])
+    return tf.signal.rfft(tf.signal.frame(padded, stft.n_fft, stft.hop_length) * _window(stft))
+
+
+def _window(stft: Stft) -> FloatArray:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(stft.n_fft) / stft.n_fft)).astype(np.float32)

@@ -1,0 +1,110 @@
+"""The one function that applies a method to a batch of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from wavemill.inversion.arguments import check_counts, check_geometry, check_magnitude, check_method, check_n_iter
+from wavemill.inversion.clip import read_clip
+from wavemill.inversion.fft import FloatArray
+from wavemill.inversion.methods import KNOWN, METHODS, Method
+from wavemill.inversion.reconstruction import reconstruct
+from wavemill.inversion.stft import stft_for
+
+
+def invert(
+    magnitude: FloatArray,
+    *,
+    n_fft: int,
+    hop_length: int,
+    method: str = "pghi+gl",
+    length: int | None = None,
+    n_iter: int | None = None,
+    n_threads: int = 1,
+) -> FloatArray:
+    """Estimate the waveforms whose STFT magnitudes are `magnitude`.
+
+    A clip's bytes depend on its own magnitudes and the parameters only: not on the other clips of the batch,
+    its place among them, or the number of threads. `wavemill.inversion.gpu.invert_on_gpu` does the same on a GPU.
+
+    The highest rows are left out if no bin of theirs is more than 1 dB above the clip's lowest level: that is the floor
+    of a range-limited spectrogram and no sound.
+
+    Parameters
+    ----------
+    magnitude : float32 [shape=(batch, n_fft // 2 + 1, frames), finite, >= 0]
+        Linear amplitude, not dB, of the centred, zero-padded STFT with a periodic Hann window: what
+        `abs(librosa.stft(y, n_fft=n_fft, hop_length=hop_length))` gives.
+    n_fft : even int >= 4, in samples
+    hop_length : int >= 1, <= n_fft // 2, in samples
+    method : str
+        One of `METHODS`:
+
+        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations.
+        - "pghi": the integration alone.
+        - "fine": integration and 4 iterations on twice the frames, then 4 on those given. The nearest to the
+          recording where frames overlap by half, at twice the cost. Needs an even `hop_length`.
+        - "griffin-lim": fast Griffin-Lim, 32 iterations with momentum 0.99, from a fixed scattered start.
+        - "centre-phase": every frame a pulse at its centre; costs one inverse transform.
+        - "zero-phase": every frame a pulse at its start; poor, kept to compare with.
+    length : int >= 0, in samples, or None
+        Up to `(frames - 1) * hop_length`, which is what None stands for, the waveforms are cut to it. The
+        frames can cover `hop_length - 1` samples more; beyond that zeros follow.
+    n_iter : int >= 0, or None
+        Number of iterations in place of the method's own.
+    n_threads : int >= 1
+        Clips are shared out between so many threads.
+
+    Returns
+    -------
+    float32 [shape=(batch, length)]
+        Not limited to [-1, 1]: peaks can exceed the recording's.
+
+    Raises
+    ------
+    UsageError
+        If a shape, a parameter or a value of `magnitude` is none of the above. The message names the clip.
+
+    References
+    ----------
+    .. [1] Prusa, Balazs, Sondergaard, "A noniterative method for reconstruction of phase from STFT
+       magnitude", 2017.
+    .. [2] Perraudin, Balazs, Sondergaard, "A fast Griffin-Lim algorithm", 2013.
+    """
+    chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
+    check_counts(length=length, n_threads=n_threads)
+    clips = check_magnitude(magnitude, n_fft=n_fft)
+    stft = stft_for(n_fft, hop_length, clips.shape[2], length)
+    waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
+
+    def write(index: int) -> None:
+        clip = read_clip(clips, index, stft=stft, hop_unit=2 if chosen.is_fine else 1)
+        if clip is not None:  # silence stays zero
+            reconstruct(clip, chosen, iterations, waveforms[index, : stft.n_samples])
+
+    each(write, n_items=len(clips), n_threads=n_threads)
+    return waveforms
+
+
+def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> tuple[Method, int]:
+    """Return a method and its number of iterations, or refuse what does not go together."""
+    check_method(method, METHODS)
+    chosen = KNOWN[method]
+    check_n_iter(method, chosen.n_iter, n_iter)
+    check_geometry(n_fft=n_fft, hop_length=hop_length, halves_hop=chosen.is_fine)
+    return chosen, (chosen.n_iter or 0) if n_iter is None else n_iter
+
+
+def each(work: Callable[[int], None], *, n_items: int, n_threads: int) -> None:
+    """Call `work` with every index below `n_items`, on up to `n_threads` threads."""
+    n_threads = min(n_threads, n_items)
+    if n_threads <= 1:
+        for index in range(n_items):
+            work(index)
+        return
+    with ThreadPoolExecutor(n_threads, "invert") as pool:
+        for _ in pool.map(work, range(n_items)):
+            pass

@@ -1,0 +1,94 @@
+"""From a clip's magnitudes to its signal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wavemill.inversion.clip import Clip, with_frames_between
+from wavemill.inversion.fft import FloatArray
+from wavemill.inversion.griffin_lim import polish, project, search
+from wavemill.inversion.methods import Method
+from wavemill.inversion.phases import PhaseArray, spectra_of
+from wavemill.inversion.stft import Stft, analyze, fold, stft_for, synthesize, unfold
+
+
+def reconstruct(clip: Clip, method: Method, n_iter: int, signal: FloatArray) -> None:
+    """Write a clip's waveform, as many samples as `signal` holds."""
+    folded = _find(clip, method, n_iter)
+    unfold(clip.full, folded, np.float32(clip.scale), signal)
+
+
+def starting_phases(clip: Clip, method: Method) -> tuple[PhaseArray, FloatArray, Stft]:
+    """Return the phases that a method starts from, and the magnitudes and the transform that they belong to."""
+    if not method.is_fine:
+        return method.start(clip, clip.magnitude, clip.work), clip.magnitude, clip.work
+    work, n_frames = clip.work, clip.work.n_frames
+    fine = stft_for(work.n_fft, work.hop_length // 2, 2 * n_frames - 1, work.n_samples)
+    dense = np.empty(fine.n_rows * fine.n_lanes, np.float32)
+    with_frames_between(clip.magnitude, n_frames, work.n_lanes, dense, fine.n_lanes)
+    return method.start(clip, dense, fine), dense, fine
+
+
+def _find(clip: Clip, method: Method, n_iter: int) -> FloatArray:
+    phases, magnitude, stft = starting_phases(clip, method)
+    if n_iter == 0:
+        return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases)
+    folded = _synthesized(stft, magnitude, phases)
+    if method.is_fine:
+        polish(stft, magnitude, folded, n_iter - 1)
+        # The fine iteration that is left is the first of those on the frames given: they are every second one.
+        return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1)
+    return _searched(clip, folded, n_iter, method.momentum) if method.momentum else _polished(clip, folded, n_iter)
+
+
+def _given(phases: PhaseArray, clip: Clip) -> PhaseArray:
+    """Leave the frames between those given out."""
+    n_frames = clip.work.n_frames
+    given = np.zeros((clip.n_rows, clip.work.n_lanes), np.int32)
+    given[:, :n_frames] = phases.reshape(clip.n_rows, -1)[:, : 2 * n_frames : 2]
+    return given.ravel()
+
+
+def _synthesized(stft: Stft, magnitude: FloatArray, phases: PhaseArray) -> FloatArray:
+    spectra = np.empty(stft.n_rows * 2 * stft.n_lanes, np.float32)
+    spectra_of(magnitude, phases, stft.n_lanes, spectra)
+    folded = np.empty(stft.weight.size, np.float32)
+    synthesize(stft, spectra, folded)
+    return folded
+
+
+def _refolded(fine: Stft, folded: FloatArray, stft: Stft) -> FloatArray:
+    """Fold a signal for another hop."""
+    signal = np.empty(fine.n_samples, np.float32)
+    unfold(fine, folded, np.float32(1), signal)
+    other = np.empty(stft.weight.size, np.float32)
+    fold(stft, signal, other)
+    return other
+
+
+def _polished(clip: Clip, folded: FloatArray, n_iter: int) -> FloatArray:
+    """Iterate; if at the lower rate, the last synthesis is at the full one."""
+    if clip.work is clip.full:
+        polish(clip.work, clip.magnitude, folded, n_iter)
+        return folded
+    polish(clip.work, clip.magnitude, folded, n_iter - 1)
+    spectra = np.zeros(clip.full.n_rows * 2 * clip.full.n_lanes, np.float32)
+    project(clip.work, clip.magnitude, folded, spectra)
+    return _raised(clip, spectra)
+
+
+def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float) -> FloatArray:
+    """Iterate with momentum, then go to the full rate."""
+    search(clip.work, clip.magnitude, folded, n_iter, momentum)
+    if clip.work is clip.full:
+        return folded
+    spectra = np.zeros(clip.full.n_rows * 2 * clip.full.n_lanes, np.float32)
+    analyze(clip.work, folded, spectra)
+    return _raised(clip, spectra)
+
+
+def _raised(clip: Clip, spectra: FloatArray) -> FloatArray:
+    """Return the signal at the full rate; its spectra begin with those at the lower rate."""
+    folded = np.empty(clip.full.weight.size, np.float32)
+    synthesize(clip.full, spectra, folded)
+    return folded
