@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from wavemill.errors import ModelError
 from wavemill.vae.record import find_model, list_models, read_record, verify
+from wavemill_producer.cli.printing import print_table
 
 
 def _models_of_settings() -> Path:
@@ -26,6 +28,7 @@ _models_option = click.option(
     show_default="WAVEMILL_MODELS",
     help="Folder that holds the models.",
 )
+_COLUMNS = ("model", "kind", "architecture", "preset", "latent_dim", "digest", "error")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -42,9 +45,12 @@ def list_command(models_dir: Path, as_json: bool) -> None:
     folders = list_models(models_dir)
     if not folders:
         click.echo(f"no model in {models_dir}; train one, or name another folder with --models", err=True)
-    for folder in folders:
-        row = _summary(folder)
-        print(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+    rows = [_summary(folder) for folder in folders]
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+    elif rows:
+        print_table(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
 
 
 @model.command(epilog="Example: wavemill model show fsdd-vae")
@@ -57,8 +63,8 @@ def show(name: str, models_dir: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(record))
         return
-    for key, value in record.items():
-        print(f"{key}: {json.dumps(value) if isinstance(value, dict) else value}")
+    for line in _lines(record):
+        print(line)
 
 
 @model.command("verify", epilog="Example: wavemill model verify fsdd-vae")
@@ -70,6 +76,16 @@ def verify_command(name: str, models_dir: Path, as_json: bool) -> None:
     folder = find_model(name, models_dir)
     digest = verify(folder)
     print(json.dumps({"model": folder.name, "digest": digest}) if as_json else f"{folder}: whole, digest {digest}")
+
+
+def _lines(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Yield a line for each value, those of a mapping below its name."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}:"
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{key}: " + str(value).strip().replace("\n", f"\n{indent}  ")
 
 
 def _summary(folder: Path) -> dict[str, Any]:
