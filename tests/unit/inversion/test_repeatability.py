@@ -84,6 +84,7 @@ def run(cache: Path) -> tuple[str, int]:
     return digest, n_compiled
 
 
+@pytest.mark.timeout(900)  # 20 s of processor time, of which a busy machine gives little
 def test_a_second_process_compiles_nothing_and_makes_the_same_bytes(tmp_path):
     first_digest, n_compiled_first = run(tmp_path)
     second_digest, n_compiled_second = run(tmp_path)
