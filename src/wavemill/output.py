@@ -155,6 +155,7 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
         "drawn": made.drawn,
         "model": tools.batch.model,
         "model_digest": tools.batch.model_digest,
+        "precision": "mixed" if tools.mixed_precision else None,
     }
     return {key: value for key, value in said.items() if value}
 

@@ -51,7 +51,7 @@ class Renderer:
         self._settings = settings
         self._worker_id = worker_id
         self._stop = stop
-        self._runtime = Runtime(settings.models)
+        self._runtime = Runtime(settings.models, mixed_precision=settings.mixed_precision)
         self._pipeline = Pipeline(n_threads, ordered_to_stop=self._ordered_to_stop, failure=self._failure)
         self._claim: Claim | None = None
         self.jobs_done = 0

@@ -15,6 +15,7 @@ from wavemill.errors import ModelChangedError, PresetMismatchError, UsageError
 from wavemill.presets import Features
 from wavemill.requests import DecodeParams, Operation, params_from_row
 from wavemill.storage import OutputStore, batch_root, open_store
+from wavemill.vae.forward import use_mixed_precision
 from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
 
@@ -22,10 +23,19 @@ T = TypeVar("T")
 
 
 class Runtime:
-    """Opens each thing once; the few last used stay open."""
+    """Opens each thing once; the few last used stay open.
 
-    def __init__(self, models_dir: Path) -> None:
+    Parameters
+    ----------
+    mixed_precision : bool
+        See `wavemill.vae.forward.use_mixed_precision`; holds for the whole process.
+    """
+
+    def __init__(self, models_dir: Path, *, mixed_precision: bool = False) -> None:
         self._models_dir = models_dir
+        self.mixed_precision = mixed_precision
+        if mixed_precision:
+            use_mixed_precision()
         self.model: Callable[[str, str], Model] = lru_cache(maxsize=2)(self._load_model)
         self._dataset: Callable[[str, object], Dataset] = lru_cache(maxsize=8)(
             lambda path, _identity: Dataset.open(path)
@@ -61,6 +71,7 @@ class BatchTools:
 
     def __init__(self, runtime: Runtime, batch: Row[Any]) -> None:
         self.batch = batch
+        self.mixed_precision = runtime.mixed_precision
         self.params = params_from_row(batch.operation, batch.params)
         self.operation = Operation(batch.operation)
         self.store = runtime.store(batch_root(batch.output, batch.id))

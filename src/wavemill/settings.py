@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     retry_delay_s: float = Field(2.0, ge=0, description="First pause after a transient error; doubles each time.")
     stop_grace_s: float = Field(30.0, ge=0, description="Time to give work back before a worker is killed.")
     threads: int = Field(0, ge=0, description="CPU threads of one worker process; 0: an equal share of the cores.")
+    mixed_precision: bool = Field(
+        False, description="Multiply in bfloat16 on a CPU, in float16 on a GPU: faster, and another sound by 0.05 dB."
+    )
     worker_name: str = Field(
         default_factory=lambda: socket.gethostname()[:_MAX_NAME],
         min_length=1,

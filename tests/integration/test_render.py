@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -87,6 +88,23 @@ def test_the_queue_makes_what_the_plain_library_makes(bench: Bench, models: Path
     assert len(signal) == round(entry.duration_s * 8_000)
     np.testing.assert_allclose(signal, made.audio[0] * job.quality["gain"], atol=1e-5)
     np.testing.assert_allclose(np.load(job.latent_path), made.latents[0], atol=1e-5)
+
+
+def test_a_sound_made_in_mixed_precision_says_so(bench: Bench) -> None:
+    import soundfile
+    import tensorflow as tf
+
+    batch = bench.submit(["7_anna_0"])
+    settings = bench.settings.model_copy(update={"mixed_precision": True})
+    mixed = Renderer(bench.producer.database, settings, worker_id="mixed", n_threads=1, stop=bench.stop)
+    try:
+        mixed.render_chunk(batch.id, 0, 10_000)
+    finally:
+        mixed.close()
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
+    job = next(batch.jobs())
+    said = [json.loads(soundfile.SoundFile(path).comment) for path in (job.generated_path, job.original_path)]
+    assert [one.get("precision") for one in said] == ["mixed", None]
 
 
 def test_a_model_that_changed_after_submit_is_refused_by_the_worker(bench: Bench, tmp_path: Path) -> None:

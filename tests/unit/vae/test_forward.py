@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from wavemill.errors import DeviceMemoryError
-from wavemill.vae.forward import BATCH, Forward, device_errors, split
+from wavemill.vae.forward import BATCH, Forward, device_errors, split, use_mixed_precision
 from wavemill.vae.network import build_network
 from wavemill.vae.package import load_model
 
@@ -66,6 +67,26 @@ def test_items_that_are_batches_of_their_own_give_the_same_numbers() -> None:
     x = items(5, 128, 128, 1)
     for some, others in zip(forward(x), one_by_one(x), strict=True):
         np.testing.assert_allclose(some, others, atol=1e-4)
+
+
+@pytest.fixture
+def mixed_precision() -> Iterator[None]:
+    before = tf.config.optimizer.get_experimental_options()
+    use_mixed_precision()
+    assert tf.config.optimizer.get_experimental_options() != before
+    yield
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
+
+
+def test_mixed_precision_changes_little_and_gives_an_item_the_same_bits_everywhere(mixed_precision: None) -> None:
+    decoder = load_model("fsdd-vae", models_dir=SHIPPED).network.decoder
+    forward, x = Forward(decoder), items(11, 128)
+    (mixed,) = forward(x)
+    assert np.array_equal(forward(x[4:7])[0], mixed[4:7])
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
+    (exact,) = Forward(decoder)(x)
+    assert np.abs(mixed - exact).max() < 0.02  # of a range of 50 dB
+    assert np.abs(mixed - exact).mean() < 0.002
 
 
 def test_batches_hold_all_items_with_little_padding() -> None:
