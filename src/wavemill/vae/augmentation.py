@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+# Part of the clips that stay as they are. Reading between samples smooths a spectrogram: without it, fsdd-hifi fell into
+# drawing smooth ones only (error 0.00030 on moved clips, 0.00056 on clips as recorded, of training and held out alike).
+UNTOUCHED = 0.5
 SHIFT_FRAMES = (-3.0, 10.0)
 STRETCH = (0.88, 1.14)
 WARP = (0.92, 1.09)
 
 
 def augment(x: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Shift and stretch in time and warp in frequency, each spectrogram by its own random amounts.
+    """Shift and stretch in time and warp in frequency, each spectrogram by its own random amounts; leave half alone.
 
     Parameters
     ----------
@@ -28,6 +31,14 @@ def augment(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
         What is moved in from beyond the ends is silence, above the highest frequency its continuation.
     """
+    moved = x.copy()
+    chosen = rng.random(len(x)) >= UNTOUCHED
+    if chosen.any():
+        moved[chosen] = _moved(x[chosen], rng)
+    return moved
+
+
+def _moved(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     n_items, n_bins, n_frames = x.shape
     shift = rng.uniform(*SHIFT_FRAMES, (n_items, 1))
     stretch = _log_uniform(rng, STRETCH, n_items)

@@ -33,6 +33,12 @@ def test_augmentation_moves_sound_and_keeps_its_range() -> None:
     assert 8 < centre_frame.min() < 13 < 20 < centre_frame.max() < 29
 
 
+def test_about_half_of_the_clips_stay_as_they_were_recorded() -> None:
+    x = np.random.default_rng(0).random((400, 8, 8), np.float32)
+    kept = (augment(x, np.random.default_rng(1)) == x).all(axis=(1, 2)).mean()
+    assert 0.4 < kept < 0.6
+
+
 def test_the_same_seed_augments_alike() -> None:
     x = np.random.default_rng(0).random((3, 8, 8), np.float32)
     one, two, other = (augment(x, np.random.default_rng(seed)) for seed in (5, 5, 6))
