@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,34 +13,45 @@ from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.identifiers import validate_id
 from wavemill.jobs.submit import NewJob
 from wavemill.requests import interpolation_weights
+from wavemill_producer.seen import SeenIds
 
-_PAGE = 5_000
+_PAGE = 20_000
 _SHOWN = 5
 
 
 @dataclass(kw_only=True)
 class Checked:
-    """What was found on the way."""
+    """What was found on the way; unknown IDs only where they are counted instead of refused."""
 
+    counts_unknown: bool = False
     duplicates: int = 0
+    unknown: int | None = None
+    unknown_examples: tuple[str, ...] = ()
 
 
 def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked) -> Iterator[str]:
-    """Yield each ID once, in the order given.
+    """Yield each ID once, in the order given; a million take no more memory than a thousand.
 
-    Raises UsageError for a single string, InvalidIdError, and UnknownSpectrogramError for IDs that `dataset` does
-    not have; a `dataset` of None is not asked.
+    Raises UsageError for a single string, InvalidIdError, and at the end UnknownSpectrogramError if `dataset` does
+    not have all of them; a `dataset` of None is not asked.
     """
     if isinstance(ids, str):
         raise UsageError(f"expected several IDs, received the one string {ids[:80]!r}; put it into a list")
-    seen: set[str] = set()
     iterator = iter(ids)
-    while page := list(islice(iterator, _PAGE)):
-        new = [validate_id(ID) for ID in dict.fromkeys(page) if ID not in seen]
-        checked.duplicates += len(page) - len(new)
-        _require_known(new, dataset)
-        seen.update(new)
-        yield from new
+    with closing(SeenIds(dataset)) as seen:
+        while page := list(islice(iterator, _PAGE)):
+            new = seen.add([validate_id(ID) for ID in page])
+            checked.duplicates += len(page) - len(new)
+            yield from new
+        if dataset is not None:
+            _judge_unknown(seen, dataset, checked)
+
+
+def _judge_unknown(seen: SeenIds, dataset: Dataset, checked: Checked) -> None:
+    count, examples = seen.unknown(_SHOWN)
+    if count and not checked.counts_unknown:
+        raise _unknown(dataset, count, seen.count, examples)
+    checked.unknown, checked.unknown_examples = count, tuple(examples)
 
 
 def plain_jobs(ids: Iterable[str]) -> Iterator[NewJob]:
@@ -64,7 +76,7 @@ def interpolation_jobs(
     taken: dict[str, tuple[str, str]] = {}
     iterator = iter(pairs)
     while page := [_valid_pair(pair) for pair in islice(iterator, _PAGE)]:
-        _require_known(dict.fromkeys(ID for pair in page for ID in pair), dataset)
+        _look_up({ID: None for pair in page for ID in pair}, dataset, checked)
         for start, end in page:
             name = f"{start}_to_{end}"
             if name in taken:
@@ -93,13 +105,21 @@ def _valid_pair(pair: tuple[str, str]) -> tuple[str, str]:
     return validate_id(pair[0]), validate_id(pair[1])
 
 
-def _require_known(ids: Iterable[str], dataset: Dataset | None) -> None:
-    asked = list(ids)
-    if dataset is None or not (unknown := dataset.unknown(asked)):
+def _look_up(ids: Iterable[str], dataset: Dataset | None, checked: Checked) -> None:
+    if dataset is None:
         return
-    shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-    raise UnknownSpectrogramError(
-        f"{dataset.path} has no spectrogram of {len(unknown)} of the {len(asked)} IDs last looked at: {shown}. "
+    asked = list(ids)
+    unknown = dataset.unknown(asked)
+    if unknown and not checked.counts_unknown:
+        raise _unknown(dataset, len(unknown), len(asked), unknown[:_SHOWN])
+    checked.unknown = (checked.unknown or 0) + len(unknown)  # one that comes again pages later counts again
+    checked.unknown_examples = (*checked.unknown_examples, *unknown)[:_SHOWN]
+
+
+def _unknown(dataset: Dataset, count: int, n_asked: int, examples: list[str]) -> UnknownSpectrogramError:
+    shown = ", ".join(examples) + (", ..." if count > len(examples) else "")
+    return UnknownSpectrogramError(
+        f"{dataset.path} has no spectrogram of {count} of the {n_asked} IDs looked at: {shown}. "
         "Nothing was queued; list what there is with `wavemill dataset ids`, or let the unknown ones fail "
         "alone with --no-check-ids"
     )

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Generic, TypedDict, TypeVar, Unpack
 
 from wavemill import contract
 from wavemill.dataset.index import Dataset
@@ -42,12 +42,16 @@ class Options(TypedDict, total=False):
     name : str, for people
     priority : int, 0 to 9; 9 goes first
     progress : callable, called with the number of jobs written so far
+    key : str, the same key returns the same batch, also to two producers at once; with another request it is an error
+    reuse : bool, finish at once those jobs whose outputs an earlier batch made from the same inputs, and still has
     """
 
     output: str | Path
     name: str | None
     priority: int
     progress: Callable[[int], None]
+    key: str | None
+    reuse: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,7 @@ class Order:
     checked: Checked
     bytes_per_job: int
     progress: Callable[[int], None]
+    reuse: bool
 
 
 class Orders(ABC, Generic[R]):
@@ -74,6 +79,7 @@ class Orders(ABC, Generic[R]):
     """
 
     settings: Settings
+    counts_unknown = False  # instead of refusing a batch for them
 
     @abstractmethod
     def _take(self, order: Order) -> R: ...
@@ -134,7 +140,7 @@ class Orders(ABC, Generic[R]):
         **options: Unpack[Options],
     ) -> R:
         """Queue `count` jobs for each ID, each a neighbour of it."""
-        checked = Checked()
+        checked = self._checked()
         with Dataset.open(dataset) as opened:
             known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
             jobs = variation_jobs(known, count)
@@ -152,7 +158,7 @@ class Orders(ABC, Generic[R]):
         **options: Unpack[Options],
     ) -> R:
         """Queue `steps` jobs for each pair of IDs: the way from one to the other, both ends among them."""
-        checked = Checked()
+        checked = self._checked()
         with Dataset.open(dataset) as opened:
             jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
             return self._order(
@@ -170,9 +176,12 @@ class Orders(ABC, Generic[R]):
 
     def decode(self, names: Iterable[str], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]) -> R:
         """Queue one job for each name: the sound of the latents in `params.latents`/NAME.npy."""
-        checked = Checked()
+        checked = self._checked()
         jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
         return self._order(Operation.DECODE, jobs, None, model, params, options, checked=checked)
+
+    def _checked(self) -> Checked:
+        return Checked(counts_unknown=self.counts_unknown)
 
     def _from_ids(
         self,
@@ -186,7 +195,7 @@ class Orders(ABC, Generic[R]):
         *,
         n_sounds: int,
     ) -> R:
-        checked = Checked()
+        checked = self._checked()
         with Dataset.open(dataset) as opened:
             jobs = plain_jobs(checked_ids(ids, dataset=opened if check_ids else None, checked=checked))
             return self._order(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
@@ -222,7 +231,10 @@ class Orders(ABC, Generic[R]):
             priority=priority,
             chunk_size=self.settings.chunk_size,
             max_attempts=self.settings.max_attempts,
+            key=options.get("key"),
         )
+        if options.get("reuse"):
+            _require_reusable(operation, params)
         features = checked_model.features if checked_model else _features(dataset)
         return self._take(
             Order(
@@ -231,29 +243,9 @@ class Orders(ABC, Generic[R]):
                 checked=checked or Checked(),
                 bytes_per_job=n_sounds * 2 * features.n_samples,
                 progress=options.get("progress", lambda _: None),
+                reuse=options.get("reuse", False),
             )
         )
-
-
-class DryRun(Orders[dict[str, Any]]):
-    """Checks all that a submission checks and says what it would queue, but queues nothing.
-
-    `output_bytes` is an upper bound for 16-bit sound: every clip at its full length.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def _take(self, order: Order) -> dict[str, Any]:
-        total = sum(1 for _ in order.new_jobs)
-        if not total:
-            raise UsageError("there is nothing to do: no IDs were given")
-        return {
-            "total": total,
-            "duplicates": order.checked.duplicates,
-            "chunks": -(-total // order.request.chunk_size),
-            "output_bytes": total * order.bytes_per_job,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +270,11 @@ def _check_model(settings: Settings, model: str | Path, dataset: Dataset | None)
     is_named = folder.resolve() == (settings.models / str(model)).resolve()
     name = str(model) if is_named else str(folder.resolve())
     return _CheckedModel(name=name, kind=record.kind, digest=digest, features=record.features)
+
+
+def _require_reusable(operation: Operation, params: Params) -> None:
+    if operation in {Operation.ENCODE, Operation.DECODE} or params.keep_latents:
+        raise UsageError("latents are not reused, nor what is made of them: omit --reuse, or --keep-latents")
 
 
 def _require_no_posterior(params: Params) -> None:

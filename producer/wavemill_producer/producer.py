@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -15,12 +17,15 @@ from wavemill.jobs import queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
+from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
 from wavemill.transport import sender
 from wavemill_producer.batch import Batch
-from wavemill_producer.orders import DryRun, Order, Orders
+from wavemill_producer.dry_run import DryRun
+from wavemill_producer.inputs import input_digests
+from wavemill_producer.orders import Order, Orders
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +69,21 @@ class Producer(Orders[Batch]):
     @property
     def dry_run(self) -> DryRun:
         """The same operations, which check and count but queue nothing: `producer.dry_run.reconstruct(...)`."""
-        return DryRun(self.settings)
+        return DryRun(self.settings, self.database)
 
     def _take(self, order: Order) -> Batch:
         batch_id, _ = write_batch(self.database, order.request, order.new_jobs, progress=order.progress)
         if order.checked.duplicates:
             logger.warning("%d IDs came more than once; each is queued once", order.checked.duplicates)
+        if order.reuse:
+            self._reuse(batch_id, order)
         self.announce(batch_id)
         return self._batch(batch_id)
+
+    def _reuse(self, batch_id: str, order: Order) -> None:
+        worker_id = f"{self.settings.worker_name}/reuse/{os.getpid()}-{secrets.token_hex(3)}"
+        with input_digests(order.request) as digests:
+            reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
 
     def _batch(self, batch_id: str) -> Batch:
         return Batch(self.database, batch_id, announce=self.announce, extra_attempts=self.settings.max_attempts)
@@ -106,6 +118,10 @@ class Producer(Orders[Batch]):
     def workers(self) -> list[RowMapping]:
         """Return the workers whose heartbeat is fresh."""
         return queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
+
+    def all_left(self) -> dict[str, Any]:
+        """Return what is left of all batches together: `jobs_left`, `jobs_per_second`, `eta_s`."""
+        return queries.all_left(self.database)
 
     def announce(self, batch_id: str) -> None:
         """Publish a batch's due messages; if the broker or the table is gone, a worker's reaper does it later."""

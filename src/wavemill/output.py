@@ -23,7 +23,7 @@ from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill.operations import Made
-from wavemill.requests import FORMATS, Operation
+from wavemill.requests import FORMATS, Operation, inputs_digest
 from wavemill.runtime import BatchTools
 from wavemill.storage import Staged
 from wavemill.vae.quality import log_spectral_distance
@@ -96,7 +96,12 @@ def encode_made(
     digests = {_digest_column(name): hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
     return Encoded(
         files=files,
-        columns={**digests, "quality": quality or None, "flags": " ".join(_flags(quality)) or None},
+        columns={
+            **digests,
+            "inputs_sha256": inputs_digest(made.input.digests),
+            "quality": quality or None,
+            "flags": " ".join(_flags(quality)) or None,
+        },
         timings_s={
             "read_ms": made.input.read_s,
             "forward_ms": forward_s,

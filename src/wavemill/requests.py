@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -177,6 +178,20 @@ def params_from_row(operation: str, values: Mapping[str, Any]) -> Params:
     except ValueError:
         raise UsageError(f"operation {operation!r} is not known to this worker; update wavemill on its host") from None
     return kind.from_dict(values)
+
+
+def source_ids(operation: Operation, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the IDs of the spectrograms that a job of that name reads."""
+    if operation is Operation.INTERPOLATE:
+        return (item["from"], item["to"])
+    if operation is Operation.VARY:
+        return (item["of"],)
+    return () if operation in {Operation.SAMPLE, Operation.DECODE} else (name,)
+
+
+def inputs_digest(digests: Mapping[str, str]) -> str:
+    """Return one digest for all that a job reads: ID -> SHA-256 of the file."""
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _require_choice(what: str, value: str, choices: Any) -> None:

@@ -242,7 +242,17 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_queued(bench: Be
 def test_a_dry_run_counts_jobs_and_sound_and_queues_nothing(bench: Bench, place) -> None:
     dry = bench.producer.dry_run
     sound = 2 * 8_128
-    assert dry.reconstruct([A, B, A], **place) == {"total": 2, "duplicates": 1, "chunks": 1, "output_bytes": 4 * sound}
+    report = dry.reconstruct([A, B, A, "nope"], **place)
+    assert report["free_bytes"] > 0
+    del report["free_bytes"]
+    assert report == {
+        "total": 3, "duplicates": 1, "unknown": 1, "unknown_examples": ["nope"], "chunks": 1,
+        "output_bytes": 6 * sound, "estimated_s": None, "queued_before": 0, "queued_before_s": None,
+        "estimated_from": "no batch of this operation and model was rendered yet, and no living worker has "
+        "rendered",
+    }  # fmt: skip
+    assert dry.reconstruct([A, "nope"], check_ids=False, **place)["unknown"] is None
+    assert dry.interpolate([(A, "nope")], **place)["unknown_examples"] == ["nope"]
     assert dry.vary([A], count=7, **place)["output_bytes"] == 7 * sound
     assert dry.interpolate([(A, B), (A, B)], steps=3, **place)["duplicates"] == 1
     assert dry.encode([A], **place)["output_bytes"] == 0

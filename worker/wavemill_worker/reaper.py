@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from wavemill.errors import NotFoundError, TransientError
+from wavemill.jobs.control import settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import publish_due, recall_lost, restore_missing_chunks
 from wavemill.jobs.queries import batch_status
@@ -49,6 +50,7 @@ class Reaper:
             logger.warning("took %d jobs back from workers that died or fell silent", sum(reclaimed.values()))
             self._torn |= set(reclaimed)
         self._clear_up()
+        settle_cancelled(self._database)
         if mended := restore_missing_chunks(self._database):
             logger.warning("%d batches had queued jobs without a chunk", mended)
         present = waiting_chunks(self._app)

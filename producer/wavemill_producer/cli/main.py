@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": (f"{_PRODUCER}.control:pause", "Start no more jobs of a batch."),
     "resume": (f"{_PRODUCER}.control:resume", "Go on with a paused batch."),
     "retry": (f"{_PRODUCER}.control:retry", "Queue a batch's failed or cancelled jobs again."),
+    "export": (f"{_PRODUCER}.export:export", "Write a batch's jobs or outputs into one file."),
+    "gc": (f"{_PRODUCER}.gc:gc", "Remove old finished batches, outputs and rows together."),
     "doctor": (f"{_PRODUCER}.doctor:doctor", "Check settings, servers, files and devices."),
     "db": (f"{_PRODUCER}.db:db", "Upgrade the tables, or show their revision."),
 }

@@ -45,24 +45,30 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(status)
         return
-    rate = status["jobs_per_second"]
     click.echo(f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""))
     parts = [f"{word} {status[key]}" for word, key in (("with", "model"), ("from", "dataset")) if status[key]]
     click.echo(f"work     {' '.join([status['operation'], *parts])}")
     click.echo(f"output   {status['output']}/{status['id']}")
     click.echo(f"state    {status['state']}: {counts(status)} of {status['total']}")
-    click.echo(f"rate     {'unknown' if rate is None else f'{rate:.1f} jobs/s'}, time left {duration(status['eta_s'])}")
+    click.echo(f"rate     {_rate(status)}, time left {duration(status['eta_s'])}")
+
+
+def _rate(status: dict[str, Any]) -> str:
+    rate = status["jobs_per_second"]
+    return "unknown jobs/s" if rate is None else f"{rate:.1f} jobs/s"
 
 
 def _show_all(producer: Producer, *, as_json: bool) -> None:
-    batches, workers = producer.batches(), producer.workers()
+    batches, workers, left = producer.batches(), producer.workers(), producer.all_left()
     if as_json:
-        print_json({"batches": batches, "workers": [dict(row) for row in workers]})
+        print_json({"batches": batches, "workers": [dict(row) for row in workers], "left": left})
         return
     if not batches:
         click.echo("no batch yet; queue one with: wavemill submit reconstruct --help")
     else:
         print_table(*_batches_table(batches))
+    if left["jobs_left"]:
+        click.echo(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
     click.echo(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
     for row in workers:
         click.echo(f"  {row['id']}: {row['jobs_done']} jobs done")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.requests import FORMATS, METHODS
-from wavemill_producer.cli.printing import json_option, print_json
+from wavemill_producer.cli.printing import duration, json_option, print_json
 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
@@ -68,6 +69,8 @@ queue_options = options(
         show_default=True,
         help="The highest goes first.",
     ),
+    click.option("--key", help="The same key returns the same batch; with another request it is an error."),
+    click.option("--reuse", is_flag=True, help="Copy outputs that an earlier batch made from the same inputs."),
     click.option("--dry-run", is_flag=True, help="Check everything, say what would be queued, queue nothing."),
     click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished."),
     json_option,
@@ -108,24 +111,57 @@ def submit(
         if dry_run:
             _report_dry_run(place_order(producer.dry_run, queue), as_json=as_json)
             return
-        batch = place_order(producer, queue)
-        total = batch.status()["total"]
+        with _progress(quiet=as_json) as progress:
+            batch = place_order(producer, {**queue, "progress": progress})
+        status = batch.status()
         if as_json:
-            print_json({"batch_id": batch.id, "total": total})
+            print_json({"batch_id": batch.id, "total": status["total"]})
         else:
-            click.echo(f"queued {total} jobs as batch {batch.id}; follow it with: wavemill status {batch.id} --watch")
+            _report_batch(status, reuse=queue["reuse"])
         if wait_for_it:
             from wavemill_producer.cli.status import wait_for
 
             click.get_current_context().exit(wait_for(batch, quiet=as_json))
 
 
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many jobs are written; long before, IDs are read and checked."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+        console=console, disable=quiet or not console.is_terminal, transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("reading and checking IDs", total=None)
+        yield lambda written: bar.update(task, description=f"{written:,} jobs written")
+
+
+def _report_batch(status: dict[str, Any], *, reuse: bool) -> None:
+    reused = f", {status['counts']['done']} of them done already" if reuse else ""
+    click.echo(
+        f"queued {status['total']} jobs as batch {status['id']}{reused}; "
+        f"follow it with: wavemill status {status['id']} --watch"
+    )
+
+
 def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    click.echo(
-        f"would queue {report['total']} jobs in {report['chunks']} messages; at most "
-        f"{report['output_bytes'] / 1e6:.1f} MB of sound; {report['duplicates']} duplicates left out; "
-        "nothing was queued"
-    )
+    click.echo(f"would queue {report['total']} jobs in {report['chunks']} messages; nothing was queued")
+    click.echo(f"duplicates  {report['duplicates']}, left out")
+    if report["unknown"]:
+        examples = ", ".join(report["unknown_examples"])
+        click.echo(f"unknown     {report['unknown']}: {examples}; submit would refuse the batch, see --no-check-ids")
+    free = "" if report["free_bytes"] is None else f"; {report['free_bytes'] / 1e6:.1f} MB are free there"
+    click.echo(f"disk        at most {report['output_bytes'] / 1e6:.1f} MB of sound{free}")
+    time = f"{duration(report['estimated_s'])}, by {report['estimated_from']}"
+    if report["estimated_s"] is None:
+        time = f"unknown: {report['estimated_from']}"
+    elif report["queued_before"]:
+        time += f"; after {report['queued_before']} jobs that are queued already: {duration(report['queued_before_s'])}"
+    click.echo(f"time        {time}")

@@ -79,7 +79,7 @@ def claim_chunk(
     with database.transaction() as connection:
         share_batch(connection, batch_id)
         batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
-        if batch is None:
+        if batch is None or batch.cancelled_at is not None:  # a cancelled batch's rows may still say `queued`
             return None
         covered = _locked_chunks(connection, batch_id, first, last)
         if batch.paused_at is not None:
@@ -212,6 +212,7 @@ def record_outcomes(
 
 # Columns that an outcome may set besides its state.
 RESULT_COLUMNS = (
+    "inputs_sha256",
     "generated_path",
     "original_path",
     "latent_path",

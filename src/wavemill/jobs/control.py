@@ -1,35 +1,84 @@
-"""Cancel, pause, resume and retry: row state, so they survive any restart."""
+"""Cancel, pause, resume and retry: row state, so they survive any restart.
+
+A million rows cannot be rewritten in a second, and one transaction that tries keeps every worker of a SQLite table from
+its heartbeat. So a cancel is one row: a queued job of a cancelled batch *is* cancelled, for whoever claims, counts or
+lists; its own row follows, a page at a time. A retry moves rows and counters a page at a time, and each page can be
+claimed as soon as it is there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from time import monotonic
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from wavemill.errors import NotFoundError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
-from wavemill.jobs.outbox import add_queued_jobs
+from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
+_PAGE = 10_000  # rows in one transaction: a second's work on a slow disk, so that nobody's heartbeat waits for long
 
-def cancel_batch(database: Database, batch_id: str) -> int:
-    """Cancel what is queued; workers give up what is running at their next look. Return how many were queued."""
+
+def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) -> int:
+    """Cancel what is queued; workers give up what is running at their next look. Return how many were queued.
+
+    Rows follow for `budget_s`; what is left then follows at the next `settle_cancelled`, of a reaper or of a retry.
+    """
     with database.transaction() as connection:
         own_batch(connection, batch_id)
-        _require(connection, batch_id)
-        cancelled = connection.execute(
-            update(jobs)
-            .where(jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
-            .values(state=State.CANCELLED, finished_at=now())
-        ).rowcount
+        queued = _require(connection, batch_id).queued
         connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(cancelled_at=now()))
-        move_counts(connection, batch_id, {State.QUEUED: -cancelled, State.CANCELLED: cancelled})
-    return cancelled
+        move_counts(connection, batch_id, {State.QUEUED: -queued, State.CANCELLED: queued})
+    deadline = monotonic() + budget_s
+    while _settle_page(database, batch_id) and monotonic() < deadline:
+        pass
+    return int(queued)
+
+
+def settle_cancelled(database: Database, *, batch_id: str | None = None) -> int:
+    """Let the rows of cancelled batches follow, all of them; return how many had to."""
+    unsettled = select(batches.c.id).where(batches.c.cancelled_at.is_not(None), _has_queued_rows())
+    if batch_id is not None:
+        unsettled = unsettled.where(batches.c.id == batch_id)
+    with database.reading() as connection:
+        batch_ids = list(connection.scalars(unsettled))
+    settled = 0
+    for one in batch_ids:
+        while moved := _settle_page(database, one):
+            settled += moved
+    return settled
+
+
+def _has_queued_rows() -> ColumnElement[bool]:
+    return select(jobs.c.id).where(jobs.c.batch_id == batches.c.id, jobs.c.state == State.QUEUED).exists()
+
+
+def _settle_page(database: Database, batch_id: str) -> int:
+    """Mark a page of a cancelled batch's queued rows as what they are; the counters know already."""
+    queued = (jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
+    page = select(jobs.c.id).where(*queued).order_by(jobs.c.id).limit(_PAGE)
+    with database.transaction() as connection:
+        own_batch(connection, batch_id)
+        cancelled_at = connection.scalar(select(batches.c.cancelled_at).where(batches.c.id == batch_id))
+        if cancelled_at is None:
+            return 0
+        ids = connection.scalars(page).all()
+        if not ids:
+            return 0
+        # By its ends: PostgreSQL may run a LIMIT inside an UPDATE more than once.
+        return connection.execute(
+            update(jobs)
+            .where(*queued, jobs.c.id.between(ids[0], ids[-1]))
+            .values(state=State.CANCELLED, finished_at=cancelled_at)
+        ).rowcount
 
 
 def pause_batch(database: Database, batch_id: str) -> None:
@@ -47,31 +96,79 @@ def resume_batch(database: Database, batch_id: str) -> None:
 
 
 def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:
-    """Queue a batch's failed or cancelled jobs again, with `extra_attempts` more each; return how many."""
-    moved = {}
+    """Queue a batch's failed or cancelled jobs again, with `extra_attempts` more each; return how many.
+
+    A page at a time; when it ends half-way, what was moved is queued, and another retry moves the rest.
+    """
+    _take_cancel_back(database, batch_id, states)
+    total = 0
+    for state in states:
+        after = 0
+        while True:
+            moved, after = _retry_page(database, batch_id, state, after, extra_attempts)
+            total += moved
+            if moved < _PAGE:
+                break
+    return total
+
+
+def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
+    """Let a cancelled batch's jobs be queued again; by then each row must say itself that it is cancelled."""
+    while True:
+        settle_cancelled(database, batch_id=batch_id)
+        with database.transaction() as connection:
+            own_batch(connection, batch_id)
+            batch = _require(connection, batch_id)
+            wanted = any(getattr(batch, state.value) for state in states)
+            if batch.cancelled_at is None or not wanted:
+                return
+            this = batches.c.id == batch_id
+            if connection.scalar(select(_has_queued_rows()).select_from(batches).where(this)):
+                continue
+            connection.execute(update(batches).where(this).values(cancelled_at=None))
+            return
+
+
+def _retry_page(database: Database, batch_id: str, state: State, after: int, extra_attempts: int) -> tuple[int, int]:
+    """Queue a page of jobs again, those with higher IDs than `after`; return how many, and the last one's ID.
+
+    In the order of IDs and once through: what fails again meanwhile is not tried again for ever.
+    """
+    page = (
+        select(jobs.c.id, jobs.c.seq)
+        .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id > after)
+        .order_by(jobs.c.id)
+        .limit(_PAGE)
+    )
     with database.transaction() as connection:
         own_batch(connection, batch_id)
         batch = _require(connection, batch_id)
-        for state in states:
-            moved[state] = connection.execute(
-                update(jobs)
-                .where(jobs.c.batch_id == batch_id, jobs.c.state == state)
-                .values(
-                    state=State.QUEUED,
-                    max_attempts=jobs.c.attempt + extra_attempts,
-                    error_code=None,
-                    error=None,
-                    worker_id=None,
-                    finished_at=None,
-                )
-            ).rowcount
-        total = sum(moved.values())
-        if total:
-            connection.execute(update(batches).where(batches.c.id == batch_id).values(cancelled_at=None))
-            connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
-            add_queued_jobs(connection, batch_id, batch.chunk_size)
-            move_counts(connection, batch_id, {State.QUEUED: total} | {state: -n for state, n in moved.items()})
-    return total
+        rows = connection.execute(page).all()
+        if not rows or batch.cancelled_at is not None:
+            return 0, after
+        first, last = rows[0].id, rows[-1].id
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id.between(first, last))
+            .values(
+                state=State.QUEUED,
+                max_attempts=jobs.c.attempt + extra_attempts,
+                error_code=None,
+                error=None,
+                worker_id=None,
+                finished_at=None,
+            )
+        )
+        add_chunks(connection, batch_id, _covering([row.seq for row in rows], batch.chunk_size))
+        move_counts(connection, batch_id, {State.QUEUED: len(rows), state: -len(rows)})
+    return len(rows), last
+
+
+def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges that cover these jobs, none wider than a chunk."""
+    for _, group in groupby(sorted(seqs), key=lambda seq: seq // chunk_size):
+        covered = list(group)
+        yield covered[0], covered[-1]
 
 
 def is_stopped(database: Database, batch_id: str) -> State | None:
@@ -86,7 +183,8 @@ def is_stopped(database: Database, batch_id: str) -> State | None:
 
 
 def _require(connection: Connection, batch_id: str) -> Row[Any]:
-    batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
+    seen = (batches.c.id == batch_id, batches.c.pruned_at.is_(None))
+    batch = connection.execute(select(batches).where(*seen)).one_or_none()
     if batch is None:
         raise NotFoundError(f"there is no batch {batch_id!r}; list them with: wavemill status")
     return batch

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Row, RowMapping, Select, select, union_all
+from sqlalchemy import Row, RowMapping, Select, and_, case, select, union_all
 
 from wavemill.errors import NotFoundError
+from wavemill.jobs.counters import MARK_S
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
-from wavemill.jobs.states import State, batch_state
+from wavemill.jobs.states import FINAL, State, batch_state
 
 
 def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     """Return a batch's status as `wavemill status BATCH --json` prints it."""
-    query = select(batches, now().label("now")).where(batches.c.id == batch_id)
+    query = _batches().where(batches.c.id == batch_id)
     with database.reading() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
@@ -32,17 +33,48 @@ def batch_is_final(database: Database, batch_id: str) -> bool:
 
 def list_batches(database: Database, *, limit: int = 20) -> list[dict[str, Any]]:
     """Return the newest batches' statuses, newest first."""
-    query = select(batches, now().label("now")).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
+    query = _batches().order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     with database.reading() as connection:
         return [_status(row) for row in connection.execute(query)]
 
 
+def _batches() -> Select[Any]:
+    return select(batches, now().label("now")).where(batches.c.pruned_at.is_(None))
+
+
+def all_left(database: Database) -> dict[str, Any]:
+    """Return what is left to do in all batches together, at which rate, and the time that this will take."""
+    query = _batches().where(batches.c.finished_at.is_(None), batches.c.paused_at.is_(None))
+    with database.reading() as connection:
+        rows = connection.execute(query).all()
+    left = sum(row.queued + row.running for row in rows)
+    rate = sum(_rate(row) or 0.0 for row in rows) or None
+    return {"jobs_left": left, "jobs_per_second": _rounded(rate), "eta_s": _eta_s(left, rate)}
+
+
+def expected_rate(
+    database: Database, *, operation: str, model_digest: str | None, alive_within_s: float
+) -> tuple[float | None, str]:
+    """Return the jobs per second to expect of such jobs, and a sentence on what tells so.
+
+    That is the newest batch of the same operation and model, or else the rates that the living workers recorded.
+    """
+    same = (batches.c.operation == operation, batches.c.model_digest.is_not_distinct_from(model_digest))
+    newest = _batches().where(*same, batches.c.mark_at.is_not(None)).order_by(batches.c.created_at.desc()).limit(10)
+    with database.reading() as connection:
+        rows = connection.execute(newest).all()
+    for row in rows:
+        if rate := _rate(row):
+            return rate, f"batch {row.id}, {rate:.1f} jobs/s of the same operation and model"
+    rates = [row["jobs_per_second"] for row in list_workers(database, alive_within_s=alive_within_s)]
+    if total := sum(rate or 0.0 for rate in rates):
+        return total, f"{len(rates)} living workers, {total:.1f} jobs/s since they started"
+    return None, "no batch of this operation and model was rendered yet, and no living worker has rendered"
+
+
 def _status(row: Row[Any]) -> dict[str, Any]:
     counts = {state: getattr(row, state.value) for state in State}
-    finished = row.total - counts[State.QUEUED] - counts[State.RUNNING]
-    elapsed_s = ((row.finished_at or row.now) - row.created_at).total_seconds()
-    rate = finished / elapsed_s if finished and elapsed_s > 0 else None
-    left = row.total - finished
+    rate = _rate(row)
     return {
         "id": row.id,
         "name": row.name,
@@ -53,12 +85,34 @@ def _status(row: Row[Any]) -> dict[str, Any]:
         "counts": {state.value: count for state, count in counts.items()},
         "created_at": row.created_at,
         "finished_at": row.finished_at,
-        "jobs_per_second": None if rate is None else round(rate, 3),
-        "eta_s": 0.0 if not left else None if rate is None else round(left / rate, 1),
+        "jobs_per_second": _rounded(rate),
+        "eta_s": _eta_s(counts[State.QUEUED] + counts[State.RUNNING], rate),
         "output": row.output,
         "dataset": row.dataset,
         "model_digest": row.model_digest,
     }
+
+
+def _rate(row: Row[Any]) -> float | None:
+    """Return a batch's final jobs per second since its older mark, or None where nobody has worked on it lately."""
+    final = sum(getattr(row, state.value) for state in FINAL) - row.mark_final
+    if row.mark_at is None or final <= 0:
+        return None
+    is_idle = row.finished_at is None and not row.running
+    if is_idle and (row.now - row.newer_mark_at).total_seconds() > 2 * MARK_S:
+        return None
+    elapsed_s = ((row.finished_at or row.now) - row.mark_at).total_seconds()
+    return final / elapsed_s if elapsed_s > 0 else None
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 3)
+
+
+def _eta_s(left: int, rate: float | None) -> float | None:
+    if not left:
+        return 0.0
+    return None if rate is None else round(left / rate, 1)
 
 
 def list_jobs(
@@ -85,31 +139,53 @@ def list_jobs(
 
 
 def _page_of_jobs(batch_id: str | None, state: State | None, flag: str | None, after: int, size: int) -> Select[Any]:
+    query = _as_they_are().order_by(jobs.c.id).limit(size)
+    if flag is None and batch_id is not None:
+        return query.where(jobs.c.id.in_(_ids_of_batch(batch_id, state, after, size)))
     if flag is not None:
         # Few jobs are flagged, and these have an index of their own.
-        flagged = select(jobs).where(jobs.c.flags.is_not(None), jobs.c.flags.contains(flag), jobs.c.id > after)
-        flagged = flagged if batch_id is None else flagged.where(jobs.c.batch_id == batch_id)
-        return (flagged if state is None else flagged.where(jobs.c.state == state)).order_by(jobs.c.id).limit(size)
-    if batch_id is None:
-        query = select(jobs).where(jobs.c.id > after)
-        return (query if state is None else query.where(jobs.c.state == state)).order_by(jobs.c.id).limit(size)
-    # The index is by batch, state and ID: a page of each state, merged, reads no row of any other batch.
-    pages = [
-        select(jobs.c.id)
-        .where(jobs.c.batch_id == batch_id, jobs.c.state == one, jobs.c.id > after)
-        .order_by(jobs.c.id)
-        .limit(size)
-        .subquery()
-        for one in ([state] if state else State)
-    ]
+        query = query.where(jobs.c.flags.is_not(None), jobs.c.flags.contains(flag))
+    if batch_id is not None:
+        query = query.where(jobs.c.batch_id == batch_id)
+    if state is not None:
+        query = query.where(_state_now == state)
+    return query.where(jobs.c.id > after)
+
+
+def _ids_of_batch(batch_id: str, state: State | None, after: int, size: int) -> Select[Any]:
+    """Select a page of each state by the index, which is by batch, state and ID: no row of another batch is read."""
+    cancelled_at = select(batches.c.cancelled_at).where(batches.c.id == batch_id).scalar_subquery()
+    stored = {None: list(State), State.CANCELLED: [State.QUEUED, State.CANCELLED]}.get(state, [state])
+    pages = []
+    for one in stored:
+        page = select(jobs.c.id).where(jobs.c.batch_id == batch_id, jobs.c.state == one, jobs.c.id > after)
+        if one is State.QUEUED and state is not None:
+            page = page.where(cancelled_at.is_(None) if state is State.QUEUED else cancelled_at.is_not(None))
+        pages.append(page.order_by(jobs.c.id).limit(size).subquery())
     ids = union_all(*[select(page.c.id) for page in pages]).subquery()
-    return select(jobs).where(jobs.c.id.in_(select(ids.c.id))).order_by(jobs.c.id).limit(size)
+    return select(ids.c.id)
+
+
+# A queued job of a cancelled batch is cancelled; its row says so when it has followed.
+_follows = and_(jobs.c.state == State.QUEUED, batches.c.cancelled_at.is_not(None))
+_state_now = case((_follows, State.CANCELLED.value), else_=jobs.c.state)
+_finished_at_now = case((_follows, batches.c.cancelled_at), else_=jobs.c.finished_at)
+
+
+def _as_they_are() -> Select[Any]:
+    """Select jobs, each in the state in which it is."""
+    derived = {"state": _state_now.label("state"), "finished_at": _finished_at_now.label("finished_at")}
+    return (
+        select(*[derived.get(column.name, column) for column in jobs.c])
+        .join_from(jobs, batches)
+        .where(batches.c.pruned_at.is_(None))
+    )
 
 
 def get_job(database: Database, job_id: int) -> dict[str, Any]:
     """Return one job with its batch's parameters and every attempt."""
     with database.reading() as connection:
-        row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
+        row = connection.execute(_as_they_are().where(jobs.c.id == job_id)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"there is no job {job_id}; list them with: wavemill jobs")
         attempts = connection.execute(

@@ -74,10 +74,19 @@ batches = Table(
     Column("total", Integer, nullable=False),
     # Counters, moved in the transaction that moves the jobs: a million rows are never counted for a status.
     *[_counter(state.value) for state in State],
+    # What a submission under the same key must equal, and the key, of which there is only one.
+    Column("key", String(200), unique=True),
+    Column("content_sha256", String(64)),
+    # Two marks on the way, for the rate over the recent past: when, and how many jobs were final then.
+    Column("mark_at", UtcDateTime),
+    Column("mark_final", Integer, nullable=False, server_default=text("0")),
+    Column("newer_mark_at", UtcDateTime),
+    Column("newer_mark_final", Integer, nullable=False, server_default=text("0")),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("paused_at", UtcDateTime),
     Column("cancelled_at", UtcDateTime),
+    Column("pruned_at", UtcDateTime),  # from then on nobody sees it; its files go, and at last its rows
 )
 
 jobs = Table(
@@ -98,6 +107,7 @@ jobs = Table(
     Column("generated_path", Text),
     Column("original_path", Text),
     Column("latent_path", Text),
+    Column("inputs_sha256", String(64)),  # of what was read, as `wavemill.requests.inputs_digest` makes it
     Column("sha256", String(64)),  # of the file at generated_path
     Column("original_sha256", String(64)),
     Column("latent_sha256", String(64)),
@@ -116,6 +126,13 @@ jobs = Table(
         "id",
         sqlite_where=text("flags IS NOT NULL"),
         postgresql_where=text("flags IS NOT NULL"),
+    ),
+    # Filled as jobs are done, so that submitting pays nothing for it.
+    Index(
+        "ix_jobs_done",
+        "spectrogram_id",
+        sqlite_where=text("state = 'done'"),
+        postgresql_where=text("state = 'done'"),
     ),
     Index(
         "ix_jobs_lease_until",

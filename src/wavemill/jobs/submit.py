@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import tempfile
@@ -12,7 +13,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from wavemill.errors import UsageError
 from wavemill.jobs.database import Database, now
@@ -21,6 +23,7 @@ from wavemill.jobs.schema import batches
 
 _PAGE = 10_000
 _SPOOL_BYTES = 8_000_000  # more goes to disk
+_MAX_KEY = 200  # as wide as the column
 _JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "item", "max_attempts", "created_at")
 
 # A job's ID, unique in its batch and the name of its outputs, and what its operation needs besides, if anything.
@@ -41,6 +44,16 @@ class BatchRequest:
     priority: int
     chunk_size: int
     max_attempts: int
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and not (0 < len(self.key) <= _MAX_KEY and self.key.isprintable()):
+            raise UsageError(f"key {self.key[:80]!r}: expected 1 to {_MAX_KEY} printable characters")
+
+    def content(self) -> dict[str, Any]:
+        """Return what decides the outputs; name, priority and the size of chunks do not."""
+        names = ("operation", "dataset", "model", "model_digest", "output", "params")
+        return {name: getattr(self, name) for name in names}
 
 
 def new_batch_id(at: datetime) -> str:
@@ -70,41 +83,82 @@ def write_batch(
     Returns
     -------
     (batch_id, total)
+        Those of the earlier batch, and nothing is written, where `request.key` was used before for the same.
 
     Raises
     ------
     UsageError
-        No jobs at all.
+        No jobs at all, or the key was used for another request.
     """
-    with _read_ahead(database, _pages(new_jobs)) as pages, database.transaction() as connection:
-        created_at = connection.execute(select(now())).scalar_one()
-        batch_id = new_batch_id(created_at)
-        connection.execute(
-            insert(batches).values(
-                id=batch_id,
-                created_at=created_at,
-                total=0,
-                **{name: getattr(request, name) for name in request.__dataclass_fields__ if name != "max_attempts"},
-            )
+    with _read_ahead(database, _pages(new_jobs)) as pages:
+        try:
+            with database.transaction() as connection:
+                return _write(connection, request, pages, progress)
+        except IntegrityError:
+            # Before any page was taken: the key is written first, and on PostgreSQL waits for who has it to commit.
+            if (earlier := _batch_of_key(database, request.key)) is None:
+                raise
+        return _require_same(earlier, request, pages)
+
+
+def _write(
+    connection: Connection, request: BatchRequest, pages: Iterable[list[NewJob]], progress: Callable[[int], None]
+) -> tuple[str, int]:
+    created_at = connection.execute(select(now())).scalar_one()
+    batch_id = new_batch_id(created_at)
+    columns = {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "max_attempts"}
+    connection.execute(insert(batches).values(id=batch_id, created_at=created_at, total=0, **columns))
+    is_postgresql = connection.dialect.name == "postgresql"
+    write = _copy if is_postgresql else _insert
+    # Past SQLAlchemy, so written as UtcDateTime would.
+    stored_at = created_at if is_postgresql else created_at.strftime("%Y-%m-%d %H:%M:%S.%f")
+    total, digest = 0, _content_digest(request)
+    for page in pages:
+        write(
+            connection,
+            [
+                (batch_id, seq, ID, item and json.dumps(item), request.max_attempts, stored_at)
+                for seq, (ID, item) in enumerate(page, start=total)
+            ],
         )
-        total = 0
-        write = _copy if database.is_postgresql else _insert
-        for page in pages:
-            write(
-                connection,
-                [
-                    (batch_id, total + i, ID, item and json.dumps(item), request.max_attempts, created_at)
-                    for i, (ID, item) in enumerate(page)
-                ],
-            )
-            total += len(page)
-            progress(total)
-        if not total:
-            raise UsageError("there is nothing to do: no IDs were given")
-        size = request.chunk_size
-        add_chunks(connection, batch_id, ((i, min(i + size, total) - 1) for i in range(0, total, size)))
-        connection.execute(update(batches).where(batches.c.id == batch_id).values(total=total, queued=total))
+        total += len(page)
+        _digest_page(digest, page, request)
+        progress(total)
+    if not total:
+        raise UsageError("there is nothing to do: no IDs were given")
+    size = request.chunk_size
+    add_chunks(connection, batch_id, ((i, min(i + size, total) - 1) for i in range(0, total, size)))
+    content = digest.hexdigest() if request.key is not None else None
+    connection.execute(
+        update(batches).where(batches.c.id == batch_id).values(total=total, queued=total, content_sha256=content)
+    )
     return batch_id, total
+
+
+def _content_digest(request: BatchRequest) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps(request.content(), sort_keys=True).encode())
+
+
+def _digest_page(digest: hashlib._Hash, page: list[NewJob], request: BatchRequest) -> None:
+    if request.key is not None:  # the others are never compared
+        digest.update(json.dumps(page, sort_keys=True).encode())
+
+
+def _batch_of_key(database: Database, key: str | None) -> Row[Any] | None:
+    with database.reading() as connection:
+        return connection.execute(select(batches).where(batches.c.key == key)).one_or_none()
+
+
+def _require_same(earlier: Row[Any], request: BatchRequest, pages: Iterable[list[NewJob]]) -> tuple[str, int]:
+    digest = _content_digest(request)
+    for page in pages:
+        _digest_page(digest, page, request)
+    if digest.hexdigest() != earlier.content_sha256:
+        raise UsageError(
+            f"key {earlier.key!r} is that of batch {earlier.id}, which was asked for with other IDs, dataset, model, "
+            "output or parameters; nothing was queued: choose another key for another request"
+        )
+    return earlier.id, earlier.total
 
 
 @contextmanager
@@ -127,9 +181,7 @@ def _pages(new_jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
 def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     # Through the driver, as COPY is: SQLAlchemy's work on each row takes longer than SQLite's own.
     marks = ", ".join("?" * len(_JOB_COLUMNS))
-    created_at = rows[0][-1].strftime("%Y-%m-%d %H:%M:%S.%f")  # as UtcDateTime stores it; one time for all of a batch
-    stored = [(*row[:-1], created_at) for row in rows]
-    connection.exec_driver_sql(f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({marks})", stored)  # noqa: S608 constants
+    connection.exec_driver_sql(f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608 constants
 
 
 def _copy(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.queries import batch_status
 from wavemill.jobs.schema import batches, chunks, jobs
-from wavemill.jobs.submit import write_batch
+from wavemill.jobs.submit import BatchRequest, write_batch
 from wavemill.jobs.workers import beat, register_worker
 from wavemill.settings import Settings
 from wavemill_producer import Producer
@@ -115,3 +118,50 @@ def test_a_table_that_goes_away_after_the_commit_is_no_error_any_more(
         producer.database = Database("postgresql+psycopg://127.0.0.1:1/gone")
         producer.announce(batch_id)
     assert f"Batch {batch_id} was committed before" in caplog.text
+
+
+def _keyed(key: str | None, *, output: str = "/out", name: str | None = None) -> BatchRequest:
+    return replace(request(name=name), key=key, output=output)
+
+
+def test_the_same_key_is_the_same_batch_whatever_name_it_is_given(database: Database) -> None:
+    first = write_batch(database, _keyed("nightly"), new_jobs(["a", "b"]))
+    assert write_batch(database, _keyed("nightly", name="again"), new_jobs(["a", "b"])) == first
+    assert write_batch(database, _keyed("other"), new_jobs(["a", "b"])) != first
+    assert write_batch(database, _keyed(None), new_jobs(["a", "b"])) != first
+    assert count_rows(database, batches) == 3
+    assert count_rows(database, jobs) == 6
+
+
+@pytest.mark.parametrize(("ids", "output"), [(["a", "c"], "/out"), (["b", "a"], "/out"), (["a", "b"], "/elsewhere")])
+def test_the_same_key_for_another_request_is_an_error_that_names_the_batch(
+    database: Database, ids: list[str], output: str
+) -> None:
+    batch_id, _ = write_batch(database, _keyed("nightly"), new_jobs(["a", "b"]))
+    with pytest.raises(UsageError, match=rf"'nightly' is that of batch {batch_id}.*nothing was queued"):
+        write_batch(database, _keyed("nightly", output=output), new_jobs(ids))
+    assert count_rows(database, batches) == 1
+
+
+def test_two_producers_with_one_key_at_once_queue_one_batch(database: Database) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    together = threading.Barrier(4)
+
+    def produce(_: int) -> tuple[str, int]:
+        own = Database(url)
+        together.wait()
+        written = write_batch(own, _keyed("once"), new_jobs(f"{i}" for i in range(500)))
+        own.close()
+        return written
+
+    with ThreadPoolExecutor(4) as pool:
+        results = set(pool.map(produce, range(4)))
+    assert len(results) == 1
+    assert count_rows(database, jobs) == 500
+    audit(database, results.pop()[0])
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "line\nfeed"])
+def test_a_key_that_no_column_holds_or_nobody_can_read_is_refused(key: str) -> None:
+    with pytest.raises(UsageError, match="printable"):
+        _keyed(key)

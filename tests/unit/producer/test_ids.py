@@ -12,21 +12,21 @@ from wavemill_producer.ids import Checked, checked_ids
 
 def test_ids_come_out_once_each_in_the_order_given_across_pages() -> None:
     checked = Checked()
-    ids = [f"{i % 7_000}" for i in range(12_000)] + ["x", "x"]
-    assert list(checked_ids(ids, dataset=None, checked=checked)) == [*(f"{i}" for i in range(7_000)), "x"]
-    assert checked.duplicates == 5_001
+    ids = [f"{i % 27_000}" for i in range(52_000)] + ["x", "x"]
+    assert list(checked_ids(ids, dataset=None, checked=checked)) == [*(f"{i}" for i in range(27_000)), "x"]
+    assert checked.duplicates == 25_001
 
 
 def test_ids_are_taken_from_a_stream_as_they_are_needed() -> None:
     taken: list[int] = []
 
     def stream() -> Iterator[str]:
-        for i in range(20_000):
+        for i in range(50_000):
             taken.append(i)
             yield f"{i}"
 
     assert next(checked_ids(stream(), dataset=None, checked=Checked())) == "0"
-    assert len(taken) == 5_000
+    assert len(taken) == 20_000
 
 
 def test_an_unknown_id_refuses_all_and_is_named(small_dataset: Path) -> None:

@@ -1,0 +1,75 @@
+"""`wavemill export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+
+from wavemill_producer.cli.printing import json_option, print_json
+
+_TEXT = ("csv", "jsonl")
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@click.option(
+    "--format", "kind", type=click.Choice([*_TEXT, "parquet", "zip"]), required=True,
+    help="csv, jsonl and parquet: a row for each job; zip: the outputs too.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write. [default: standard output for csv and jsonl, else BATCH.FORMAT]",
+)  # fmt: skip
+@json_option
+@click.pass_context
+def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as_json: bool) -> None:
+    """Write a batch's jobs, or its outputs, into one file.
+
+    Exit code 1 if outputs of done jobs are gone or changed; the others are in the file nevertheless.
+
+    Example: wavemill export 20260101-120000-1a2b3c4d --format zip --output digits.zip
+    """
+    from wavemill_producer.export import FORMATS
+    from wavemill_producer.producer import Producer
+
+    if output is None and kind in _TEXT and as_json:
+        raise click.UsageError("--json says what was written where: name a file with --output")
+    if output is None and kind not in _TEXT:
+        output = Path(f"{batch_id}.{kind}")
+    with Producer.from_env() as producer:
+        batch = producer.batch(batch_id)
+        with _opened(output) as file:
+            exported = FORMATS[kind](batch.jobs(), file, batch.status())
+    _report(exported.jobs, exported.files, exported.damaged, output, as_json=as_json)
+    ctx.exit(1 if exported.damaged else 0)
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[IO[bytes]]:
+    """Open the file under a name aside, and give it its own name when it is whole; None is standard output."""
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    aside = output.with_name(f".{output.name}.part")
+    try:
+        with aside.open("wb") as file:
+            yield file
+        aside.replace(output)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _report(n_jobs: int, n_files: int, damaged: list[str], output: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"output": str(output), "jobs": n_jobs, "files": n_files, "damaged": damaged})
+        return
+    for path in damaged[:5]:
+        click.echo(f"left out, gone or not as recorded: {path}", err=True)
+    if len(damaged) > 5:
+        click.echo(f"... and {len(damaged) - 5} more", err=True)
+    click.echo(f"{n_jobs} jobs" + (f", {n_files} files" if n_files else ""), err=True)

@@ -1,0 +1,71 @@
+"""`wavemill gc`."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from wavemill_producer.cli.printing import json_option, print_json
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Age(click.ParamType[float]):
+    """A time span such as 30d, in seconds."""
+
+    name = "age"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number with its unit."""
+        if isinstance(value, int | float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)
+        if match is None:
+            self.fail(f"{value!r}: expected a number and s, m, h, d or w, such as 30d", param, ctx)
+        return float(match[1]) * _UNITS_S[match[2]]
+
+
+@click.command()
+@click.option(
+    "--older-than", "older_than_s", type=Age(), default="30d", show_default=True, help="Finished so long ago."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@json_option
+@click.pass_context
+def gc(ctx: click.Context, older_than_s: float, dry_run: bool, as_json: bool) -> None:
+    """Remove old finished batches: their outputs and their rows together.
+
+    Never one that is not finished. Files that the batch's rows do not name stay. What an interrupted run left is
+    taken up, whatever its age.
+
+    Example: wavemill gc --older-than 30d --dry-run
+    """
+    from wavemill.jobs.prune import batches_to_prune, prune_batch
+    from wavemill_producer.producer import Producer
+
+    report = []
+    with Producer.from_env() as producer:
+        for batch in batches_to_prune(producer.database, older_than_s=older_than_s):
+            line = {"batch_id": batch.id, "name": batch.name, "jobs": batch.total, "done": batch.done, "error": None}
+            if not dry_run:
+                try:
+                    line["jobs"] = prune_batch(producer.database, batch.id, older_than_s=older_than_s)
+                except OSError as exc:
+                    line["error"] = str(exc)
+            report.append(line)
+            if not as_json:
+                click.echo(_sentence(line, dry_run=dry_run))
+    if as_json:
+        print_json({"dry_run": dry_run, "batches": report})
+    elif not report:
+        click.echo("no finished batch is so old")
+    ctx.exit(1 if any(line["error"] for line in report) else 0)
+
+
+def _sentence(line: dict[str, object], *, dry_run: bool) -> str:
+    name = f" ({line['name']})" if line["name"] else ""
+    if line["error"]:
+        return f"batch {line['batch_id']}{name}: stopped, run again when it is mended: {line['error']}"
+    verb = "would remove" if dry_run else "removed"
+    return f"{verb} batch {line['batch_id']}{name}: {line['jobs']} jobs, {line['done']} of them with outputs"

@@ -1,0 +1,156 @@
+"""Outputs that were made before from the same inputs by the same model: copied instead of made again.
+
+What is found is finished as a worker would finish it: claimed, staged, placed, recorded. So all that is promised of
+rendered outputs is true of these, and what cannot be reused is given back as if nobody had touched it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import fsspec
+from sqlalchemy import Row, select, text
+
+from wavemill.errors import WavemillError
+from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs
+from wavemill.jobs.database import Database
+from wavemill.jobs.schema import batches, jobs
+from wavemill.jobs.states import State
+from wavemill.storage import OutputStore, Staged, batch_root, open_store
+
+# Jobs' names and items -> the digest of what each reads, by name; None where it cannot be told.
+InputDigests = Callable[[Sequence[Row[Any]]], Mapping[str, str | None]]
+
+_PAGE = 1_000
+_LEASE_S = 120.0
+_IS_DONE = text("jobs.state = 'done'")  # as the partial index is written
+_SOUNDS = (("generated", "generated_path", "sha256"), ("original", "original_path", "original_sha256"))
+
+
+def reuse_outputs(database: Database, batch_id: str, *, input_digests: InputDigests, worker_id: str) -> int:
+    """Finish the jobs of a batch whose outputs are there already, byte for byte as they were; return how many.
+
+    Found are done jobs of the same operation, parameters (the seed among them) and model digest, with the same name,
+    item and inputs. Each file is read, compared with the recorded SHA-256 and written below the new batch.
+    """
+    with database.reading() as connection:
+        batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    alike = _batches_alike(database, batch)
+    if not alike:
+        return 0
+    store = open_store(batch_root(batch.output, batch_id))
+    reused = 0
+    for page in _queued_pages(database, batch_id):
+        found = _made_before(database, page, input_digests(page), alike)
+        chunks = sorted({seq // batch.chunk_size for seq in found})
+        for first in (chunk * batch.chunk_size for chunk in chunks):
+            last = first + batch.chunk_size - 1
+            claim = claim_chunk(database, batch_id, first, last, worker_id=worker_id, lease_s=_LEASE_S)
+            if claim is not None:
+                reused += _finish(database, claim, found, store)
+    store.clear_staging()
+    return reused
+
+
+def _batches_alike(database: Database, batch: Row[Any]) -> list[str]:
+    query = select(batches.c.id, batches.c.params).where(
+        batches.c.operation == batch.operation,
+        batches.c.model_digest.is_not_distinct_from(batch.model_digest),
+        batches.c.done > 0,
+        batches.c.pruned_at.is_(None),
+        batches.c.id != batch.id,
+    )
+    with database.reading() as connection:
+        return [row.id for row in connection.execute(query) if row.params == batch.params]
+
+
+def _queued_pages(database: Database, batch_id: str) -> Iterator[Sequence[Row[Any]]]:
+    first = 0
+    columns = [jobs.c[name] for name in ("seq", "spectrogram_id", "item")]
+    query = select(*columns).order_by(jobs.c.seq)
+    while True:
+        in_page = jobs.c.seq.between(first, first + _PAGE - 1)
+        with database.reading() as connection:
+            rows = connection.execute(query.where(jobs.c.batch_id == batch_id, in_page)).all()
+        if not rows:
+            return
+        yield rows
+        first += _PAGE
+
+
+def _made_before(
+    database: Database, page: Sequence[Row[Any]], digests: Mapping[str, str | None], alike: Sequence[str]
+) -> dict[int, list[Row[Any]]]:
+    """Return seq -> the done jobs that made the same, newest first."""
+    names = [row.spectrogram_id for row in page]
+    query = select(jobs).where(_IS_DONE, jobs.c.spectrogram_id.in_(names), jobs.c.inputs_sha256.is_not(None))
+    done = defaultdict(list)
+    with database.reading() as connection:
+        for row in connection.execute(query.order_by(jobs.c.id.desc())):
+            if row.batch_id in alike and row.inputs_sha256 == digests.get(row.spectrogram_id):
+                done[row.spectrogram_id].append(row)
+    found = {row.seq: [one for one in done[row.spectrogram_id] if one.item == row.item] for row in page}
+    return {seq: rows for seq, rows in found.items() if rows}
+
+
+def _finish(database: Database, claim: Claim, found: Mapping[int, list[Row[Any]]], store: OutputStore) -> int:
+    outcomes = [_outcome(claim, job, found.get(job.seq, []), store) for job in claim.jobs]
+    finish_jobs(database, claim, outcomes, on_place_error=lambda job, _: Outcome(job=job, state=State.QUEUED))
+    return sum(outcome.state is State.DONE for outcome in outcomes)
+
+
+def _outcome(claim: Claim, job: ClaimedJob, candidates: Sequence[Row[Any]], store: OutputStore) -> Outcome:
+    token = f"{claim.worker_id}-{job.id}-{job.attempt}".replace("/", "_")
+    for earlier in candidates:
+        contents = _intact(earlier)
+        if not contents:
+            continue
+        try:
+            staged = {
+                column: store.stage(path, data, token=f"{token}-{column}") for column, (path, data) in contents.items()
+            }
+        except WavemillError:  # a full disk, say: a worker will meet it too, and has the patience for it
+            break
+        paths = {column: output.path for column, output in staged.items()}
+        place = partial(_place, list(staged.values()))
+        return Outcome(job=job, state=State.DONE, columns=_columns(earlier) | paths, place=place)
+    return Outcome(job=job, state=State.QUEUED)  # for a worker; the attempt does not count
+
+
+def _place(staged: Sequence[Staged]) -> None:
+    try:
+        for output in staged:
+            output.place()
+    except Exception:
+        for output in staged:
+            output.discard()
+        raise
+
+
+def _intact(earlier: Row[Any]) -> dict[str, tuple[str, bytes]] | None:
+    """Return column -> (path below the batch's folder, content), or None unless every file is as it was recorded."""
+    contents = {}
+    for folder, path_column, digest_column in _SOUNDS:
+        path, digest = getattr(earlier, path_column), getattr(earlier, digest_column)
+        if path is None:
+            continue
+        try:
+            with fsspec.open(path, "rb") as file:
+                data = file.read()
+        except Exception:  # gone, or out of reach, in whatever words its store says so: it is made anew
+            return None
+        if hashlib.sha256(data).hexdigest() != digest:
+            return None
+        suffix = path.rpartition(f"/{folder}/{earlier.spectrogram_id}")[2]
+        contents[path_column] = (f"{folder}/{earlier.spectrogram_id}{suffix}", data)
+    return contents
+
+
+def _columns(earlier: Row[Any]) -> dict[str, Any]:
+    kept = ("inputs_sha256", "sha256", "original_sha256", "flags")
+    columns = {name: getattr(earlier, name) for name in kept}
+    return columns | {"quality": {**(earlier.quality or {}), "reused_from_job": earlier.id}}

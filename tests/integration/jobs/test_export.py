@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+from support.batches import claim, failed, finish, new_jobs, request
+
+from wavemill.jobs.claims import Outcome
+from wavemill.jobs.database import Database
+from wavemill.jobs.queries import batch_status, list_jobs
+from wavemill.jobs.schema import jobs
+from wavemill.jobs.states import State
+from wavemill.jobs.submit import write_batch
+from wavemill_producer.export import FORMATS, Exported
+
+IDS = ['a,"b"', "ключ/звук", "c", "d"]
+
+
+@pytest.fixture
+def batch_id(database: Database, tmp_path: Path) -> str:
+    """Two jobs done, one failed, one queued."""
+    written, _ = write_batch(database, replace(request(), output=str(tmp_path)), new_jobs(IDS))
+    claimed = claim(database, written, 0, 2)
+    done = [_done(job, tmp_path / written) for job in claimed.jobs[:2]]
+    finish(database, claimed, [*done, failed(claimed.jobs[2], ValueError("line\nfeed"))])
+    return written
+
+
+def _done(job: Any, folder: Path) -> Outcome:
+    import hashlib
+
+    path = folder / "generated" / f"{job.spectrogram_id}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data := f"sound of {job.spectrogram_id}".encode())
+    digest = hashlib.sha256(data).hexdigest()
+    columns = {"generated_path": str(path), "sha256": digest, "quality": {"peak": 0.5}}
+    return Outcome(job=job, state=State.DONE, columns=columns)
+
+
+def _export(database: Database, batch_id: str, kind: str) -> tuple[bytes, Exported]:
+    file = io.BytesIO()
+    exported = FORMATS[kind](list_jobs(database, batch_id=batch_id), file, batch_status(database, batch_id))
+    return file.getvalue(), exported
+
+
+def test_each_format_has_the_same_rows_and_columns(database: Database, batch_id: str) -> None:
+    columns = [column.name for column in jobs.c]
+    data, exported = _export(database, batch_id, "csv")
+    from_csv = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+    from_jsonl = [json.loads(line) for line in _export(database, batch_id, "jsonl")[0].splitlines()]
+    from_parquet = parquet.read_table(io.BytesIO(_export(database, batch_id, "parquet")[0])).to_pylist()
+    assert exported.jobs == 4
+    for rows in (from_csv, from_jsonl, from_parquet):
+        assert [list(row) for row in rows] == [columns] * 4
+        assert [row["spectrogram_id"] for row in rows] == IDS
+        assert [row["state"] for row in rows] == ["done", "done", "failed", "queued"]
+        assert [row["error"] or None for row in rows] == [None, None, "line\nfeed", None]
+    assert json.loads(from_csv[0]["quality"]) == from_jsonl[0]["quality"] == json.loads(from_parquet[0]["quality"])
+    assert from_parquet[0]["finished_at"].isoformat() == from_jsonl[0]["finished_at"] == from_csv[0]["finished_at"]
+    assert from_parquet[3]["finished_at"] is None
+
+
+def test_a_zip_holds_the_outputs_as_they_lie_and_a_manifest(database: Database, batch_id: str) -> None:
+    data, exported = _export(database, batch_id, "zip")
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    assert archive.testzip() is None
+    sounds = [f"generated/{ID}.wav" for ID in IDS[:2]]
+    assert archive.namelist() == [*sounds, "manifest.jsonl", "batch.json"]
+    assert archive.read(sounds[1]) == "sound of ключ/звук".encode()
+    manifest = [json.loads(line) for line in archive.read("manifest.jsonl").splitlines()]
+    assert [row["state"] for row in manifest] == ["done", "done", "failed", "queued"]
+    assert json.loads(archive.read("batch.json"))["id"] == batch_id
+    assert (exported.jobs, exported.files, exported.damaged) == (4, 2, [])
+
+
+def test_an_output_that_changed_or_is_gone_is_named_and_left_out(
+    database: Database, batch_id: str, tmp_path: Path
+) -> None:
+    first, second = (tmp_path / batch_id / "generated" / f"{ID}.wav" for ID in IDS[:2])
+    first.write_bytes(b"changed")
+    second.unlink()
+    data, exported = _export(database, batch_id, "zip")
+    assert exported.damaged == [str(first), str(second)]
+    assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["manifest.jsonl", "batch.json"]
