@@ -63,8 +63,8 @@ def variation_jobs(ids: Iterable[str], count: int) -> Iterator[NewJob]:
     """Yield `count` jobs for each ID, named `ID_vary-1`, `ID_vary-2`, ..."""
     if count < 1:
         raise UsageError(f"count {count}: expected 1 or more")
-    width = len(str(count))
-    return ((validate_id(f"{ID}_vary-{k:0{width}d}"), {"of": ID}) for ID in ids for k in range(1, count + 1))
+    # Not padded: the name is a part of the seed, and a larger count adds neighbours without changing the first ones.
+    return ((validate_id(f"{ID}_vary-{k}"), {"of": ID}) for ID in ids for k in range(1, count + 1))
 
 
 def interpolation_jobs(
@@ -121,5 +121,5 @@ def _unknown(dataset: Dataset, count: int, n_asked: int, examples: list[str]) ->
     return UnknownSpectrogramError(
         f"{dataset.path} has no spectrogram of {count} of the {n_asked} IDs looked at: {shown}. "
         "Nothing was queued; list what there is with `wavemill dataset ids`, or let the unknown ones fail "
-        "alone with --no-check-ids"
+        "alone with --no-check-ids (check_ids=False)"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from wavemill.dataset.index import Dataset
+from wavemill.dataset.index import Dataset, Entry
 from wavemill.jobs.reuse import InputDigests
 from wavemill.jobs.submit import BatchRequest
 from wavemill.requests import Operation, inputs_digest, source_ids
@@ -19,7 +19,7 @@ def input_digests(request: BatchRequest) -> Iterator[InputDigests]:
     """Give the function that looks up the inputs of a page of jobs."""
     operation = Operation(request.operation)
     if request.dataset is None:
-        nothing = inputs_digest({})
+        nothing = inputs_digest({}, {})
         yield lambda rows: dict.fromkeys((row.spectrogram_id for row in rows), nothing)
         return
     with Dataset.open(request.dataset) as dataset:
@@ -30,6 +30,13 @@ def _from_index(dataset: Dataset, operation: Operation, rows: Sequence[Row[Any]]
     sources = {row.spectrogram_id: source_ids(operation, row.spectrogram_id, row.item or {}) for row in rows}
     entries = dataset.get_many(list({ID for IDs in sources.values() for ID in IDs}))
     return {
-        name: inputs_digest({ID: entries[ID].sha256 for ID in IDs}) if all(ID in entries for ID in IDs) else None
+        name: _digest([entries[ID] for ID in IDs]) if all(ID in entries for ID in IDs) else None
         for name, IDs in sources.items()
     }
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    return inputs_digest(
+        {entry.spectrogram_id: entry.sha256 for entry in entries},
+        {entry.spectrogram_id: entry.scale for entry in entries},
+    )

@@ -14,6 +14,7 @@ from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
 from wavemill.presets import Features
 from wavemill.requests import (
+    FORMATS,
     DecodeParams,
     EncodeParams,
     InterpolateParams,
@@ -30,6 +31,7 @@ from wavemill.vae.record import ModelRecord, find_model, read_record, verify
 from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
 
 R = TypeVar("R")
+_HEADER_BYTES = 1_000  # a container's header with the provenance
 
 
 class Options(TypedDict, total=False):
@@ -212,6 +214,7 @@ class Orders(ABC, Generic[R]):
         checked: Checked | None = None,
         n_sounds: int = 1,
     ) -> R:
+        _require_known(options)
         priority = options.get("priority", contract.DEFAULT_PRIORITY)
         if priority not in contract.PRIORITIES:
             raise UsageError(
@@ -225,7 +228,7 @@ class Orders(ABC, Generic[R]):
             dataset=None if dataset is None else str(dataset.path.resolve()),
             model=None if checked_model is None else checked_model.name,
             model_digest=None if checked_model is None else checked_model.digest,
-            output=_output(options["output"]),
+            output=_output(options["output"], dataset),
             params=params.as_dict(),
             name=options.get("name"),
             priority=priority,
@@ -241,7 +244,7 @@ class Orders(ABC, Generic[R]):
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
-                bytes_per_job=n_sounds * 2 * features.n_samples,
+                bytes_per_job=n_sounds * (FORMATS[params.format].sample_bytes * features.n_samples + _HEADER_BYTES),
                 progress=options.get("progress", lambda _: None),
                 reuse=options.get("reuse", False),
             )
@@ -294,11 +297,26 @@ def _require_labels(record: ModelRecord, labels: Mapping[str, str]) -> None:
             raise UsageError(f"model {record.name!r} cannot sample {key}={value}; labels that it knows: {known}")
 
 
-def _output(output: str | Path) -> str:
+def _require_known(options: Options) -> None:
+    """Refuse what a caller without a type checker has misspelt, misplaced or left out."""
+    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+        raise UsageError(
+            f"there is no option {', '.join(unknown)}; how sounds are made goes into `params`, such as "
+            f"SampleParams(labels=...); other options: {', '.join(Options.__annotations__)}"
+        )
+    if "output" not in options:
+        raise UsageError("expected an `output`: the folder or URL below which OUTPUT/BATCH/ is written")
+
+
+def _output(output: str | Path, dataset: Dataset | None) -> str:
+    if not str(output):
+        raise UsageError("--output is empty; expected a folder, such as out, or a URL")
     if is_url(str(output)):
         require_known_scheme(str(output))
         return str(output)
     folder = Path(output).resolve()
+    if dataset is not None and folder.is_relative_to(dataset.path.resolve()):
+        raise UsageError(f"--output {folder} lies inside the dataset {dataset.path}; choose a folder beside it")
     for place in (folder, *folder.parents):
         if place.is_dir():
             break

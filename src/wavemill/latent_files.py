@@ -48,8 +48,8 @@ class LatentFile:
         return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
 
 
-def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, str]:
-    """Read `FOLDER/NAME.npy` for a model, and its JSON if it has one; return it and the array's SHA-256.
+def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, dict[str, str]]:
+    """Read `FOLDER/NAME.npy` for a model, and its JSON if it has one; return it and each file's SHA-256 by its name.
 
     Parameters
     ----------
@@ -73,13 +73,15 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, str]:
         latent = np.asarray(latent, np.float32)
     if not np.isfinite(latent).all():
         raise LatentError(f"{name}: expected finite float32 numbers, received NaN, infinity or more; {_ADVICE}")
-    said = _numbers(name, _read(f"{folder.rstrip('/')}/{name}.json"))
+    sidecar = _read(f"{folder.rstrip('/')}/{name}.json")
+    said = _numbers(name, sidecar)
     duration_s = said.pop("duration_s", model.features.duration_s)
     peak_db = said.pop("peak_db", DEFAULT_PEAK_DB)
     floor_db = said.pop("floor_db", peak_db - model.features.range_db)
     levels = Levels(peak_db=peak_db, floor_db=floor_db, energy_db=said.get("energy_db"))
     file = LatentFile(latent=latent, levels=levels, duration_s=duration_s)
-    return file, hashlib.sha256(data).hexdigest()
+    contents = {f"{name}.npy": data} | ({} if sidecar is None else {f"{name}.json": sidecar})
+    return file, {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
 
 
 def _numbers(name: str, data: bytes | None) -> dict[str, float]:

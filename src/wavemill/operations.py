@@ -40,12 +40,14 @@ class Input:
     ----------
     sources : the clips it starts from; none, one or two
     digests : ID -> SHA-256 of each file that was read
+    scales : ID -> `Entry.scale` of each spectrogram that was read
     """
 
     job: ClaimedJob
     sources: tuple[Source, ...] = ()
     latent: LatentFile | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     read_s: float = 0.0
 
 
@@ -88,7 +90,8 @@ class _Operation(Generic[P]):
         found = [self._entry(ID, entries) for ID in self.source_ids(job)]
         sources = tuple(self._source(entry) for entry in found)
         digests = {entry.spectrogram_id: entry.sha256 for entry in found}
-        return Input(job=job, sources=sources, digests=digests, read_s=perf_counter() - started)
+        scales = {entry.spectrogram_id: entry.scale for entry in found}
+        return Input(job=job, sources=sources, digests=digests, scales=scales, read_s=perf_counter() - started)
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         """Run the model, if there is one in it, over several jobs."""
@@ -208,8 +211,7 @@ class _Decode(_Operation[Params]):
 
     def load(self, job: ClaimedJob, entries: Mapping[str, Entry]) -> Input:  # noqa: ARG002
         started = perf_counter()
-        latent, digest = read_latent(self._tools.latents, job.spectrogram_id, self._tools.model)
-        digests = {job.spectrogram_id: digest}
+        latent, digests = read_latent(self._tools.latents, job.spectrogram_id, self._tools.model)
         return Input(job=job, latent=latent, digests=digests, read_s=perf_counter() - started)
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:

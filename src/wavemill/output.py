@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any
@@ -81,7 +82,7 @@ def encode_made(
     if sounds is None:
         [sounds] = invert_made(tools, [made])
     inverted = perf_counter()
-    container, subtype, suffix = FORMATS[tools.params.format]
+    container, subtype, suffix, _ = FORMATS[tools.params.format]
     rate_hz = tools.features.sample_rate_hz
     encoded = {
         kind: encode(sound, rate_hz, subtype=subtype, container=container, comment=_comment(tools, made, kind))
@@ -98,7 +99,7 @@ def encode_made(
         files=files,
         columns={
             **digests,
-            "inputs_sha256": inputs_digest(made.input.digests),
+            "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
             "quality": quality or None,
             "flags": " ".join(_flags(quality)) or None,
         },
@@ -148,7 +149,8 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
         "operation": Operation.INVERT.value,
         "params": {"method": tools.params.method, "format": tools.params.format},
         "inputs": made.input.digests,
-        "versions": _versions(),
+        "scales": made.input.scales,
+        "versions": _versions(with_model=False),
     }
     if kind == "original":
         return inverted
@@ -158,16 +160,19 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
         "params": tools.chosen_params,
         "item": job.item,
         "drawn": made.drawn,
-        "model": tools.batch.model,
+        "versions": _versions(with_model=tools.batch.model is not None),
+        "model": None if tools.batch.model is None else tools.model.name,
         "model_digest": tools.batch.model_digest,
         "precision": "mixed" if tools.mixed_precision else None,
     }
     return {key: value for key, value in said.items() if value}
 
 
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    libraries = {name: version(name) for name in ("numpy", "soundfile")}
+@lru_cache(maxsize=2)
+def _versions(*, with_model: bool) -> dict[str, str]:
+    libraries = {name: version(name) for name in ("numba", "numpy", "soundfile", *(("keras",) if with_model else ()))}
+    if with_model:  # its distribution has several names
+        libraries["tensorflow"] = str(import_module("tensorflow").__version__)
     return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
 
 

@@ -97,8 +97,13 @@ class Pipeline:
         started = perf_counter()
         try:
             results = chunk.operation.make(inputs)
-        except Exception as exc:  # the forward pass failed for all of these, and for none of the others
-            done.outcomes += [self._failure(one.job, exc) for one in inputs]
+        except Exception as exc:
+            if len(inputs) == 1:
+                done.outcomes.append(self._failure(inputs[0].job, exc))
+                return
+            logger.warning("%d jobs failed together and are made one by one: %s", len(inputs), exc)
+            for one in inputs:  # one bad item harms itself only
+                self._make(chunk, [one], done)
             return
         made_at = perf_counter()
         sounds = self._invert_on_gpu(chunk.tools, results)

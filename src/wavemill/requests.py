@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from wavemill.errors import UsageError
 
@@ -25,12 +25,23 @@ class Operation(StrEnum):
 
 
 Format = Literal["wav", "wav24", "float", "flac"]
-# Output format -> (container, subtype, suffix), in soundfile's names.
-FORMATS: Mapping[str, tuple[str, str, str]] = {
-    "wav": ("WAV", "PCM_16", "wav"),
-    "wav24": ("WAV", "PCM_24", "wav"),
-    "float": ("WAV", "FLOAT", "wav"),
-    "flac": ("FLAC", "PCM_16", "flac"),
+HOTTEST = 10.0  # the highest temperature
+
+
+class Encoding(NamedTuple):
+    """How sound is stored, in soundfile's names."""
+
+    container: str
+    subtype: str
+    suffix: str
+    sample_bytes: int  # at most
+
+
+FORMATS: Mapping[str, Encoding] = {
+    "wav": Encoding("WAV", "PCM_16", "wav", 2),
+    "wav24": Encoding("WAV", "PCM_24", "wav", 3),
+    "float": Encoding("WAV", "FLOAT", "wav", 4),
+    "flac": Encoding("FLAC", "PCM_16", "flac", 2),
 }
 METHODS = ("pghi+gl", "pghi", "fine", "griffin-lim", "centre-phase", "zero-phase")
 PATHS = ("spherical", "linear")
@@ -121,6 +132,7 @@ class SampleParams(Params):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "labels", {key: str(value) for key, value in self.labels.items()})  # {"digit": 7}
         _require_temperature(self.temperature)
 
 
@@ -189,9 +201,9 @@ def source_ids(operation: Operation, name: str, item: Mapping[str, Any]) -> tupl
     return () if operation in {Operation.SAMPLE, Operation.DECODE} else (name,)
 
 
-def inputs_digest(digests: Mapping[str, str]) -> str:
-    """Return one digest for all that a job reads: ID -> SHA-256 of the file."""
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+def inputs_digest(digests: Mapping[str, str], scales: Mapping[str, Sequence[float]]) -> str:
+    """Return one digest for all that a job reads: ID -> SHA-256 of the file, and what the dataset's index adds."""
+    return hashlib.sha256(json.dumps([digests, scales], sort_keys=True).encode()).hexdigest()
 
 
 def _require_choice(what: str, value: str, choices: Any) -> None:
@@ -200,5 +212,5 @@ def _require_choice(what: str, value: str, choices: Any) -> None:
 
 
 def _require_temperature(value: float | None) -> None:
-    if value is not None and not 0 <= value < float("inf"):
-        raise UsageError(f"temperature {value}: expected 0 or more")
+    if value is not None and not 0 <= value <= HOTTEST:
+        raise UsageError(f"temperature {value}: expected 0 to {HOTTEST:g}")

@@ -106,9 +106,11 @@ class BatchTools:
 
     @cached_property
     def chosen_params(self) -> dict[str, Any]:
-        """The parameters that say something."""
+        """The parameters that decide the samples: not what is written besides, nor where latents lay."""
         return {
-            name: value for name, value in self.params.as_dict().items() if value is not None and value is not False
+            name: value
+            for name, value in self.params.as_dict().items()
+            if value is not None and name not in {"keep_latents", "latents"}
         }
 
     def entries(self, spectrogram_ids: list[str]) -> dict[str, Entry]:

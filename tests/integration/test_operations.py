@@ -80,6 +80,16 @@ def test_samples_are_named_after_what_they_are_and_repeat_with_their_seed(bench:
     assert said(job.generated_path)["params"]["labels"] == {"digit": "7", "speaker": "ann"}
 
 
+def test_a_larger_count_of_neighbours_leaves_the_first_ones_as_they_are(bench: Bench, place) -> None:
+    few, many = (done(bench, bench.producer.vary([A], count=count, **place)) for count in (1, 10))
+    assert few[f"{A}_vary-1"].sha256 == many[f"{A}_vary-1"].sha256
+
+
+def test_a_label_may_be_a_number(bench: Bench, place) -> None:
+    params = SampleParams(labels={"digit": 7})
+    assert next(iter(done(bench, bench.producer.sample(1, model="small", params=params, output=place["output"]))))
+
+
 def test_a_label_that_the_model_does_not_know_is_refused_with_those_it_knows(bench: Bench, place) -> None:
     for labels in ({"digit": "eleven"}, {"mood": "glad"}):
         with pytest.raises(UsageError, match=r"digit=0\|1"):
@@ -195,14 +205,23 @@ def test_an_output_says_where_it_comes_from(bench: Bench, place) -> None:
     batch = bench.submit([A], format="flac", seed=9)
     job = done(bench, batch)[A]
     with Dataset.open(bench.dataset) as dataset:
-        digest = dataset.get(A).sha256
+        entry = dataset.get(A)
+        digest = entry.sha256
     provenance = said(job.generated_path)
     assert provenance["id"] == A
     assert provenance["operation"] == "reconstruct"
     assert provenance["inputs"] == {A: digest}
     assert provenance["params"] == {"method": "pghi+gl", "format": "flac", "seed": 9}
     assert provenance["model_digest"] == batch.status()["model_digest"]
-    assert {"wavemill", "numpy"} <= set(provenance["versions"])
+    assert {"wavemill", "numba", "tensorflow", "keras"} <= set(provenance["versions"])
+    assert provenance["scales"][A] == [entry.min_db, entry.max_db, entry.duration_s]
+
+
+def test_the_same_model_by_name_and_by_path_and_latents_kept_or_not_give_the_same_bytes(bench: Bench, models) -> None:
+    named = done(bench, bench.submit([A]))[A]
+    by_path = done(bench, bench.submit([A], model=models / "small", keep_latents=True))[A]
+    assert by_path.sha256 == named.sha256
+    assert str(models) not in Path(by_path.generated_path).read_bytes().decode("latin-1")
 
 
 def test_what_came_out_far_from_its_source_is_flagged_and_found(bench: Bench, place) -> None:
@@ -232,8 +251,15 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_queued(bench: Be
         producer.interpolate([("a", "b_to_c"), ("a_to_b", "c")], check_ids=False, **place)
     with pytest.raises(UsageError, match="1 or more"):
         producer.vary([A], count=0, **place)
-    with pytest.raises(UsageError, match="temperature"):
-        VaryParams(temperature=-1)
+    for temperature in (-1, 11):
+        with pytest.raises(UsageError, match="temperature"):
+            VaryParams(temperature=temperature)
+    with pytest.raises(UsageError, match=r"no option format, labels.*SampleParams"):
+        producer.sample(1, model="small", output=place["output"], labels={"digit": "7"}, format="flac")
+    with pytest.raises(UsageError, match="expected an `output`"):
+        producer.sample(1, model="small")
+    with pytest.raises(UsageError, match="inside the dataset"):
+        producer.encode([A], **place | {"output": bench.dataset / "out"})
     with pytest.raises(UsageError, match="1 or more"):
         producer.sample(0, model="small", output=place["output"])
     assert producer.batches() == []

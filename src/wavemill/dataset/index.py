@@ -34,6 +34,11 @@ class Entry:
     duration_s: float  # of the sound in it, without the padding
     sha256: str  # of the file; of the one that it would be, in a pack
 
+    @property
+    def scale(self) -> tuple[float, float, float]:
+        """What is not in the file and decides the sound all the same: lowest and highest level in dB, and length."""
+        return self.min_db, self.max_db, self.duration_s
+
 
 class Dataset:
     """A complete dataset folder, opened for reading; may be used from several threads at once.

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
-from wavemill.errors import NotFoundError
+from wavemill.errors import NotFoundError, UsageError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
@@ -84,15 +84,22 @@ def _settle_page(database: Database, batch_id: str) -> int:
 def pause_batch(database: Database, batch_id: str) -> None:
     """Start no more jobs of a batch; workers finish the sub-batch in hand and give the rest of their chunk back."""
     with database.transaction() as connection:
-        _require(connection, batch_id)
+        _require_unfinished(_require(connection, batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=now()))
 
 
 def resume_batch(database: Database, batch_id: str) -> None:
     """Go on with a paused batch; the messages that workers turned away are due again, the others still wait."""
     with database.transaction() as connection:
-        _require(connection, batch_id)
+        _require_unfinished(_require(connection, batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=None))
+
+
+def _require_unfinished(batch: Row[Any]) -> None:
+    if batch.cancelled_at is not None:
+        raise UsageError(f"batch {batch.id} was cancelled; queue its jobs again with: wavemill retry {batch.id}")
+    if batch.finished_at is not None:
+        raise UsageError(f"batch {batch.id} is finished: there is nothing to pause or resume")
 
 
 def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:

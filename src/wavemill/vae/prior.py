@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, UsageError
+from wavemill.requests import HOTTEST
 from wavemill.vae.clusters import cluster
 from wavemill.vae.prototypes import TAKES, Prototypes
 
@@ -116,8 +117,8 @@ class Prior:
         self, seeds: Sequence[int], *, labels: Labels, temperature: float
     ) -> tuple[FloatArray, FloatArray, tuple[Labels, ...]]:
         """Draw latents (B, D), their levels in dB (B,) and their labels; each row depends on its own seed alone."""
-        if not 0 <= temperature <= _HOTTEST:
-            raise UsageError(f"expected a temperature from 0 to {_HOTTEST:g}, received {temperature}")
+        if not 0 <= temperature <= HOTTEST:
+            raise UsageError(f"expected a temperature from 0 to {HOTTEST:g}, received {temperature}")
         groups = self._groups(labels)
         points, group_of = zip(
             *(self._prototypes.sample(groups, _rng(seed), temperature) for seed in seeds), strict=True
@@ -140,9 +141,6 @@ class Prior:
                 + (f"the model's labels are {known}" if known else "the model was trained without labels")
             )
         return chosen
-
-
-_HOTTEST = 10.0
 
 
 def items_to_fit(labels: Sequence[Labels], latent_dim: int) -> NDArray[np.int64]:
