@@ -267,7 +267,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_queued(bench: Be
 
 def test_a_dry_run_counts_jobs_and_sound_and_queues_nothing(bench: Bench, place) -> None:
     dry = bench.producer.dry_run
-    sound = 2 * 8_128
+    sound = 2 * 8_128 + 1_000  # with the header
     report = dry.reconstruct([A, B, A, "nope"], **place)
     assert report["free_bytes"] > 0
     del report["free_bytes"]

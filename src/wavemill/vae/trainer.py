@@ -107,6 +107,8 @@ class Trainer:
         mean, log_variance = self.network.encode(x, training=True)
         log_variance = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
         noise = tf.random.stateless_normal(tf.shape(mean), seed)
+        is_noisy = tf.random.stateless_uniform((tf.shape(mean)[0], 1), seed + 1) >= self.config.noiseless_share
+        noise *= tf.cast(is_noisy, tf.float32)
         return mean + tf.exp(log_variance / 2) * noise, kl_divergence(mean, log_variance)
 
     def _errors(self, x: tf.Tensor) -> tf.Tensor:

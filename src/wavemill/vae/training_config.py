@@ -29,6 +29,9 @@ class TrainingConfig:
     # Epochs without a better validation error before stopping with the best epoch's weights. 0 trains to the end and
     # keeps the last weights, so that the held-out spectrograms decide nothing and their figures do not flatter.
     patience: int = 25
+    # Part of the clips that are decoded from their posterior's mean, as a reconstruction is. A decoder of thousands of
+    # latents counts on their noise and draws worse without it: fsdd-hifi's error was 0.00036 with and 0.00051 without.
+    noiseless_share: float = 0.0
     added_share: float = 0.2  # of each epoch, from datasets given besides the first
     init: str | None = None  # the model whose weights were the start, by name and digest
     seed: int = 0
@@ -46,6 +49,7 @@ class TrainingConfig:
             "average_decay": 0 <= self.average_decay < 1,
             "validation_fraction": 0 < self.validation_fraction < 1,
             "patience": self.patience >= 0,
+            "noiseless_share": 0 <= self.noiseless_share < 1,
             "added_share": 0 < self.added_share < 1,
             "seed": self.seed >= 0,
         }
@@ -75,5 +79,5 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "average_decay": 0.0,
         "augment": False,
     },
-    "spatial": {"latent_dim": 4096, "beta": 0.1, "batch_size": 16},
+    "spatial": {"latent_dim": 4096, "beta": 0.1, "batch_size": 16, "noiseless_share": 0.5},
 }
