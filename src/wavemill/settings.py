@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     mixed_precision: bool = Field(
         False, description="Multiply in bfloat16 on a CPU, in float16 on a GPU: faster, and another sound by 0.05 dB."
     )
+    gpu_memory_mb: int = Field(
+        0, ge=0, description="GPU memory that one worker process may take; 0: as much as it needs, in growing steps."
+    )
     worker_name: str = Field(
         default_factory=lambda: socket.gethostname()[:_MAX_NAME],
         min_length=1,

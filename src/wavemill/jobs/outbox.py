@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
 
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import batches, chunks, jobs
@@ -133,6 +133,16 @@ def restore_missing_chunks(database: Database) -> int:
         for row in rows:
             add_queued_jobs(connection, row.id, row.chunk_size)
     return len(rows)
+
+
+def is_drained(database: Database) -> bool:
+    """Whether workers have nothing left to do: no job runs, and none is queued but those of paused batches."""
+    left = select(batches.c.id).where(
+        batches.c.finished_at.is_(None),
+        or_(batches.c.running > 0, and_(batches.c.queued > 0, batches.c.paused_at.is_(None))),
+    )
+    with database.reading() as connection:
+        return connection.execute(left.limit(1)).first() is None
 
 
 def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
