@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from support.faults import faults
 from support.outputs import check_outputs
 from support.stack import QUICK, Stack, eventually

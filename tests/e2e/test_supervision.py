@@ -1,4 +1,4 @@
-"""What a supervisor and its Celery processes do about deaths, orders and devices; no lease ends here in time to help."""
+"""What a supervisor and its Celery processes do about deaths, orders and devices; no lease ends in time to help."""
 
 from __future__ import annotations
 
