@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from wavemill.errors import TransientError
+from wavemill.errors import BrokerUnavailableError, TransientError
 from wavemill.jobs.control import settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import publish_due, recall_lost, restore_missing_chunks
@@ -18,7 +18,7 @@ from wavemill.jobs.recovery import mend_torn, reclaim_dead, reclaim_expired
 from wavemill.requests import output_paths, params_from_row
 from wavemill.settings import Settings
 from wavemill.storage import batch_root, open_store
-from wavemill.transport import sender, waiting_chunks
+from wavemill.transport import is_my_turn, sender, waiting_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,15 @@ class Reaper:
         self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def run(self, stop: threading.Event) -> None:
-        """Sweep until `stop` is set and `wake` called; an outage is said once, and waited for."""
+        """Sweep until `stop` is set and `wake` called; an outage is said once, and waited for.
+
+        Of all reapers one sweeps in a period, since every sweep lists the broker's messages; without a broker all do.
+        """
         silent = False
         while not stop.is_set():
             try:
-                self.sweep()
+                if self._is_my_turn():
+                    self.sweep()
                 silent = False
             except TransientError as exc:
                 if not silent:
@@ -47,6 +51,12 @@ class Reaper:
             except Exception:
                 logger.exception("a sweep failed; the next one follows")
             self._await_orders()
+
+    def _is_my_turn(self) -> bool:
+        try:
+            return is_my_turn(self._app, "sweep", period_s=0.8 * self._settings.sweep_s)
+        except BrokerUnavailableError:
+            return True
 
     def wake(self, *, dead: str | None = None) -> None:
         """Sweep now; `dead` is the token of a process that is known to have died with all its children."""
@@ -57,6 +67,7 @@ class Reaper:
             dead = self._orders.get(timeout=self._settings.sweep_s)
             if dead is not None:
                 bury(self._database, dead, alive=())
+                publish_due(self._database, self._send, at_most=self._settings.max_messages)
         except queue.Empty:
             pass
         except TransientError:
@@ -73,7 +84,7 @@ class Reaper:
         present = waiting_chunks(self._app)
         if lost := recall_lost(self._database, present, grace_s=self._settings.message_grace_s):
             logger.warning("%d messages are no longer in the broker; sending them again", lost)
-        publish_due(self._database, self._send)
+        publish_due(self._database, self._send, at_most=self._settings.max_messages - len(present))
 
 
 def bury(database: Database, token: str, *, alive: Sequence[int]) -> None:

@@ -52,7 +52,7 @@ def _bury(settings: Settings, app: Celery, alive: list[int]) -> None:
     database = Database(settings.sqlalchemy_url)
     try:
         bury(database, token_of_process(), alive=alive)
-        publish_due(database, sender(app))
+        publish_due(database, sender(app), at_most=settings.max_messages)
     except WavemillError as exc:
         logger.warning("%s; a dead process's jobs go out when their lease ends", exc)
     finally:
