@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.faults import faults
 from support.outputs import check_outputs
 from support.stack import QUICK, Stack, eventually
@@ -17,6 +18,7 @@ def _submit(stack: Stack, dataset: Path):
     return stack.producer.reconstruct(ids, dataset=dataset, model="small", output=stack.folder / "out")
 
 
+@pytest.mark.timeout(600)
 def test_an_input_that_kills_its_process_each_time_fails_alone(
     tmp_path: Path, models: Path, small_dataset: Path
 ) -> None:
@@ -29,7 +31,7 @@ def test_an_input_that_kills_its_process_each_time_fails_alone(
     stack = Stack(tmp_path, environment)
     with stack.running("up", "--devices", "cpu"):
         batch = _submit(stack, small_dataset)
-        assert stack.wait(batch) == "failed"
+        assert stack.wait(batch, timeout_s=500) == "failed"  # TensorFlow is imported anew after each of five deaths
     job = next(batch.jobs(state="failed"))
     assert (job.spectrogram_id, job.error_code) == ("7_anna_0", "worker-lost")
     assert "died" in job.error
