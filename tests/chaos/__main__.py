@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from support.postgres import migrated
 from wavemill.dataset.build import build
 from wavemill.presets import DEFAULT_PRESET, preset
 
-_STORMS = {"deaths": DEATHS, "everything": EVERYTHING}
+_STORMS = {"deaths": DEATHS, "everything": EVERYTHING, "rendering": EVERYTHING}
 _CERTAIN = ((10.0, "flush the broker"), (20.0, "restart the database"), (30.0, "flush the broker"))
+_COPIES = 10  # of the shipped clips, where they are rendered
 
 
 def main() -> int:
@@ -42,6 +45,14 @@ def main() -> int:
             seconds_per_job=0.03,
             timeout_s=600.0,
         )
+        if storm == "rendering":  # TensorFlow takes longer to start than three seconds
+            campaign = replace(
+                campaign,
+                model="fsdd-vae",
+                mean_gap_s=5 * arguments.gap_s,
+                per_device=1,
+                settings={"WAVEMILL_MODELS": str(Path("models").resolve())},
+            )
         for database in arguments.database or ["sqlite", "postgresql"]:
             print(f"--- {storm}", flush=True)  # noqa: T201
             bad += _run(campaign, database)
@@ -51,8 +62,7 @@ def main() -> int:
 def _run(campaign: Campaign, database: str) -> int:
     with tempfile.TemporaryDirectory(prefix="wavemill-chaos-") as name:
         folder = Path(name)
-        dataset = folder / "dataset"
-        build(Path(str(files("wavemill") / "demo")), dataset, preset(DEFAULT_PRESET), jobs=1)
+        dataset = _dataset(folder, copies=_COPIES if campaign.model else 1)
         postgres = migrated() if database == "postgresql" else None
         try:
             findings = campaign.run(folder, dataset, postgres=postgres, say=_say)
@@ -60,6 +70,18 @@ def _run(campaign: Campaign, database: str) -> int:
             if postgres is not None:
                 postgres.close()
     return len(findings.violations)
+
+
+def _dataset(folder: Path, *, copies: int) -> Path:
+    """Build a dataset of the shipped clips, so many times, and one that kills whoever opens it."""
+    clips = sorted(Path(str(files("wavemill") / "demo")).glob("*.wav"))
+    for k in range(copies):
+        (folder / f"clips/{k}").mkdir(parents=True)
+        for clip in clips:
+            shutil.copy(clip, folder / f"clips/{k}")
+    shutil.copy(clips[0], folder / "clips/poison.wav")
+    build(folder / "clips", folder / "dataset", preset(DEFAULT_PRESET), jobs=1)
+    return folder / "dataset"
 
 
 def _say(line: str) -> None:

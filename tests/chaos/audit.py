@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import statistics
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -56,12 +57,12 @@ def inspect(
     expected: Callable[[str], tuple[str, str | None]],
 ) -> Findings:
     """Hold a finished batch against the promises; `expected` says how each job must have ended, by its ID."""
-    audit(database, batch.id)  # counters, limits of attempts, coverage
     rows = job_rows(database, batch.id)
     attempts = _attempts(database, batch.id)
     folder = Path(batch.status()["output"]) / batch.id
     placements = _placements(placed)
     violations = [
+        *_unsound_table(database, batch.id),
         *_wrong_ends(rows, expected),
         *_wrong_files(rows, folder),
         *_done_twice(rows, attempts),
@@ -73,6 +74,14 @@ def inspect(
         lost_attempts=sum(one.error_code == "worker-lost" for group in attempts.values() for one in group),
         recoveries=_recoveries(attempts, killed),
     )
+
+
+def _unsound_table(database: Database, batch_id: str) -> Iterable[str]:
+    """Counters, limits of attempts, jobs that no message will name."""
+    try:
+        audit(database, batch_id)
+    except AssertionError as exc:
+        yield f"the table is not sound: {exc or traceback.extract_tb(exc.__traceback__)[-1].line}"
 
 
 def _wrong_ends(rows: Iterable[Row[Any]], expected: Callable[[str], tuple[str, str | None]]) -> Iterable[str]:

@@ -14,6 +14,7 @@ from chaos.audit import Findings, inspect
 from chaos.schedule import schedule
 from support.postgres import Postgres
 
+from wavemill.dataset.index import Dataset
 from wavemill.errors import DatabaseUnavailableError
 from wavemill_producer import Batch
 from wavemill_producer.batch import FINISHED
@@ -34,20 +35,22 @@ class Campaign:
     hosts: int = 2
     per_device: int = 2
     seconds_per_job: float = 0.01
+    model: str = ""  # render with this one, all of the dataset, instead of a rehearsal with `n_jobs`
     timeout_s: float = 120.0  # after the storm
     settings: dict[str, str] = field(default_factory=dict)
 
     def run(self, folder: Path, dataset: Path, *, postgres: Postgres | None, say: Callable[[str], None]) -> Findings:
         """Play it; say what happens when, so that a failure can be understood and, by its seed, repeated."""
         database = "SQLite" if postgres is None else "PostgreSQL"
-        say(f"seed {self.seed}, {self.n_jobs} jobs on {database}, {self.hosts} x {self.per_device} workers")
+        work = f"everything of the dataset through {self.model}" if self.model else f"{self.n_jobs} jobs"
+        say(f"seed {self.seed}, {work} on {database}, {self.hosts} x {self.per_device} workers")
         arena = Arena(
             folder,
             postgres,
             self.settings,
             hosts=self.hosts,
             per_device=self.per_device,
-            device=f"rehearsal:{self.seconds_per_job}",
+            device="cpu" if self.model else f"rehearsal:{self.seconds_per_job}",
         )
         arena.start()
         try:
@@ -64,6 +67,10 @@ class Campaign:
         return findings
 
     def _submit(self, arena: Arena, folder: Path, dataset: Path) -> Batch:
+        if self.model:
+            with Dataset.open(dataset) as opened:
+                ids = list(opened.ids())
+            return arena.producer.reconstruct(ids, dataset=dataset, model=self.model, output=folder / "out")
         ids = job_ids(self.n_jobs, n_poison=self.n_poison, n_missing=self.n_missing)
         write_inputs(dataset, ids)
         return arena.producer.invert(ids, dataset=dataset, output=folder / "out", check_ids=False)
