@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from tenacity import (
     AttemptManager,
+    RetryCallState,
     Retrying,
-    before_sleep_log,
     retry_if_exception_type,
     stop_never,
     wait_exponential_jitter,
@@ -147,6 +147,11 @@ class ChunkWorker:
             retry=retry_if_exception_type(DatabaseUnavailableError),
             wait=wait_exponential_jitter(max=15),
             stop=stop_never,
-            before_sleep=before_sleep_log(logger, logging.WARNING),
+            before_sleep=_say_once,
             reraise=True,
         )
+
+
+def _say_once(state: RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome is not None:
+        logger.warning("%s; waiting for it", state.outcome.exception())
