@@ -156,7 +156,10 @@ def is_drained(database: Database) -> bool:
     """Whether workers have nothing left to do: no job runs, and none is queued but those of paused batches."""
     left = select(batches.c.id).where(
         batches.c.finished_at.is_(None),
-        or_(batches.c.running > 0, and_(batches.c.queued > 0, batches.c.paused_at.is_(None))),
+        or_(
+            batches.c.running > 0,
+            and_(batches.c.queued > 0, batches.c.paused_at.is_(None), batches.c.cancelled_at.is_(None)),
+        ),
     )
     with database.reading() as connection:
         return connection.execute(left.limit(1)).first() is None

@@ -141,7 +141,7 @@ def _mend(database: Database, batch_id: str, clear: Callable[[Row[Any], Sequence
         connection.execute(update(batches).where(this_batch).values(torn_at=None))
         begun = select(jobs.c.spectrogram_id).where(
             jobs.c.batch_id == batch_id,
-            jobs.c.state.in_([State.FAILED, State.CANCELLED]),
+            jobs.c.state != State.DONE,
             jobs.c.started_at.is_not(None),
         )
         clear(batch, list(connection.scalars(begun)))
