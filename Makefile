@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench lock clean
+.PHONY: help install demo test chaos lint format bench lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -24,6 +24,9 @@ demo: $(STAMP)  ## From nothing to sound: dataset, embedded servers, worker, WAV
 
 test: $(STAMP)  ## Run every test against real servers that the tests start themselves.
 	$(BIN)/python -m pytest
+
+chaos: $(STAMP)  ## Kill workers and servers under 10,000 jobs on both databases, then audit; CHAOS="--seed N" repeats.
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 lint: $(STAMP)  ## Check style, types and which package may import which.
 	$(BIN)/ruff check .

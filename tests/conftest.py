@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["support.servers", "support.material", "support.stack", "support.bench"]
+pytest_plugins = ["support.servers", "support.material", "support.stack", "support.bench", "support.rehearsals"]

@@ -126,7 +126,7 @@ class Producer(Orders[Batch]):
     def announce(self, batch_id: str) -> None:
         """Publish a batch's due messages; if the broker or the table is gone, a worker's reaper does it later."""
         try:
-            publish_due(self.database, self._send, batch_id=batch_id)
+            publish_due(self.database, self._send, batch_id=batch_id, at_most=self.settings.max_messages)
         except BrokerUnavailableError as exc:
             logger.warning("%s. Batch %s is safe in the table and goes out when the broker is back", exc, batch_id)
         except DatabaseUnavailableError as exc:  # no error any more: it would say that nothing was queued

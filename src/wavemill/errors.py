@@ -19,9 +19,10 @@ WavemillError
 │   ├── OutputError
 │   └── WorkerLostError
 └── TransientError            trying again later can help
-    ├── DatabaseUnavailableError
-    ├── BrokerUnavailableError
-    ├── StorageUnavailableError
+    ├── OutageError           what everybody needs does not answer; no job is to blame
+    │   ├── DatabaseUnavailableError
+    │   ├── BrokerUnavailableError
+    │   └── StorageUnavailableError
     └── DeviceMemoryError
 
 `code` is what the table's `error_code` column holds; it is part of the contract with scripts.
@@ -48,6 +49,12 @@ class TransientError(WavemillError):
     """Trying the same thing later can help."""
 
     code = "transient"
+
+
+class OutageError(TransientError):
+    """Something that every job needs does not answer."""
+
+    code = "outage"
 
 
 class UsageError(PermanentError):
@@ -146,19 +153,19 @@ class WorkerLostError(PermanentError):
     code = "worker-lost"
 
 
-class DatabaseUnavailableError(TransientError):
+class DatabaseUnavailableError(OutageError):
     """The database does not answer."""
 
     code = "database-unavailable"
 
 
-class BrokerUnavailableError(TransientError):
+class BrokerUnavailableError(OutageError):
     """The broker does not answer."""
 
     code = "broker-unavailable"
 
 
-class StorageUnavailableError(TransientError):
+class StorageUnavailableError(OutageError):
     """The storage is full or does not answer."""
 
     code = "storage-unavailable"

@@ -206,6 +206,14 @@ def inputs_digest(digests: Mapping[str, str], scales: Mapping[str, Sequence[floa
     return hashlib.sha256(json.dumps([digests, scales], sort_keys=True).encode()).hexdigest()
 
 
+def output_paths(name: str, params: Params) -> list[str]:
+    """Return all paths, below its batch's folder, at which a job of that name may write."""
+    suffix = FORMATS[params.format][2]
+    return [f"{kind}/{name}.{suffix}" for kind in ("generated", "original")] + [
+        f"latents/{name}.{suffix}" for suffix in ("npy", "json")
+    ]
+
+
 def _require_choice(what: str, value: str, choices: Any) -> None:
     if value not in choices:
         raise UsageError(f"there is no {what} {value!r}; choose one of: {', '.join(choices)}")

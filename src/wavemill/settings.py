@@ -35,11 +35,17 @@ class Settings(BaseSettings):
     message_grace_s: float = Field(
         10.0, gt=0, description="A message neither seen nor claimed for so long is published again."
     )
+    max_messages: int = Field(
+        10_000, ge=1, description="Messages in the broker at a time; what is due beyond these waits in the table."
+    )
     retry_delay_s: float = Field(2.0, ge=0, description="First pause after a transient error; doubles each time.")
     stop_grace_s: float = Field(30.0, ge=0, description="Time to give work back before a worker is killed.")
     threads: int = Field(0, ge=0, description="CPU threads of one worker process; 0: an equal share of the cores.")
     mixed_precision: bool = Field(
         False, description="Multiply in bfloat16 on a CPU, in float16 on a GPU: faster, and another sound by 0.05 dB."
+    )
+    gpu_memory_mb: int = Field(
+        0, ge=0, description="GPU memory that one worker process may take; 0: as much as it needs, in growing steps."
     )
     worker_name: str = Field(
         default_factory=lambda: socket.gethostname()[:_MAX_NAME],

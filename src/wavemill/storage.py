@@ -43,6 +43,9 @@ class OutputStore(Protocol):
     def clear_staging(self) -> None:
         """Remove what attempts that died have staged."""
 
+    def remove(self, relative_path: str) -> None:
+        """Remove an output, if it is there."""
+
 
 _STAGING = ".staging"
 
@@ -85,6 +88,10 @@ class FolderStore:
         """Remove `.staging`; one who still stages there has lost the lease, or finds a clear error."""
         shutil.rmtree(self._staging, ignore_errors=True)
         self._made.discard(self._staging)
+
+    def remove(self, relative_path: str) -> None:
+        """Remove a file, if it is there."""
+        (self._root / relative_path).unlink(missing_ok=True)
 
     def _with_folders(self, action: Callable[[], object], *folders: Path) -> None:
         """Do what needs these folders; once more where another process has removed one since it was made."""
@@ -154,6 +161,11 @@ class UrlStore:
 
     def _make_parent(self, path: str) -> None:
         self._file_system.makedirs(path.rpartition("/")[0], exist_ok=True)  # does nothing where there are no folders
+
+    def remove(self, relative_path: str) -> None:
+        """Remove an object, if it is there."""
+        with suppress(FileNotFoundError):
+            self._file_system.rm_file(f"{self._root.rstrip('/')}/{relative_path}")
 
 
 def open_store(root: str) -> OutputStore:

@@ -63,6 +63,13 @@ def waiting_chunks(app: Any) -> set[tuple[str, int, int]]:
         return {chunk for raw in raws if (chunk := _chunk(raw)) is not None}
 
 
+def is_my_turn(app: Any, what: str, *, period_s: float) -> bool:
+    """Whether nobody else has asked for this turn within `period_s`; whoever got it may die, and the next is near."""
+    with _connected(app.connection_for_write) as connection:
+        client = connection.default_channel.client
+        return bool(client.set(f"{contract.QUEUE}:turn:{what}", 1, nx=True, px=max(1, int(1_000 * period_s))))
+
+
 def ping(app: Any) -> None:
     """Raise BrokerUnavailableError unless the broker answers."""
     with _connected(app.connection_for_read):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ from typing import Any
 
 from celery import signals
 
+from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
-from wavemill_worker import devices, log
+from wavemill_worker import devices, log, rehearsal
+from wavemill_worker.undertaker import token_of_process
 
 logger = logging.getLogger(__name__)
 
@@ -29,22 +30,34 @@ class Child:
     """What a worker process holds: its name, its renderer, its heartbeat."""
 
     def __init__(self, settings: Settings) -> None:
-        device = devices.current()
-        n_threads = devices.current_threads()
-        devices.configure_tensorflow(n_threads)
-        from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
-
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url)
-        self._device = device
-        self.worker_id = f"{settings.worker_name}/{device}/{os.getpid()}-{secrets.token_hex(3)}"
+        self._device = devices.current()
+        self.worker_id = f"{settings.worker_name}/{self._device}/{os.getpid()}-{token_of_process()}"
         self._stop = threading.Event()
         self._ended = threading.Event()
-        self.renderer = Renderer(
-            self._database, settings, worker_id=self.worker_id, n_threads=max(2, n_threads), stop=self._stop
-        )
+        self.renderer = self._chunk_worker()
         self._heart = threading.Thread(target=self._beat_until_ended, name="heartbeat", daemon=True)
         self._heart.start()
+
+    def _chunk_worker(self) -> ChunkWorker:
+        seconds_per_job = rehearsal.seconds_per_job(self._device)
+        if seconds_per_job is not None:
+            return rehearsal.Rehearsal(
+                self._database,
+                self._settings,
+                worker_id=self.worker_id,
+                stop=self._stop,
+                seconds_per_job=seconds_per_job,
+            )
+        n_threads = devices.current_threads()
+        devices.configure_tensorflow(n_threads)
+        devices.limit_gpu_memory(self._settings.gpu_memory_mb)
+        from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
+
+        return Renderer(
+            self._database, self._settings, worker_id=self.worker_id, n_threads=max(2, n_threads), stop=self._stop
+        )
 
     @contextmanager
     def giving_back_on_sigterm(self) -> Iterator[None]:
@@ -73,7 +86,7 @@ class Child:
         self._database.close()
 
     def _beat_until_ended(self) -> None:
-        registered = False
+        registered, silent = False, False
         started, pause_s = perf_counter(), self._settings.lease_s / _BEATS_PER_LEASE
         while True:
             try:
@@ -90,8 +103,11 @@ class Child:
                 done = self.renderer.jobs_done
                 rate = done / (perf_counter() - started)
                 beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate)
+                silent = False
             except DatabaseUnavailableError as exc:
-                logger.warning("no heartbeat: %s", exc)
+                if not silent:
+                    logger.warning("no heartbeat: %s", exc)
+                silent = True
             except Exception:  # without this thread every lease of this process would end from now on
                 logger.exception("no heartbeat")
             if self._ended.wait(pause_s):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from wavemill.errors import UsageError
+from wavemill_worker import rehearsal
 
 CPU = "cpu"
 _DEVICE_VARIABLE = "WAVEMILL_DEVICE"
@@ -42,6 +43,8 @@ def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
     """
     if text == CPU or (text == "auto" and not gpus):
         return [CPU]
+    if rehearsal.seconds_per_job(text) is not None:
+        return [text]
     if text in {"auto", "all"}:
         if not gpus:
             raise UsageError(
@@ -59,18 +62,35 @@ def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
     return wanted
 
 
+def is_gpu(device: str) -> bool:
+    """Tell a GPU's index or UUID from the devices that are none."""
+    return device != CPU and rehearsal.seconds_per_job(device) is None
+
+
+def name(device: str) -> str:
+    """Return how a device is called in names of workers and in the table: `cpu`, `gpu0`."""
+    return f"gpu{device}" if is_gpu(device) else device
+
+
 def environment(device: str, *, n_threads: int) -> dict[str, str]:
     """Return the variables that pin a process to a device; they must be set before TensorFlow is imported."""
     threads = str(n_threads)
     return {
-        "CUDA_VISIBLE_DEVICES": "-1" if device == CPU else device,
+        "CUDA_VISIBLE_DEVICES": device if is_gpu(device) else "-1",
+        **_order(),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "OMP_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
-        _DEVICE_VARIABLE: device if device == CPU else f"gpu{device}",
+        _DEVICE_VARIABLE: name(device),
         _THREADS_VARIABLE: threads,
     }
+
+
+def _order() -> dict[str, str]:
+    # NVML counts cards by their place on the bus, CUDA by their speed unless it is told otherwise. Who has made a
+    # choice of cards has counted them in an order of his own.
+    return {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def current(variables: Mapping[str, str] = os.environ) -> str:
@@ -102,3 +122,14 @@ def configure_tensorflow(n_threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(n_threads)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def limit_gpu_memory(megabytes: int) -> None:
+    """Let this process take no more GPU memory than so many megabytes; 0 is no limit. After `configure_tensorflow`."""
+    if not megabytes:
+        return
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=megabytes)
+        tf.config.set_logical_device_configuration(gpu, [limit])

@@ -1,4 +1,4 @@
-"""One Celery worker on one device: `python -m wavemill_worker.process NAME`, started by the supervisor."""
+"""One Celery worker on one device: `python -m wavemill_worker.process NAME TOKEN PID`, started by the supervisor."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from billiard.process import active_children
 from celery import platforms, signals
 
 from wavemill.settings import Settings
-from wavemill_worker import acknowledgement
+from wavemill_worker import acknowledgement, undertaker
 from wavemill_worker.app import create_app
 
 
 def main() -> None:
     """Run until SIGTERM; end with the supervisor if that dies."""
-    name, supervisor_pid = sys.argv[1], int(sys.argv[2])
+    name, token, supervisor_pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
     platforms.set_pdeathsig("SIGTERM")
     # Celery warns of root because of pickled messages; these are JSON only.
     warnings.filterwarnings("ignore", category=platforms.SecurityWarning)
@@ -26,8 +26,11 @@ def main() -> None:
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
     acknowledgement.install()
+    undertaker.name_process(token)
     signals.worker_shutting_down.connect(_tell_children)
-    create_app(settings).worker_main(
+    app = create_app(settings)
+    undertaker.install(settings, app)
+    app.worker_main(
         [
             "--quiet",
             "worker",

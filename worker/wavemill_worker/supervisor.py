@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
+from wavemill.jobs.outbox import is_drained
 from wavemill.settings import Settings
 from wavemill_worker import devices
 from wavemill_worker.app import create_app
@@ -33,6 +36,7 @@ class _Slot:
     name: str
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
+    token: str = ""  # tells this process, and the workers in it, from every other
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = field(default=0)
@@ -41,13 +45,18 @@ class _Slot:
 class Supervisor:
     """Keeps `per_device` worker processes alive on each device until it is told to stop."""
 
-    def __init__(self, settings: Settings, *, device_list: Sequence[str], per_device: int) -> None:
+    def __init__(self, settings: Settings, *, device_list: Sequence[str], per_device: int, drain: bool = False) -> None:
         self._settings = settings
+        self._drain = drain
         n_threads = devices.threads_per_process(len(device_list) * per_device, settings.threads)
         self._slots = [
             _Slot(
-                name=f"{device if device == devices.CPU else f'gpu{device}'}-{k}-{os.getpid()}@{settings.worker_name}",
-                environment={**os.environ, **devices.environment(device, n_threads=n_threads)},
+                name=f"{devices.name(device)}-{k}-{os.getpid()}@{settings.worker_name}",
+                environment={
+                    **os.environ,
+                    **settings.as_environment(),
+                    **devices.environment(device, n_threads=n_threads),
+                },
             )
             for device in device_list
             for k in range(per_device)
@@ -59,18 +68,21 @@ class Supervisor:
         self._stop.set()
 
     def run(self) -> None:
-        """Start, watch and restart the processes; return when stopped and all of them have ended."""
+        """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
         database = Database(self._settings.sqlalchemy_url)
-        reaper = Reaper(database, create_app(self._settings), self._settings)
-        reaping = threading.Thread(target=reaper.run, args=(self._stop,), name="reaper")
+        self._reaper = Reaper(database, create_app(self._settings), self._settings)
+        reaping = threading.Thread(target=self._reaper.run, args=(self._stop,), name="reaper")
         reaping.start()
         try:
             while not self._stop.is_set():
+                if self._drain and _nothing_is_left(database):
+                    break
                 for slot in self._slots:
                     self._tend(slot)
                 self._stop.wait(_POLL_S)
         finally:
             self._stop.set()
+            self._reaper.wake()
             self._end_processes()
             reaping.join()
             database.close()
@@ -78,13 +90,15 @@ class Supervisor:
     def _tend(self, slot: _Slot) -> None:
         if slot.process is None:
             if monotonic() >= slot.start_at:
+                slot.token = secrets.token_hex(4)
                 slot.process = subprocess.Popen(
-                    [sys.executable, "-m", "wavemill_worker.process", slot.name, str(os.getpid())],
+                    [sys.executable, "-m", "wavemill_worker.process", slot.name, slot.token, str(os.getpid())],
                     env=slot.environment,
                     start_new_session=True,  # Ctrl-C is for the supervisor, which then asks politely
                 )
                 slot.started_at = monotonic()
         elif slot.process.poll() is not None:
+            self._reaper.wake(dead=slot.token)  # its child ends with it
             healthy = monotonic() - slot.started_at > _HEALTHY_AFTER_S
             slot.failures = 0 if healthy else slot.failures + 1
             delay_s = min(2.0**slot.failures / 2, _MAX_RESTART_DELAY_S)
@@ -103,3 +117,10 @@ class Supervisor:
                 logger.warning("process %d did not end in time; killed, its lease will end", process.pid)
                 process.kill()
                 process.wait()
+
+
+def _nothing_is_left(database: Database) -> bool:
+    try:
+        return is_drained(database)
+    except DatabaseUnavailableError:
+        return False  # nobody knows; the reaper says so

@@ -47,8 +47,9 @@ class Claim:
 class Outcome:
     """What came of one job.
 
-    `state` QUEUED gives it back: with an `error_code` it waits `delay_s` for its next attempt, without one the
-    attempt does not count. `columns` are more columns of the row; `place` moves the outputs to where they belong.
+    `state` QUEUED gives it back: with an `error_code` it waits `delay_s` for its next attempt, without one, or without
+    `blame`, the attempt does not count. `columns` are more columns of the row; `place` moves the outputs to where
+    they belong.
     """
 
     job: ClaimedJob
@@ -56,6 +57,7 @@ class Outcome:
     error_code: str | None = None
     error: str | None = None
     delay_s: float = 0.0
+    blame: bool = True
     columns: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], None] = lambda: None
 
@@ -68,7 +70,7 @@ class Outcome:
     @property
     def counts_as_attempt(self) -> bool:
         """Whether work was done, or failed, rather than given back."""
-        return self.state is not State.QUEUED or self.error_code is not None
+        return self.state is not State.QUEUED or (self.error_code is not None and self.blame)
 
 
 def claim_chunk(

@@ -29,11 +29,14 @@ def own_batch(connection: Connection, batch_id: str) -> None:
     _execute(connection, _OWN, batch_id)
 
 
-def try_reaping(connection: Connection, batch_id: str) -> bool:
-    """Become the only reaper of the batch until the transaction ends; False where another one is at work."""
+def reaping(connection: Connection, batch_id: str, *, wait: bool) -> bool:
+    """Become the only reaper of the batch until the transaction ends; False where another is, unless told to `wait`."""
     if connection.dialect.name != "postgresql":
         return True
-    return bool(connection.scalar(_TRY, {"space": _REAPER, "batch_id": batch_id}))
+    if not wait:
+        return bool(connection.scalar(_TRY, {"space": _REAPER, "batch_id": batch_id}))
+    connection.execute(_OWN, {"space": _REAPER, "batch_id": batch_id})
+    return True
 
 
 def _execute(connection: Connection, statement: TextClause, batch_id: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
 
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import batches, chunks, jobs
@@ -53,40 +53,57 @@ def add_queued_jobs(connection: Connection, batch_id: str, chunk_size: int) -> N
     connection.execute(insert(chunks).from_select(["batch_id", "first", "last", "available_at"], covering))
 
 
-def publish_due(database: Database, send: Send, *, batch_id: str | None = None, page: int = 2_000) -> int:
-    """Send the messages of every due chunk that has none yet; return how many went out.
+def publish_due(
+    database: Database, send: Send, *, batch_id: str | None = None, at_most: int | None = None, page: int = 2_000
+) -> int:
+    """Send the messages of due chunks that have none yet, `at_most` so many; return how many went out.
 
-    Rows are marked before the send, so that two publishers never send the same message, and unmarked when it fails;
-    after a crash between the two, `recall_lost` finds them.
+    Batches of higher priority come first. Rows are marked before the send, so that two publishers never send the same
+    message, and unmarked when it fails; after a crash between the two, `recall_lost` finds them.
     """
     sent = 0
-    while messages := _take_due(database, batch_id, page):
-        try:
-            send(list(messages.values()))
-        except Exception:
-            _unmark(database, list(messages))
-            raise
-        sent += len(messages)
+    for one in _batches_with_due_chunks(database) if batch_id is None else [batch_id]:
+        while messages := _take_due(database, one, page if at_most is None else min(page, at_most - sent)):
+            try:
+                send(list(messages.values()))
+            except Exception:
+                _unmark(database, list(messages))
+                raise
+            sent += len(messages)
     return sent
 
 
-def _take_due(database: Database, batch_id: str | None, page: int) -> dict[int, ChunkMessage]:
-    """Mark a page of due chunks as published, and return their messages by row ID."""
+def _batches_with_due_chunks(database: Database) -> Sequence[str]:
+    query = (
+        select(batches.c.id)
+        .where(batches.c.finished_at.is_(None), select(chunks.c.id).where(*_DUE).exists())
+        .order_by(batches.c.priority.desc(), batches.c.created_at, batches.c.id)
+    )
+    with database.reading() as connection:
+        return connection.scalars(query).all()
+
+
+_DUE = (
+    chunks.c.batch_id == batches.c.id,
+    chunks.c.published_at.is_(None),
+    chunks.c.available_at <= now(),
+    batches.c.paused_at.is_(None),
+    batches.c.cancelled_at.is_(None),
+)
+
+
+def _take_due(database: Database, batch_id: str, count: int) -> dict[int, ChunkMessage]:
+    """Mark up to `count` due chunks of a batch as published, and return their messages by row ID."""
+    if count <= 0:
+        return {}
     due = (
         select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, batches.c.priority)
         .join(batches, batches.c.id == chunks.c.batch_id)
-        .where(
-            chunks.c.published_at.is_(None),
-            chunks.c.available_at <= now(),
-            batches.c.paused_at.is_(None),
-            batches.c.cancelled_at.is_(None),
-        )
-        .order_by(chunks.c.id)
-        .limit(page)
+        .where(*_DUE, chunks.c.batch_id == batch_id)
+        .order_by(chunks.c.first, chunks.c.id)  # as the index has them: a batch may have millions
+        .limit(count)
         .with_for_update(of=chunks, skip_locked=True)
     )
-    if batch_id is not None:
-        due = due.where(chunks.c.batch_id == batch_id)
     with database.transaction() as connection:
         rows = connection.execute(due).all()
         for ids in _pages([row.id for row in rows], 500):
@@ -133,6 +150,19 @@ def restore_missing_chunks(database: Database) -> int:
         for row in rows:
             add_queued_jobs(connection, row.id, row.chunk_size)
     return len(rows)
+
+
+def is_drained(database: Database) -> bool:
+    """Whether workers have nothing left to do: no job runs, and none is queued but those of paused batches."""
+    left = select(batches.c.id).where(
+        batches.c.finished_at.is_(None),
+        or_(
+            batches.c.running > 0,
+            and_(batches.c.queued > 0, batches.c.paused_at.is_(None), batches.c.cancelled_at.is_(None)),
+        ),
+    )
+    with database.reading() as connection:
+        return connection.execute(left.limit(1)).first() is None
 
 
 def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -7,16 +7,16 @@ costs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, not_, select, text, update
 
 from wavemill.errors import WorkerLostError
 from wavemill.jobs.claims import ClaimedJob, Outcome, record_outcomes
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.locks import share_batch, try_reaping
+from wavemill.jobs.locks import own_batch, reaping, share_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
@@ -26,29 +26,49 @@ _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_un
 
 def reclaim_expired(database: Database) -> dict[str, int]:
     """Take back every job whose lease has ended; return how many of each batch that had any."""
-    expired = select(jobs.c.batch_id).where(_IS_RUNNING, jobs.c.lease_until < now()).distinct()
+    return _reclaim_where(database, jobs.c.lease_until < now(), wait=False)
+
+
+def reclaim_dead(database: Database, token: str, *, alive: Collection[int]) -> dict[str, int]:
+    """Take back at once, whatever its lease says, what a process that is known to be dead held.
+
+    Parameters
+    ----------
+    token : str
+        With which the IDs of the dead worker and of its siblings end.
+    alive : process IDs of the siblings that live
+    """
+    living = [jobs.c.worker_id.endswith(f"/{pid}-{token}", autoescape=True) for pid in alive]
+    dead = and_(jobs.c.worker_id.endswith(f"-{token}", autoescape=True), *[not_(one) for one in living])
+    return _reclaim_where(database, dead, wait=True)
+
+
+def _reclaim_where(database: Database, condition: ColumnElement[bool], *, wait: bool) -> dict[str, int]:
+    held = select(jobs.c.batch_id).where(_IS_RUNNING, jobs.c.lease_until.is_not(None), condition).distinct()
     with database.reading() as connection:
-        batch_ids = sorted(connection.scalars(expired))
-    reclaimed = {batch_id: _reclaim_batch(database, batch_id) for batch_id in batch_ids}
+        batch_ids = sorted(connection.scalars(held))
+    reclaimed = {batch_id: _reclaim_batch(database, batch_id, condition, wait=wait) for batch_id in batch_ids}
     return {batch_id: count for batch_id, count in reclaimed.items() if count}
 
 
-def _reclaim_batch(database: Database, batch_id: str) -> int:
-    """Take back a batch's expired jobs, unless another reaper is at it: two would each see a part of a chunk."""
-    expired = (
+def _reclaim_batch(database: Database, batch_id: str, condition: ColumnElement[bool], *, wait: bool) -> int:
+    """Take back a batch's jobs, unless another reaper is at it: two would each see a part of a chunk."""
+    lost = (
         select(jobs, batches.c.cancelled_at)
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(_IS_RUNNING, jobs.c.lease_until < now(), jobs.c.batch_id == batch_id)
+        .where(_IS_RUNNING, jobs.c.batch_id == batch_id, condition)
         .order_by(jobs.c.worker_id, jobs.c.seq)
         .with_for_update(of=jobs, skip_locked=True)
     )
     with database.transaction() as connection:
-        if not try_reaping(connection, batch_id):
+        if not reaping(connection, batch_id, wait=wait):
             return 0
         share_batch(connection, batch_id)
-        rows = connection.execute(expired).all()
+        rows = connection.execute(lost).all()
         for _, group in groupby(rows, key=lambda row: row.worker_id):
             _reclaim(connection, list(group))
+        if rows:
+            connection.execute(update(batches).where(batches.c.id == batch_id).values(torn_at=now()))
     return len(rows)
 
 
@@ -91,3 +111,38 @@ def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:
     for part in (seqs[:middle], seqs[middle:]):
         if part:
             yield part[0], part[-1]
+
+
+def mend_torn(database: Database, clear: Callable[[Row[Any], Sequence[str]], None]) -> int:
+    """Clear up after the dead workers of batches that are finished; return how many batches were.
+
+    A worker that died between moving outputs into place and saying so leaves files; most are overwritten by the next
+    attempt, but a job that is never tried again has none.
+
+    Parameters
+    ----------
+    clear : callable
+        Called with the batch and the IDs of its jobs that were begun and are not done: nothing of theirs is to stay.
+        Nobody else moves a job of the batch meanwhile.
+    """
+    torn = select(batches.c.id).where(batches.c.torn_at.is_not(None), batches.c.finished_at.is_not(None))
+    with database.reading() as connection:
+        batch_ids = sorted(connection.scalars(torn))
+    return sum(_mend(database, batch_id, clear) for batch_id in batch_ids)
+
+
+def _mend(database: Database, batch_id: str, clear: Callable[[Row[Any], Sequence[str]], None]) -> bool:
+    this_batch = batches.c.id == batch_id
+    with database.transaction() as connection:
+        own_batch(connection, batch_id)
+        batch = connection.execute(select(batches).where(this_batch)).one_or_none()
+        if batch is None or batch.torn_at is None or batch.finished_at is None:  # retried, or mended by another reaper
+            return False
+        connection.execute(update(batches).where(this_batch).values(torn_at=None))
+        begun = select(jobs.c.spectrogram_id).where(
+            jobs.c.batch_id == batch_id,
+            jobs.c.state != State.DONE,
+            jobs.c.started_at.is_not(None),
+        )
+        clear(batch, list(connection.scalars(begun)))
+    return True

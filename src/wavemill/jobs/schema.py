@@ -87,6 +87,7 @@ batches = Table(
     Column("paused_at", UtcDateTime),
     Column("cancelled_at", UtcDateTime),
     Column("pruned_at", UtcDateTime),  # from then on nobody sees it; its files go, and at last its rows
+    Column("torn_at", UtcDateTime),  # a worker died on it; NULL again when what it left behind is cleared up
 )
 
 jobs = Table(

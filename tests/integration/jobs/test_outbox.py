@@ -13,7 +13,7 @@ from wavemill.errors import BrokerUnavailableError
 from wavemill.jobs.claims import claim_chunk
 from wavemill.jobs.control import cancel_batch, pause_batch, resume_batch, retry_batch
 from wavemill.jobs.database import Database
-from wavemill.jobs.outbox import ChunkMessage, publish_due, recall_lost, restore_missing_chunks
+from wavemill.jobs.outbox import ChunkMessage, is_drained, publish_due, recall_lost, restore_missing_chunks
 from wavemill.jobs.queries import batch_status
 from wavemill.jobs.schema import chunks
 from wavemill.jobs.states import State
@@ -58,6 +58,16 @@ def test_only_the_named_batch_is_published_when_one_is_named(database: Database)
     outgoing = Outgoing()
     assert publish_due(database, outgoing, batch_id=second) == 2
     assert {message.batch_id for message in outgoing.messages} == {second}
+
+
+def test_no_more_is_sent_than_there_is_room_for_and_the_highest_priority_goes_first(database: Database) -> None:
+    low, high = submit(database, 12, priority=1), submit(database, 8, priority=9)
+    outgoing = Outgoing()
+    assert publish_due(database, outgoing, at_most=3, page=2) == 3
+    assert [(message.batch_id, message.first) for message in outgoing.messages] == [(high, 0), (high, 4), (low, 0)]
+    assert publish_due(database, outgoing, at_most=0) == 0
+    assert publish_due(database, outgoing, at_most=-1) == 0
+    assert publish_due(database, outgoing, at_most=9) == 2
 
 
 def test_a_delayed_chunk_is_not_sent_before_its_time(database: Database) -> None:
@@ -172,3 +182,18 @@ def test_a_batch_that_has_nothing_queued_or_was_cancelled_gets_no_chunks(databas
     claim(database, batch_id, 0, 3)
     cancel_batch(database, cancelled)
     assert restore_missing_chunks(database) == 0
+
+
+def test_workers_are_done_when_only_paused_batches_have_jobs_left(database: Database) -> None:
+    assert is_drained(database)
+    batch_id = submit(database, 2, chunk_size=1)
+    assert not is_drained(database)
+    held = claim(database, batch_id, 0, 0)
+    pause_batch(database, batch_id)
+    assert not is_drained(database), "what runs may yet be lost and queued again"
+    finish(database, held, all_done(held))
+    assert is_drained(database)
+    resume_batch(database, batch_id)
+    assert not is_drained(database)
+    cancel_batch(database, batch_id)
+    assert is_drained(database)

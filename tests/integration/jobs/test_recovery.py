@@ -19,7 +19,7 @@ from wavemill.jobs.claims import claim_chunk
 from wavemill.jobs.control import cancel_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.queries import batch_status, get_job
-from wavemill.jobs.recovery import reclaim_expired
+from wavemill.jobs.recovery import reclaim_dead, reclaim_expired
 
 
 def test_jobs_of_a_dead_worker_go_back_whole_the_first_time(database: Database) -> None:
@@ -51,6 +51,19 @@ def test_running_jobs_of_a_cancelled_batch_become_cancelled_when_their_lease_end
     assert batch_status(database, batch_id)["counts"]["cancelled"] == 8
     assert batch_status(database, batch_id)["state"] == "cancelled"
     assert chunk_ranges(database, batch_id) == []
+    audit(database, batch_id)
+
+
+def test_what_a_process_held_is_taken_back_at_once_when_its_parent_saw_it_die(database: Database) -> None:
+    batch_id = submit(database, 12)
+    claim(database, batch_id, 0, 3, worker="host/cpu/41-abcd")
+    claim(database, batch_id, 4, 7, worker="host/cpu/42-abcd")
+    claim(database, batch_id, 8, 11, worker="host/cpu/41-ef01")
+    assert reclaim_dead(database, "abcd", alive=[42]) == {batch_id: 4}
+    assert states(database, batch_id) == {"queued": [0, 1, 2, 3], "running": list(range(4, 12))}
+    assert reclaim_dead(database, "abcd", alive=[42]) == {}
+    assert reclaim_dead(database, "abcd", alive=[]) == {batch_id: 4}
+    assert reclaim_dead(database, "%", alive=[]) == {}
     audit(database, batch_id)
 
 

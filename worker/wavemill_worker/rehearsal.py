@@ -1,0 +1,73 @@
+"""A device for development that computes nothing: real processes, claims and files, and sleep in place of sound.
+
+`wavemill worker --devices rehearsal:0.01` sleeps 0.01 s a job. So the queue can be tried with thousands of workers'
+deaths, or measured with more workers than there are cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from wavemill.chunk_worker import ChunkWorker
+from wavemill.errors import UnknownSpectrogramError
+from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
+from wavemill.jobs.states import State
+from wavemill.storage import OutputStore, batch_root, open_store
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "rehearsal"
+_SUB_BATCH = 16  # as large as a forward pass: how often orders are looked for
+
+
+def seconds_per_job(device: str) -> float | None:
+    """Return how long the device sleeps for a job; None for a device that computes."""
+    name, _, seconds = device.partition(":")
+    return float(seconds or 0) if name == PREFIX else None
+
+
+class Rehearsal(ChunkWorker):
+    """Reads each job's input and writes a file that says who wrote it, in which attempt.
+
+    No two attempts write the same bytes: a file of another attempt than the recorded one has another digest.
+    """
+
+    def __init__(self, *arguments: Any, seconds_per_job: float, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._seconds_per_job = seconds_per_job
+
+    def _work(self, claim: Claim) -> None:
+        store = open_store(batch_root(claim.batch.output, claim.batch.id))
+        outcomes: list[Outcome] = []
+        for start in range(0, len(claim.jobs), _SUB_BATCH):
+            part = claim.jobs[start : start + _SUB_BATCH]
+            if state := self._ordered_to_stop(claim):
+                outcomes += [Outcome(job=job, state=state) for job in part]
+                continue
+            outcomes += [self._outcome(store, claim, job) for job in part]
+            sleep(self._seconds_per_job * len(part))
+        self.jobs_done += self._finish(claim, outcomes)
+        if self._is_over(claim):
+            store.clear_staging()
+
+    def _outcome(self, store: OutputStore, claim: Claim, job: ClaimedJob) -> Outcome:
+        try:
+            said = f"{claim.worker_id} {job.id} {job.attempt} {_digest_of_input(claim, job)}\n".encode()
+            token = f"{claim.worker_id}-{job.id}-{job.attempt}"
+            staged = store.stage(f"generated/{job.spectrogram_id}.wav", said, token=token)
+        except Exception as exc:  # one bad item harms itself only
+            return self._failure(job, exc)
+        columns = {"generated_path": staged.path, "sha256": hashlib.sha256(said).hexdigest()}
+        return Outcome(job=job, state=State.DONE, columns=columns, place=staged.place)
+
+
+def _digest_of_input(claim: Claim, job: ClaimedJob) -> str:
+    path = Path(claim.batch.dataset) / "spectrograms" / f"{job.spectrogram_id}.npy"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError as exc:
+        raise UnknownSpectrogramError(f"{job.spectrogram_id}: there is no file {path}") from exc
