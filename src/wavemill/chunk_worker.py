@@ -95,7 +95,7 @@ class ChunkWorker:
         except DatabaseUnavailableError:
             return None  # work on; the finish waits for the database
 
-    def _failure(self, job: ClaimedJob, exc: Exception) -> Outcome:
+    def _failure(self, job: ClaimedJob, exc: Exception, *, elsewhere_may_help: bool = False) -> Outcome:
         if not isinstance(exc, WavemillError):
             logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
         code = getattr(exc, "code", "internal-error")
@@ -104,7 +104,8 @@ class ChunkWorker:
             self._outage = exc
             delay_s = self._delay_s(self._outages)
             return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s, blame=False)
-        if isinstance(exc, PermanentError) or job.attempt >= job.max_attempts:
+        is_hopeless = isinstance(exc, PermanentError) and not elsewhere_may_help
+        if is_hopeless or job.attempt >= job.max_attempts:
             return Outcome(job=job, state=State.FAILED, error_code=code, error=message)
         delay_s = self._delay_s(job.attempt - 1)
         return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s)

@@ -43,7 +43,7 @@ class Renderer(ChunkWorker):
             outcomes = self._pipeline.outcomes(claim, tools)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
             logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
-            self._finish(claim, [self._failure(job, exc) for job in claim.jobs])
+            self._finish(claim, [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs])
             return
         finished = self._finish(claim, outcomes)
         self.jobs_done += finished

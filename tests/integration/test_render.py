@@ -113,7 +113,8 @@ def test_a_model_that_changed_after_submit_is_refused_by_the_worker(bench: Bench
     batch = bench.submit(model=folder)
     weights = folder / "weights.npz"
     weights.write_bytes(weights.read_bytes() + b"x")
-    bench.render(batch)
+    for _ in range(3):  # another worker may have the right one
+        bench.render(batch)
     jobs = list(batch.jobs())
     assert {(job.state, job.error_code) for job in jobs} == {("failed", ModelChangedError.code)}
     assert "weights.npz" in jobs[0].error
@@ -129,6 +130,10 @@ def test_another_model_of_the_same_name_is_refused_by_the_worker(bench: Bench, t
     save_untrained_model(tmp_path / "another")
     shutil.copytree(tmp_path / "another", folder)
     bench.render(batch)
+    assert {job.state for job in batch.jobs()} == {"queued"}  # another worker may have the right one
+    bench.render(batch)
+    bench.render(batch)
+    assert {job.state for job in batch.jobs()} == {"failed"}
     assert {job.error_code for job in batch.jobs()} == {ModelChangedError.code}
     assert "was submitted with" in next(batch.jobs()).error
 
@@ -150,19 +155,19 @@ def test_a_dataset_that_is_gone_fails_the_jobs_with_a_reason(bench: Bench, tmp_p
     bench.dataset = Path(shutil.copytree(bench.dataset, tmp_path / "moved"))
     batch = bench.submit()
     shutil.rmtree(bench.dataset)
-    bench.render(batch)
+    for _ in range(3):  # another worker may have it
+        bench.render(batch)
     assert {(job.state, job.error_code) for job in batch.jobs()} == {("failed", "bad-dataset")}
 
 
-def test_an_index_that_is_damaged_while_a_worker_has_it_open_fails_the_jobs_at_once(
-    bench: Bench, tmp_path: Path
-) -> None:
+def test_an_index_that_is_damaged_while_a_worker_has_it_open_fails_the_jobs(bench: Bench, tmp_path: Path) -> None:
     bench.dataset = Path(shutil.copytree(bench.dataset, tmp_path / "copy"))
     bench.render(bench.submit(["7_anna_0"]))  # now it is open
     batch = bench.submit()
     index = bench.dataset / INDEX_NAME
     index.write_bytes(bytes(index.stat().st_size))
-    bench.render(batch)
+    for _ in range(3):  # another worker may have it
+        bench.render(batch)
     assert {(job.state, job.error_code) for job in batch.jobs()} == {("failed", "bad-dataset")}
 
 
