@@ -127,8 +127,8 @@ def _write_files(
     folder: Path, record: ModelRecord, network: Network, latents: Mapping[str, NDArray[Any]], dtype: type
 ) -> None:
     weights: dict[str, NDArray[Any]] = {name: array.astype(dtype) for name, array in get_weights(network).items()}
-    np.savez(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
+    np.savez_compressed(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
     if latents:
-        np.savez(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]
+        np.savez_compressed(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict(), indent=2) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(record), encoding="utf-8")
