@@ -74,7 +74,7 @@ def test_reconstruct_flags_what_is_far_and_jobs_lists_it(living: Stack, given: l
         (["sample", "--model", "small", "--label", "digit=x"], "labels that it knows", 2),
         (["sample", "--model", "small", "--label", "seven"], "NAME=VALUE", 2),
         (["interpolate", "--dataset", ".", "--model", "small", "--from", "a"], "--to", 2),
-        (["decode", "--model", "small", "--latents", "nowhere"], "nowhere", 1),
+        (["decode", "--model", "small", "--latents", "nowhere"], "nowhere", 2),
         (["invert", "--dataset", "nowhere", "--all"], "nowhere", 1),
     ],
 )

@@ -17,8 +17,6 @@ from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError, InvalidIdError
 from wavemill.identifiers import validate_id
 
-MAX_FILE_NAME_BYTES = 255  # on every file system in common use
-
 _DIGIT_SPEAKER_INDEX = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>[0-9]+)")
 _TABLES = """
 CREATE TEMP TABLE sources (
@@ -163,11 +161,9 @@ def _source(entry: os.DirEntry[str], folder: Path, suffixes: frozenset[str], fin
 
 def _unusable_name(relative: PurePosixPath) -> str | None:
     try:
-        spectrogram_id = validate_id(relative.with_suffix("").as_posix())
+        validate_id(relative.with_suffix("").as_posix())
     except InvalidIdError as exc:
         return printable(str(exc))
-    if len(f"{PurePosixPath(spectrogram_id).name}.npy".encode()) > MAX_FILE_NAME_BYTES:
-        return f"its name is too long: {MAX_FILE_NAME_BYTES} bytes with the suffix .npy are possible"
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,6 +19,7 @@ from hypothesis.stateful import (
 from sqlalchemy import delete
 from support.batches import Outgoing, all_done, audit, failed, finish, job_rows, retried, submit
 
+from wavemill.errors import UsageError
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, renew_leases
 from wavemill.jobs.control import cancel_batch, is_stopped, pause_batch, resume_batch, retry_batch
 from wavemill.jobs.database import Database
@@ -121,11 +124,13 @@ class BatchHistory(RuleBasedStateMachine):
 
     @rule()
     def pause(self) -> None:
-        pause_batch(self.database, self.batch_id)
+        with suppress(UsageError):  # cancelled or finished
+            pause_batch(self.database, self.batch_id)
 
     @rule()
     def resume(self) -> None:
-        resume_batch(self.database, self.batch_id)
+        with suppress(UsageError):
+            resume_batch(self.database, self.batch_id)
 
     @rule(only_failed=st.booleans())
     def retry(self, only_failed: bool) -> None:
@@ -149,7 +154,8 @@ class BatchHistory(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: who sweeps, sends and works long enough gets every job into a final state."""
         if hasattr(self, "batch_id"):
-            resume_batch(self.database, self.batch_id)
+            with suppress(UsageError):
+                resume_batch(self.database, self.batch_id)
             for _ in range(3):
                 self._work()
             # What a living worker holds stays its own.

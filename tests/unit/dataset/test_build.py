@@ -75,19 +75,14 @@ def test_the_second_recording_of_one_id_is_skipped_with_a_reason(audio: Path, ta
 
 def test_names_that_cannot_be_ids_are_skipped_with_a_reason(audio: Path, target: Path) -> None:
     write_noise(audio / "good.wav")
-    for name in ("tab\there.wav", "back\\slash.wav", "n" * 220 + ".wav", "é" * 125 + ".wav"):
+    for name in ("tab\there.wav", "back\\slash.wav", "n" * 251 + ".wav", "é" * 125 + ".wav"):
         shutil.copy(audio / "good.wav", audio / name)
     shutil.copy(audio / "good.wav", os.fsencode(audio) + b"/latin-\xe9.wav")
     report = build(audio, target, DIGITS)
     assert report.built == 1 + 1  # 125 characters of two bytes and .npy are 254 bytes
     assert len(report.skipped) == 4
-    assert all(path.isprintable() and "is not a spectrogram ID" in reason for path, reason in report.skipped)
-
-
-def test_a_name_too_long_for_its_array_is_skipped(audio: Path, target: Path) -> None:
-    write_noise(audio / "good.wav")
-    shutil.copy(audio / "good.wav", audio / ("é" * 126 + ".au"))
-    assert "its name is too long" in build(audio, target, DIGITS).skipped[0][1]
+    said = ("is not a spectrogram ID", "is too long for a file's name")
+    assert all(path.isprintable() and any(text in reason for text in said) for path, reason in report.skipped)
 
 
 def test_unreadable_recordings_are_reported_and_harm_no_other(audio: Path, target: Path) -> None:

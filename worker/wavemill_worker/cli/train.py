@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +77,8 @@ def train(
     from wavemill.vae.source import DatasetSource
     from wavemill.vae.training import train as train_model
 
-    tf.config.threading.set_intra_op_parallelism_threads(available_cores())  # `load_model` would choose one
+    with suppress(RuntimeError):  # TensorFlow has begun: whoever calls this from a program has chosen
+        tf.config.threading.set_intra_op_parallelism_threads(available_cores())  # `load_model` would choose one
     with ExitStack() as stack:
         dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
         start = load_model(init) if init else None
