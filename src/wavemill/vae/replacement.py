@@ -24,8 +24,8 @@ def scratch_prefix(folder: Path) -> str:
 def read_steadily(folder: Path, read: Callable[[Path], Result]) -> Result:
     """Return `read(folder)` of one state of the folder: read again when it was replaced meanwhile.
 
-    What `read` says, or the ModelError or OSError that it raises, counts when the folder stayed as it was. A missing one
-    is given a second where another one is being written to take its place.
+    What `read` says, or the ModelError or OSError that it raises, counts when the folder stayed as it was. A missing
+    one is given a second where another one is being written to take its place.
     """
     for _ in range(_TRIES):
         before = _identity(folder)
