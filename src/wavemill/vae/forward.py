@@ -51,11 +51,15 @@ class Forward:
 
         Raises
         ------
+        UsageError
+            When there is no item, or of another shape.
         DeviceMemoryError
             When the device has no memory left, not even for one item.
         """
         if not len(items):
             raise UsageError("expected at least one item, received an empty batch")
+        if items.shape[1:] != self._item_shape:  # TensorFlow would refuse it too, and keep a lock for ever
+            raise UsageError(f"expected items of shape {self._item_shape}, received {items.shape[1:]}")
         return self._on_one_gpu(items) if self._on_gpu else self._side_by_side(items, self.sizes)
 
     @cached_property

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from wavemill.errors import DeviceMemoryError
+from wavemill.errors import DeviceMemoryError, UsageError
 from wavemill.vae.forward import BATCH, Forward, device_errors, split, use_mixed_precision
 from wavemill.vae.network import build_network
 from wavemill.vae.package import load_model
@@ -79,14 +79,21 @@ def mixed_precision() -> Iterator[None]:
 
 
 def test_mixed_precision_changes_little_and_gives_an_item_the_same_bits_everywhere(mixed_precision: None) -> None:
-    decoder = load_model("fsdd-vae", models_dir=SHIPPED).network.decoder
-    forward, x = Forward(decoder), items(11, 128)
+    model = load_model("fsdd-vae", models_dir=SHIPPED)
+    decoder = model.network.decoder
+    forward, x = Forward(decoder), items(11, model.latent_dim)
     (mixed,) = forward(x)
     assert np.array_equal(forward(x[4:7])[0], mixed[4:7])
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
     (exact,) = Forward(decoder)(x)
     assert np.abs(mixed - exact).max() < 0.02  # of a range of 50 dB
     assert np.abs(mixed - exact).mean() < 0.002
+
+
+def test_items_of_another_shape_are_refused_also_by_several_threads_at_once() -> None:
+    model = load_model("fsdd-vae", models_dir=SHIPPED)
+    with pytest.raises(UsageError, match=rf"expected items of shape \({model.latent_dim},\), received \(7,\)"):
+        Forward(model.network.decoder)(items(40, 7))
 
 
 def test_batches_hold_all_items_with_little_padding() -> None:
