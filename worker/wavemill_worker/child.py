@@ -19,7 +19,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
 from wavemill_worker import devices, log, rehearsal
-from wavemill_worker.undertaker import token_of_process
+from wavemill_worker.undertaker import suffix_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Child:
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url)
         self._device = devices.current()
-        self.worker_id = f"{settings.worker_name}/{self._device}/{os.getpid()}-{token_of_process()}"
+        self.worker_id = f"{settings.worker_name}/{self._device}{suffix_of(os.getpid())}"
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.renderer = self._chunk_worker()

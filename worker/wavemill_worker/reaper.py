@@ -66,7 +66,7 @@ class Reaper:
         try:
             dead = self._orders.get(timeout=self._settings.sweep_s)
             if dead is not None:
-                bury(self._database, dead, alive=())
+                bury(self._database, f"-{dead}")
                 publish_due(self._database, self._send, at_most=self._settings.max_messages)
         except queue.Empty:
             pass
@@ -87,9 +87,9 @@ class Reaper:
         publish_due(self._database, self._send, at_most=self._settings.max_messages - len(present))
 
 
-def bury(database: Database, token: str, *, alive: Sequence[int]) -> None:
-    """Take back at once what dead processes of that token held; see `reclaim_dead`."""
-    if reclaimed := reclaim_dead(database, token, alive=alive):
+def bury(database: Database, suffix: str) -> None:
+    """Take back at once what dead processes held; see `reclaim_dead`."""
+    if reclaimed := reclaim_dead(database, suffix):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
 
 from billiard.process import active_children
-from celery import Celery, signals
-from celery.exceptions import WorkerLostError
+from celery import Celery
+from celery.worker.request import Request
 
 from wavemill.errors import WavemillError
 from wavemill.jobs.database import Database
@@ -31,27 +33,34 @@ def name_process(token: str) -> None:
     os.environ[_TOKEN_VARIABLE] = token
 
 
-def token_of_process() -> str:
-    """Return the name that `name_process` gave."""
-    return os.environ[_TOKEN_VARIABLE]
+def suffix_of(pid: int) -> str:
+    """Return how the worker ID ends of this process, or of a child of it."""
+    return f"/{pid}-{os.environ[_TOKEN_VARIABLE]}"
 
 
 def install(settings: Settings, app: Celery) -> None:
     """Bury children of this process from now on."""
+    _Mourned.bury = staticmethod(partial(_bury, settings, app))
+    app.Task.Request = _Mourned
 
-    def on_failure(exception: BaseException | None = None, **_: Any) -> None:
-        if isinstance(exception, WorkerLostError):
-            alive = [process.pid for process in active_children()]
+
+class _Mourned(Request):  # type: ignore[misc]  # Celery has no types
+    """A task that its process may take with it into death."""
+
+    bury: ClassVar[Callable[[int], None]]
+
+    def on_failure(self, *arguments: Any, **keywords: Any) -> None:
+        """Look whether the process that took the task is still there."""
+        super().on_failure(*arguments, **keywords)
+        if self.worker_pid not in [process.pid for process in active_children()]:
             # A thread, since Celery's own must not wait for a database.
-            threading.Thread(target=_bury, args=(settings, app, alive), daemon=True).start()
-
-    signals.task_failure.connect(on_failure, weak=False)
+            threading.Thread(target=self.bury, args=(self.worker_pid,), daemon=True).start()
 
 
-def _bury(settings: Settings, app: Celery, alive: list[int]) -> None:
+def _bury(settings: Settings, app: Celery, pid: int) -> None:
     database = Database(settings.sqlalchemy_url)
     try:
-        bury(database, token_of_process(), alive=alive)
+        bury(database, suffix_of(pid))
         publish_due(database, sender(app), at_most=settings.max_messages)
     except WavemillError as exc:
         logger.warning("%s; a dead process's jobs go out when their lease ends", exc)

@@ -1,17 +1,17 @@
 """Taking jobs back from workers that died.
 
 A lease that ended returns its job to the queue. Where a process died twice on the same jobs, they go out again in two
-halves, and again, until the one that kills it stands alone and fails; its neighbours are given the attempts that this
-costs them.
+halves, and again, until the one that kills it stands alone and fails. Its neighbours are given the attempts that this
+costs them, and one more: a job that stands alone for the first time must not fail by the next process's chance death.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, not_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, select, text, update
 
 from wavemill.errors import WorkerLostError
 from wavemill.jobs.claims import ClaimedJob, Outcome, record_outcomes
@@ -21,6 +21,7 @@ from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
 
+_LONE_ATTEMPTS = 2  # at least so many are left to a job that was lost in company
 _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
 
 
@@ -29,18 +30,9 @@ def reclaim_expired(database: Database) -> dict[str, int]:
     return _reclaim_where(database, jobs.c.lease_until < now(), wait=False)
 
 
-def reclaim_dead(database: Database, token: str, *, alive: Collection[int]) -> dict[str, int]:
-    """Take back at once, whatever its lease says, what a process that is known to be dead held.
-
-    Parameters
-    ----------
-    token : str
-        With which the IDs of the dead worker and of its siblings end.
-    alive : process IDs of the siblings that live
-    """
-    living = [jobs.c.worker_id.endswith(f"/{pid}-{token}", autoescape=True) for pid in alive]
-    dead = and_(jobs.c.worker_id.endswith(f"-{token}", autoescape=True), *[not_(one) for one in living])
-    return _reclaim_where(database, dead, wait=True)
+def reclaim_dead(database: Database, worker_suffix: str) -> dict[str, int]:
+    """Take back at once, whatever their leases say, the jobs of dead workers: those whose IDs end like this."""
+    return _reclaim_where(database, jobs.c.worker_id.endswith(worker_suffix, autoescape=True), wait=True)
 
 
 def _reclaim_where(database: Database, condition: ColumnElement[bool], *, wait: bool) -> dict[str, int]:
@@ -78,8 +70,9 @@ def _reclaim(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     in_company = len(rows) > 1
     died_before = max(row.attempt for row in rows) > 1
     if rows[0].cancelled_at is None and in_company:
-        spent = [row.id for row in rows if row.attempt >= row.max_attempts]
-        connection.execute(update(jobs).where(jobs.c.id.in_(spent)).values(max_attempts=jobs.c.attempt + 1))
+        spent = [row.id for row in rows if row.attempt + _LONE_ATTEMPTS > row.max_attempts]
+        more = jobs.c.attempt + _LONE_ATTEMPTS
+        connection.execute(update(jobs).where(jobs.c.id.in_(spent)).values(max_attempts=more))
     outcomes = [_outcome(row, in_company=in_company) for row in rows]
     started_at = {(row.id, row.attempt): row.started_at for row in rows}
     record_outcomes(connection, batch_id, worker_id, outcomes, started_at)

@@ -59,11 +59,11 @@ def test_what_a_process_held_is_taken_back_at_once_when_its_parent_saw_it_die(da
     claim(database, batch_id, 0, 3, worker="host/cpu/41-abcd")
     claim(database, batch_id, 4, 7, worker="host/cpu/42-abcd")
     claim(database, batch_id, 8, 11, worker="host/cpu/41-ef01")
-    assert reclaim_dead(database, "abcd", alive=[42]) == {batch_id: 4}
+    assert reclaim_dead(database, "/41-abcd") == {batch_id: 4}
     assert states(database, batch_id) == {"queued": [0, 1, 2, 3], "running": list(range(4, 12))}
-    assert reclaim_dead(database, "abcd", alive=[42]) == {}
-    assert reclaim_dead(database, "abcd", alive=[]) == {batch_id: 4}
-    assert reclaim_dead(database, "%", alive=[]) == {}
+    assert reclaim_dead(database, "/41-abcd") == {}
+    assert reclaim_dead(database, "-abcd") == {batch_id: 4}
+    assert reclaim_dead(database, "%") == {}
     audit(database, batch_id)
 
 
@@ -93,8 +93,8 @@ def test_a_poison_job_is_cornered_by_halving_and_fails_alone(database: Database)
     row = job_rows(database, batch_id)[37]
     assert row.error_code == "worker-lost"
     assert "wavemill retry" in row.error
-    # Twice whole, then 32, 16, 8, 4, 2, 1.
-    assert deaths == 8
+    # Twice whole, then 32, 16, 8, 4, 2, and twice alone.
+    assert deaths == 9
     assert get_job(database, row.id)["attempts"][-1]["outcome"] == "failed"
 
 
@@ -110,12 +110,27 @@ def test_a_job_that_stands_alone_has_all_its_attempts(database: Database) -> Non
     assert job_rows(database, batch_id)[0].attempt == 3
 
 
+def test_a_neighbour_of_a_poison_job_survives_one_chance_death_when_it_stands_alone(database: Database) -> None:
+    batch_id = submit(database, 2, chunk_size=2, max_attempts=2)
+    for _ in range(2):
+        claim(database, batch_id, 0, 1, lease_s=0.001)
+        reclaim(database)
+    assert chunk_ranges(database, batch_id) == [(0, 0), (1, 1)]
+    claim(database, batch_id, 0, 0, lease_s=0.001)
+    reclaim(database)
+    assert states(database, batch_id) == {"queued": [0, 1]}
+    claim(database, batch_id, 0, 0, lease_s=0.001)
+    reclaim(database)
+    assert states(database, batch_id) == {"failed": [0], "queued": [1]}
+    audit(database, batch_id)
+
+
 def test_neighbours_of_a_poison_job_keep_attempts_for_errors_of_their_own(database: Database) -> None:
     batch_id = submit(database, 2, chunk_size=2, max_attempts=1)
     claim(database, batch_id, 0, 1, lease_s=0.001)
     reclaim(database)
     again = claim(database, batch_id, 0, 1)
-    assert [(job.attempt, job.max_attempts) for job in again.jobs] == [(2, 2), (2, 2)]
+    assert [(job.attempt, job.max_attempts) for job in again.jobs] == [(2, 3), (2, 3)]
     finish(database, again, all_done(again)[:1])
     audit(database, batch_id)
 
