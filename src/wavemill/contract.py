@@ -7,7 +7,7 @@ from typing import Any
 RENDER_CHUNK = "wavemill.render_chunk"
 QUEUE = "wavemill"
 
-PRIORITIES = range(10)  # 9 goes first; Redis tells four steps of them apart
+PRIORITIES = range(10)  # 9 goes first
 DEFAULT_PRIORITY = 4
 
 
@@ -31,6 +31,7 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "queue_order_strategy": "priority",
+            "priority_steps": list(PRIORITIES),  # a list in Redis for each; four of them hold all ten by default
         },
         "task_default_queue": QUEUE,
         "task_serializer": "json",

@@ -12,7 +12,9 @@ from time import monotonic, sleep
 from chaos.arena import Arena
 from chaos.audit import Findings, inspect
 from chaos.schedule import schedule
+from support.batches import is_torn
 from support.postgres import Postgres
+from support.stack import eventually
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import DatabaseUnavailableError
@@ -89,6 +91,7 @@ class Campaign:
         say(f"{monotonic() - started:6.1f} s  {batch.status()['counts']}")
         if not over:
             raise AssertionError(f"seed {self.seed}: the batch did not end\n{arena.log()[-4000:]}")
+        eventually(lambda: not is_torn(arena.producer.database, batch.id), what="clearing up after dead workers")
 
 
 def _wait(arena: Arena, batch: Batch, *, until: float) -> bool:

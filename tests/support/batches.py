@@ -128,6 +128,12 @@ class Outgoing:
         return [(message.first, message.last) for message in self.messages]
 
 
+def is_torn(database: Database, batch_id: str) -> bool:
+    """Whether what dead workers left of a batch is still to be cleared up."""
+    with database.reading() as connection:
+        return connection.scalar(select(batches.c.torn_at).where(batches.c.id == batch_id)) is not None
+
+
 def audit(database: Database, batch_id: str) -> None:
     """Assert what holds of every batch between any two transactions."""
     with database.reading() as connection:

@@ -88,9 +88,10 @@ class Reaper:
 
 
 def bury(database: Database, suffix: str) -> None:
-    """Take back at once what dead processes held; see `reclaim_dead`."""
+    """Take back at once what dead processes held, see `reclaim_dead`, and clear up if that ended their batch."""
     if reclaimed := reclaim_dead(database, suffix):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
+        mend_torn(database, _clear)
 
 
 def _clear(batch: Row[Any], begun: Sequence[str]) -> None:

@@ -149,7 +149,7 @@ def finish_jobs(
         again = [outcome for outcome in mine if outcome.state is State.QUEUED]
         for delay_s in sorted({outcome.delay_s for outcome in again}):
             seqs = [outcome.job.seq for outcome in again if outcome.delay_s == delay_s]
-            add_chunks(connection, claim.batch.id, [(min(seqs), max(seqs))], delay_s=delay_s)
+            add_chunks(connection, claim.batch.id, [(min(seqs), max(seqs))], delay_s=delay_s, again=True)
     return len(mine)
 
 

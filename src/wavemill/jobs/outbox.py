@@ -12,6 +12,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
 
+from wavemill.contract import PRIORITIES
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
@@ -32,13 +33,20 @@ Send = Callable[[Sequence[ChunkMessage]], None]
 
 
 def add_chunks(
-    connection: Connection, batch_id: str, ranges: Iterable[tuple[int, int]], *, delay_s: float = 0.0
+    connection: Connection,
+    batch_id: str,
+    ranges: Iterable[tuple[int, int]],
+    *,
+    delay_s: float = 0.0,
+    again: bool = False,
 ) -> None:
-    """Ask for messages that cover these ranges of `seq`, not before `delay_s` from now."""
+    """Ask for messages that cover these ranges of `seq`, not before `delay_s` from now.
+
+    What was begun before and is to be done `again` has waited its turn: its messages overtake those of its batch.
+    """
     available_at = connection.scalar(select(now(delay_s)))
-    rows = [
-        {"batch_id": batch_id, "first": first, "last": last, "available_at": available_at} for first, last in ranges
-    ]
+    common = {"batch_id": batch_id, "available_at": available_at, "again": again}
+    rows = [{**common, "first": first, "last": last} for first, last in ranges]
     if rows:
         connection.execute(insert(chunks), rows)
 
@@ -97,7 +105,7 @@ def _take_due(database: Database, batch_id: str, count: int) -> dict[int, ChunkM
     if count <= 0:
         return {}
     due = (
-        select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, batches.c.priority)
+        select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, chunks.c.again, batches.c.priority)
         .join(batches, batches.c.id == chunks.c.batch_id)
         .where(*_DUE, chunks.c.batch_id == batch_id)
         .order_by(chunks.c.first, chunks.c.id)  # as the index has them: a batch may have millions
@@ -109,7 +117,12 @@ def _take_due(database: Database, batch_id: str, count: int) -> dict[int, ChunkM
         for ids in _pages([row.id for row in rows], 500):
             connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=now()))
     return {
-        row.id: ChunkMessage(batch_id=row.batch_id, first=row.first, last=row.last, priority=row.priority)
+        row.id: ChunkMessage(
+            batch_id=row.batch_id,
+            first=row.first,
+            last=row.last,
+            priority=min(row.priority + row.again, PRIORITIES.stop - 1),
+        )
         for row in rows
     }
 

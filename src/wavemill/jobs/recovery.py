@@ -77,7 +77,7 @@ def _reclaim(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     started_at = {(row.id, row.attempt): row.started_at for row in rows}
     record_outcomes(connection, batch_id, worker_id, outcomes, started_at)
     again = [outcome.job.seq for outcome in outcomes if outcome.state is State.QUEUED]
-    add_chunks(connection, batch_id, _ranges(again, halve=died_before))
+    add_chunks(connection, batch_id, _ranges(again, halve=died_before), again=True)
 
 
 def _outcome(row: Row[Any], *, in_company: bool) -> Outcome:

