@@ -131,7 +131,7 @@ def test_a_message_is_what_celery_itself_would_send(app: Celery) -> None:
     sender(app)([_message(3)])
     with app.connection_for_read() as connection:
         client = connection.default_channel.client
-        ours, theirs = (json.loads(raw) for raw in client.lrange("wavemill\x06\x163", 0, -1))
+        ours, theirs = (json.loads(raw) for raw in client.lrange("wavemill\x06\x165", 0, -1))
     unlike = {"id", "root_id", "ignore_result"}  # that there is no result is also in the settings of both sides
     for message in (ours, theirs):
         message["headers"] = {key: value for key, value in message["headers"].items() if key not in unlike}
