@@ -1,9 +1,12 @@
-"""The whole pipeline, from submit to the last WAV, against three ways to do without it."""
+"""The whole pipeline, from submit to the last WAV, one worker a core, against three ways to do without it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.course import run_course_script
 from benchmarks.first_attempt import FirstAttempt
@@ -16,60 +19,37 @@ from wavemill.dataset.index import Dataset
 from wavemill.vae.package import load_model
 from wavemill_producer.producer import Producer
 
+_OURS, _BARE, _COURSE, _CELERY = (
+    "through the queue",
+    "the same kernels in a bare loop",
+    "the course's script",
+    "one Celery task a clip",
+)
+_Queue: TypeAlias = Callable[[list[str]], None]
+_Bare: TypeAlias = Callable[[str, int], None]
+_GOALS = {_BARE: "0.9 x", _COURSE: "12 x", _CELERY: "50 x"}
+
 
 def measure(plan: Plan) -> list[Row]:
-    """Clips a second with one warm CPU worker on all cores; and a single job's time from submit to WAV."""
+    """Clips a second of warm CPU workers, in either precision; and a single job's time from submit to WAV."""
     folder = plan.dataset(plan.sizes.jobs)
-    settings = plan.settings("pipeline")
-    first = FirstAttempt(
-        broker_url=settings.celery_broker_url,
-        dataset=folder,
-        model=plan.models_dir / plan.model,
-        folder=plan.work / "first-attempt",
-    )
-    with workers(settings, count=1) as producer, Dataset.open(folder) as dataset, bare_loop(plan, folder) as bare:
+    with Dataset.open(folder) as dataset:
         ids = list(dataset.ids())[: plan.sizes.jobs]
         model = load_model(plan.model, models_dir=plan.models_dir)
-        queue = _queue(producer, plan, folder)
-        fast_s = medians_s(
-            {
-                "through the queue": lambda: queue(ids),
-                "the same kernels in a bare loop": lambda: bare("render", len(ids)),
-                "the course's script": lambda: run_course_script(model, dataset, ids, plan.work / "course"),
-            },
-            plan.sizes.rounds,
+        script_s = medians_s(
+            {_COURSE: lambda: run_course_script(model, dataset, ids, plan.work / "course")}, min(3, plan.sizes.rounds)
         )
-        with first.working():
-            slow_s = medians_s(
-                {"one Celery task a clip": lambda: first.render(ids[: plan.sizes.slow_jobs])},
-                min(3, plan.sizes.rounds),
-            )
-            single_s = medians_s(
-                {"one job": lambda: queue(ids[:1]), "one Celery task": lambda: first.render(ids[:1])},
-                plan.sizes.single_jobs,
-            )
-    rate = len(ids) / fast_s["through the queue"]
+    rates = {_COURSE: len(ids) / script_s[_COURSE]}
+    with _rendering(plan, folder) as (queue, bare):
+        rates |= _rates(plan, ids, queue, bare)
+        slow_rates, single_s = _first_attempt(plan, folder, ids, queue)
+    rates |= slow_rates
+    with _rendering(plan, folder, mixed_precision=True) as (queue, bare):
+        mixed_rates = rates | _rates(plan, ids, queue, bare)
     what = f"pipeline, submit to last WAV, {len(ids)} clips"
     return [
-        Row.of_rates(
-            what,
-            rate,
-            "clips/s",
-            "the same kernels in a bare loop",
-            len(ids) / fast_s["the same kernels in a bare loop"],
-            goal="0.9 x",
-        ),
-        Row.of_rates(
-            what, rate, "clips/s", "the course's script", len(ids) / fast_s["the course's script"], goal="12 x"
-        ),
-        Row.of_rates(
-            what,
-            rate,
-            "clips/s",
-            "one Celery task a clip",
-            plan.sizes.slow_jobs / slow_s["one Celery task a clip"],
-            goal="50 x",
-        ),
+        *_rows(what, rates),
+        *_rows(f"{what}, mixed precision", mixed_rates),
         Row.of_times(
             "first job on a warm worker, submit to WAV",
             single_s["one job"],
@@ -80,7 +60,48 @@ def measure(plan: Plan) -> list[Row]:
     ]
 
 
-def _queue(producer: Producer, plan: Plan, dataset: Path) -> Callable[[list[str]], None]:
+@contextmanager
+def _rendering(plan: Plan, folder: Path, *, mixed_precision: bool = False) -> Iterator[tuple[_Queue, _Bare]]:
+    """Run a worker on each core, and a bare loop on each that idles meanwhile."""
+    settings = plan.settings(f"pipeline-{mixed_precision}", threads=1, mixed_precision=mixed_precision)
+    with (
+        workers(settings, count=len(os.sched_getaffinity(0))) as producer,
+        bare_loop(plan, folder, mixed_precision=mixed_precision) as bare,
+    ):
+        yield _queue(producer, plan, folder), bare
+
+
+def _rates(plan: Plan, ids: list[str], queue: _Queue, bare: _Bare) -> dict[str, float]:
+    seconds = medians_s({_OURS: lambda: queue(ids), _BARE: lambda: bare("render", len(ids))}, plan.sizes.rounds)
+    return {name: len(ids) / taken for name, taken in seconds.items()}
+
+
+def _first_attempt(
+    plan: Plan, folder: Path, ids: list[str], queue: _Queue
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the rate of one Celery task a clip, and the seconds of a single job either way."""
+    first = FirstAttempt(
+        broker_url=plan.settings("pipeline-False").celery_broker_url,
+        dataset=folder,
+        model=plan.models_dir / plan.model,
+        folder=plan.work / "first-attempt",
+    )
+    some = ids[: plan.sizes.slow_jobs]
+    with first.working():
+        slow_s = medians_s({_CELERY: lambda: first.render(some)}, min(3, plan.sizes.rounds))
+        single_s = medians_s(
+            {"one job": lambda: queue(ids[:1]), "one Celery task": lambda: first.render(ids[:1])},
+            plan.sizes.single_jobs,
+        )
+    return {_CELERY: len(some) / slow_s[_CELERY]}, single_s
+
+
+def _rows(what: str, rates: Mapping[str, float]) -> Iterator[Row]:
+    for baseline, goal in _GOALS.items():
+        yield Row.of_rates(what, rates[_OURS], "clips/s", baseline, rates[baseline], goal=goal)
+
+
+def _queue(producer: Producer, plan: Plan, dataset: Path) -> _Queue:
     def run(ids: list[str]) -> None:
         finish(producer.reconstruct(ids, dataset=dataset, model=plan.model, output=plan.work / "out"))
 

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator, Sequence
+from time import monotonic
 
 from tenacity import (
     AttemptManager,
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_RETRY_DELAY_S = 300.0
 _MAX_PAUSE_S = 30.0
+_LOOK_S = 0.2  # between two looks for orders: each costs as much as rendering a clip
 
 
 class ChunkWorker:
@@ -47,6 +49,7 @@ class ChunkWorker:
         self._worker_id = worker_id
         self._stop = stop
         self._claim: Claim | None = None
+        self._looked_at = 0.0
         self._outage: OutageError | None = None  # of the chunk in hand
         self._outages = 0  # chunks in a row that met one
         self._jitter = 1.0  # one for all of a chunk, which so stays whole when it goes back
@@ -65,6 +68,7 @@ class ChunkWorker:
                     worker_id=self._worker_id,
                     lease_s=self._settings.lease_s,
                 )
+        self._looked_at = monotonic()  # the claim did
         if self._claim is None:
             logger.info("chunk %s %d-%d: nothing to do", batch_id, first, last)
             return
@@ -90,6 +94,9 @@ class ChunkWorker:
     def _ordered_to_stop(self, claim: Claim) -> State | None:
         if self._stop.is_set():
             return State.QUEUED
+        if monotonic() - self._looked_at < _LOOK_S:
+            return None
+        self._looked_at = monotonic()
         try:
             return is_stopped(self._database, claim.batch.id)
         except DatabaseUnavailableError:

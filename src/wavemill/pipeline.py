@@ -1,12 +1,14 @@
 """The jobs of a chunk, from their inputs to staged outputs, in sub-batches that overlap.
 
 One thread for each core takes a sub-batch through forward pass, inversion and encoding, all of which release the GIL;
-other threads read ahead and write behind, so that no core waits for a disk. A GPU inverts a sub-batch in one call.
+other threads read ahead and write behind, so that no core waits for a disk. They take a sub-batch at a time too, as
+handing over a job costs more than reading it. A GPU inverts a sub-batch in one call.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from functools import cached_property
 from time import perf_counter
 from typing import TypeAlias
 
+from wavemill.dataset.index import Entry
 from wavemill.inversion.gpu import first_gpu
 from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
 from wavemill.jobs.states import State
@@ -25,7 +28,7 @@ from wavemill.vae.forward import BATCH
 logger = logging.getLogger(__name__)
 
 Failure: TypeAlias = Callable[[ClaimedJob, Exception], Outcome]
-_Loading: TypeAlias = Mapping[ClaimedJob, "Future[Input]"]
+_Loading: TypeAlias = "Future[_Loaded]"
 
 _FILE_THREADS = 8  # they wait for disks and networks, and use next to no core
 
@@ -38,11 +41,20 @@ class _Chunk:
 
 
 @dataclass(kw_only=True)
+class _Loaded:
+    """What some jobs read, and what came of those that could not."""
+
+    inputs: list[Input] = field(default_factory=list)
+    failed: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
 class _SubBatch:
-    """What came of some jobs, or is still being written."""
+    """What came of some jobs, what is to be written, and what is being written."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    writing: list[Future[Outcome]] = field(default_factory=list)
+    encoded: list[tuple[ClaimedJob, Encoded]] = field(default_factory=list)
+    writing: list[Future[list[Outcome]]] = field(default_factory=list)
 
 
 class Pipeline:
@@ -62,35 +74,46 @@ class Pipeline:
         self._ordered_to_stop = ordered_to_stop
         self._failure = failure
         self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
+        # Many short steps, each of which takes the GIL: two threads at it do less than one beside a forward pass.
+        self._encoding = threading.Lock()
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
 
     def outcomes(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
         """Do the jobs of a chunk and return what came of each; raises what is wrong with all of them."""
         chunk = _Chunk(claim=claim, tools=tools, operation=operation_of(tools))
         entries = tools.entries([ID for job in claim.jobs for ID in chunk.operation.source_ids(job)])
-        loading = {job: self._files.submit(chunk.operation.load, job, entries) for job in claim.jobs}
         size = sub_batch_size(len(claim.jobs), self._n_threads)
         jobs = [claim.jobs[start : start + size] for start in range(0, len(claim.jobs), size)]
-        parts = list(self._cores.map(lambda part: self._sub_batch(chunk, {job: loading[job] for job in part}), jobs))
-        return [outcome for part in parts for outcome in (*part.outcomes, *[one.result() for one in part.writing])]
+        loading = [self._files.submit(self._load, chunk, part, entries) for part in jobs]
+        parts = list(self._cores.map(lambda part, loaded: self._sub_batch(chunk, part, loaded), jobs, loading))
+        written = [outcome for part in parts for one in part.writing for outcome in one.result()]
+        return [*[outcome for part in parts for outcome in part.outcomes], *written]
 
     def close(self) -> None:
         """End the threads, once nothing is under way."""
         self._cores.shutdown()
         self._files.shutdown()
 
-    def _sub_batch(self, chunk: _Chunk, loading: _Loading) -> _SubBatch:
-        if state := self._ordered_to_stop(chunk.claim):
-            return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in loading])
-        done = _SubBatch()
-        inputs = []
-        for job, future in loading.items():
+    def _load(self, chunk: _Chunk, jobs: Sequence[ClaimedJob], entries: Mapping[str, Entry]) -> _Loaded:
+        loaded = _Loaded()
+        for job in jobs:
             try:
-                inputs.append(future.result())
+                loaded.inputs.append(chunk.operation.load(job, entries))
             except Exception as exc:  # one bad item harms itself only
-                done.outcomes.append(self._failure(job, exc))
-        if inputs:
-            self._make(chunk, inputs, done)
+                loaded.failed.append(self._failure(job, exc))
+        return loaded
+
+    def _sub_batch(self, chunk: _Chunk, jobs: Sequence[ClaimedJob], loading: _Loading) -> _SubBatch:
+        if state := self._ordered_to_stop(chunk.claim):
+            return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in jobs])
+        loaded = loading.result()
+        done = _SubBatch(outcomes=loaded.failed)
+        if loaded.inputs:
+            self._make(chunk, loaded.inputs, done)
+            together = len(done.encoded) if chunk.tools.store.is_local else 1  # one by one, each waits for an answer
+            for start in range(0, len(done.encoded), together or 1):
+                part = done.encoded[start : start + together]
+                done.writing.append(self._files.submit(self._stage, chunk, part))
         return done
 
     def _make(self, chunk: _Chunk, inputs: Sequence[Input], done: _SubBatch) -> None:
@@ -111,13 +134,14 @@ class Pipeline:
             "forward_s": (made_at - started) / len(inputs),
             "invert_s": (perf_counter() - made_at) / len(inputs),
         }
-        for made, given in zip(results, sounds, strict=True):
-            try:
-                encoded = encode_made(chunk.tools, made, sounds=given, **seconds)
-            except Exception as exc:  # one bad item harms itself only
-                done.outcomes.append(self._failure(made.input.job, exc))
-                continue
-            done.writing.append(self._files.submit(self._stage, chunk, made.input.job, encoded))
+        with self._encoding:
+            for made, given in zip(results, sounds, strict=True):
+                try:
+                    encoded = encode_made(chunk.tools, made, sounds=given, **seconds)
+                except Exception as exc:  # one bad item harms itself only
+                    done.outcomes.append(self._failure(made.input.job, exc))
+                else:
+                    done.encoded.append((made.input.job, encoded))
 
     def _invert_on_gpu(self, tools: BatchTools, results: Sequence[Made]) -> Sequence[Sounds | None]:
         """Return the sounds of a whole sub-batch; None for each where the CPU is to invert them one by one."""
@@ -133,11 +157,14 @@ class Pipeline:
     def _gpu(self) -> str | None:
         return first_gpu()
 
-    def _stage(self, chunk: _Chunk, job: ClaimedJob, encoded: Encoded) -> Outcome:
-        try:
-            return stage_encoded(chunk.tools, encoded, claim=chunk.claim, job=job)
-        except Exception as exc:  # one bad item harms itself only
-            return self._failure(job, exc)
+    def _stage(self, chunk: _Chunk, encoded: Sequence[tuple[ClaimedJob, Encoded]]) -> list[Outcome]:
+        outcomes = []
+        for job, one in encoded:
+            try:
+                outcomes.append(stage_encoded(chunk.tools, one, claim=chunk.claim, job=job))
+            except Exception as exc:  # one bad item harms itself only
+                outcomes.append(self._failure(job, exc))
+        return outcomes
 
 
 def sub_batch_size(n_jobs: int, n_threads: int) -> int:

@@ -37,6 +37,8 @@ class Staged:
 class OutputStore(Protocol):
     """A root below which outputs are written."""
 
+    is_local: bool  # writing takes a core, rather than an answer from far away
+
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Write `data` aside; `token` tells this attempt's staging from every other's."""
 
@@ -57,6 +59,8 @@ def _staging_name(relative_path: str, token: str) -> str:
 
 class FolderStore:
     """Outputs in a folder; staged beside each other in `.staging`, on the same file system."""
+
+    is_local = True
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -123,6 +127,8 @@ class UrlStore:
 
     The move takes the time of a request or two, where the bytes would take as long as the network is slow.
     """
+
+    is_local = False
 
     def __init__(self, root: str) -> None:
         try:

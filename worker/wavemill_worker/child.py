@@ -55,9 +55,7 @@ class Child:
         devices.limit_gpu_memory(self._settings.gpu_memory_mb)
         from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
 
-        return Renderer(
-            self._database, self._settings, worker_id=self.worker_id, n_threads=max(2, n_threads), stop=self._stop
-        )
+        return Renderer(self._database, self._settings, worker_id=self.worker_id, n_threads=n_threads, stop=self._stop)
 
     @contextmanager
     def giving_back_on_sigterm(self) -> Iterator[None]:
