@@ -130,7 +130,8 @@ def _ours(plan: Plan) -> tuple[float, float]:
     folder = plan.dataset(plan.sizes.jobs)
     with bare_loop(plan, folder) as loop:
         forward_s = medians_s({"forward": lambda: loop("forward", _CLIPS)}, plan.sizes.rounds)["forward"]
-    with workers(plan.settings("floor"), count=1) as producer, Dataset.open(folder) as dataset:
+    settings, cores = plan.settings("floor", threads=1), len(os.sched_getaffinity(0))
+    with workers(settings, count=cores) as producer, Dataset.open(folder) as dataset:
         ids = list(dataset.ids())
 
         def render() -> None:
