@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import json
 import signal
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def test_what_is_submitted_while_the_broker_is_down_goes_out_when_it_is_back(
     assert "is safe in the table and goes out when the broker is back" in done.stderr
     (batch,) = stack.producer.batches()
     assert batch["counts"]["queued"] == 20
+    waited = stack.cli("wait", batch["id"], "--timeout", "0.1", expect=1)
+    assert "no worker is alive; start one with" in waited.stderr
+    listed = stack.cli("jobs", "--batch", batch["id"], "--limit", "5", "--json")
+    assert len(listed.stdout.splitlines()) == 5
+    assert f"there may be more: --after {json.loads(listed.stdout.splitlines()[-1])['id']}" in listed.stderr
     with _start(stack):
         stack.cli("wait", batch["id"])
     check_outputs(stack.producer.batch(batch["id"]), expect_done=20)

@@ -31,8 +31,11 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
         chosen = None if state is None else State(state)
         rows = producer.jobs(batch_id=batch_id, state=chosen, flag=flag, after=after, limit=limit)
         if as_json:
+            shown = 0
             for row in rows:
                 print_json(dict(row._mapping))
+                after, shown = row.id, shown + 1
+            _say_more(after, is_cut=shown == limit)
             return
         listed = list(rows)
     if not listed:
@@ -52,8 +55,12 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
         for r in listed
     ]
     print_table(columns, cells)
-    if len(listed) == limit:
-        click.echo(f"more with: --after {listed[-1].id}", err=True)
+    _say_more(listed[-1].id, is_cut=len(listed) == limit)
+
+
+def _say_more(last: int, *, is_cut: bool) -> None:
+    if is_cut:
+        click.echo(f"there may be more: --after {last}, or a higher --limit", err=True)
 
 
 @click.command()

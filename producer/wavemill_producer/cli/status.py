@@ -127,10 +127,17 @@ def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bo
 
     with Producer.from_env() as producer:
         batch = producer.batch(batch_id)
+        say_if_nobody_works(producer)
         code = wait_for(batch, quiet=as_json, timeout_s=timeout_s)
         if as_json:
             print_json(batch.status())
         ctx.exit(code)
+
+
+def say_if_nobody_works(producer: Producer) -> None:
+    """On standard error, for whoever is about to wait."""
+    if not producer.workers():
+        click.echo("no worker is alive; start one with: wavemill worker, or wavemill up", err=True)
 
 
 def wait_for(

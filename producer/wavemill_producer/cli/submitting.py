@@ -119,8 +119,9 @@ def submit(
         else:
             _report_batch(status, reuse=queue["reuse"])
         if wait_for_it:
-            from wavemill_producer.cli.status import wait_for
+            from wavemill_producer.cli.status import say_if_nobody_works, wait_for
 
+            say_if_nobody_works(producer)
             click.get_current_context().exit(wait_for(batch, quiet=as_json))
 
 
