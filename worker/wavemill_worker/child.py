@@ -53,6 +53,8 @@ class Child:
         n_threads = devices.current_threads()
         devices.configure_tensorflow(n_threads)
         devices.limit_gpu_memory(self._settings.gpu_memory_mb)
+        if self._device != devices.CPU:
+            n_threads = max(2, n_threads)  # one waits for the GPU while another encodes
         from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
 
         return Renderer(self._database, self._settings, worker_id=self.worker_id, n_threads=n_threads, stop=self._stop)
