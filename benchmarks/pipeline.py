@@ -40,12 +40,13 @@ def measure(plan: Plan) -> list[Row]:
             {_COURSE: lambda: run_course_script(model, dataset, ids, plan.work / "course")}, min(3, plan.sizes.rounds)
         )
     rates = {_COURSE: len(ids) / script_s[_COURSE]}
-    with _rendering(plan, folder) as (queue, bare):
+    with _rendering(plan, folder) as (producer, bare):
+        queue = _queue(producer, plan, folder)
         rates |= _rates(plan, ids, queue, bare)
-        slow_rates, single_s = _first_attempt(plan, folder, ids, queue)
+        slow_rates, single_s = _first_attempt(plan, folder, ids, queue, broker_url=producer.settings.celery_broker_url)
     rates |= slow_rates
-    with _rendering(plan, folder, mixed_precision=True) as (queue, bare):
-        mixed_rates = rates | _rates(plan, ids, queue, bare)
+    with _rendering(plan, folder, mixed_precision=True) as (producer, bare):
+        mixed_rates = rates | _rates(plan, ids, _queue(producer, plan, folder), bare)
     what = f"pipeline, submit to last WAV, {len(ids)} clips"
     return [
         *_rows(what, rates),
@@ -61,14 +62,14 @@ def measure(plan: Plan) -> list[Row]:
 
 
 @contextmanager
-def _rendering(plan: Plan, folder: Path, *, mixed_precision: bool = False) -> Iterator[tuple[_Queue, _Bare]]:
+def _rendering(plan: Plan, folder: Path, *, mixed_precision: bool = False) -> Iterator[tuple[Producer, _Bare]]:
     """Run a worker on each core, and a bare loop on each that idles meanwhile."""
     settings = plan.settings(f"pipeline-{mixed_precision}", threads=1, mixed_precision=mixed_precision)
     with (
         workers(settings, count=len(os.sched_getaffinity(0))) as producer,
         bare_loop(plan, folder, mixed_precision=mixed_precision) as bare,
     ):
-        yield _queue(producer, plan, folder), bare
+        yield producer, bare
 
 
 def _rates(plan: Plan, ids: list[str], queue: _Queue, bare: _Bare) -> dict[str, float]:
@@ -77,11 +78,11 @@ def _rates(plan: Plan, ids: list[str], queue: _Queue, bare: _Bare) -> dict[str, 
 
 
 def _first_attempt(
-    plan: Plan, folder: Path, ids: list[str], queue: _Queue
+    plan: Plan, folder: Path, ids: list[str], queue: _Queue, *, broker_url: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the rate of one Celery task a clip, and the seconds of a single job either way."""
     first = FirstAttempt(
-        broker_url=plan.settings("pipeline-False").celery_broker_url,
+        broker_url=broker_url,
         dataset=folder,
         model=plan.models_dir / plan.model,
         folder=plan.work / "first-attempt",

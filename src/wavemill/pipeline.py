@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Failure: TypeAlias = Callable[[ClaimedJob, Exception], Outcome]
 _Loading: TypeAlias = "Future[_Loaded]"
+_Encoded: TypeAlias = tuple[ClaimedJob, Encoded]
 
 _FILE_THREADS = 8  # they wait for disks and networks, and use next to no core
 
@@ -50,10 +51,9 @@ class _Loaded:
 
 @dataclass(kw_only=True)
 class _SubBatch:
-    """What came of some jobs, what is to be written, and what is being written."""
+    """What came of some jobs, or is still being written."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    encoded: list[tuple[ClaimedJob, Encoded]] = field(default_factory=list)
     writing: list[Future[list[Outcome]]] = field(default_factory=list)
 
 
@@ -108,40 +108,39 @@ class Pipeline:
             return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in jobs])
         loaded = loading.result()
         done = _SubBatch(outcomes=loaded.failed)
-        if loaded.inputs:
-            self._make(chunk, loaded.inputs, done)
-            together = len(done.encoded) if chunk.tools.store.is_local else 1  # one by one, each waits for an answer
-            for start in range(0, len(done.encoded), together or 1):
-                part = done.encoded[start : start + together]
-                done.writing.append(self._files.submit(self._stage, chunk, part))
+        encoded = self._make(chunk, loaded.inputs, done.outcomes) if loaded.inputs else []
+        # Far away each waits for an answer of its own.
+        parts = [encoded] if chunk.tools.store.is_local else [[one] for one in encoded]
+        done.writing = [self._files.submit(self._stage, chunk, part) for part in parts]
         return done
 
-    def _make(self, chunk: _Chunk, inputs: Sequence[Input], done: _SubBatch) -> None:
+    def _make(self, chunk: _Chunk, inputs: Sequence[Input], failed: list[Outcome]) -> list[_Encoded]:
         started = perf_counter()
         try:
             results = chunk.operation.make(inputs)
         except Exception as exc:
             if len(inputs) == 1:
-                done.outcomes.append(self._failure(inputs[0].job, exc))
-                return
+                failed.append(self._failure(inputs[0].job, exc))
+                return []
             logger.warning("%d jobs failed together and are made one by one: %s", len(inputs), exc)
-            for one in inputs:  # one bad item harms itself only
-                self._make(chunk, [one], done)
-            return
+            # One bad item harms itself only.
+            return [encoded for one in inputs for encoded in self._make(chunk, [one], failed)]
         made_at = perf_counter()
         sounds = self._invert_on_gpu(chunk.tools, results)
         seconds = {
             "forward_s": (made_at - started) / len(inputs),
             "invert_s": (perf_counter() - made_at) / len(inputs),
         }
+        done = []
         with self._encoding:
             for made, given in zip(results, sounds, strict=True):
                 try:
                     encoded = encode_made(chunk.tools, made, sounds=given, **seconds)
                 except Exception as exc:  # one bad item harms itself only
-                    done.outcomes.append(self._failure(made.input.job, exc))
+                    failed.append(self._failure(made.input.job, exc))
                 else:
-                    done.encoded.append((made.input.job, encoded))
+                    done.append((made.input.job, encoded))
+        return done
 
     def _invert_on_gpu(self, tools: BatchTools, results: Sequence[Made]) -> Sequence[Sounds | None]:
         """Return the sounds of a whole sub-batch; None for each where the CPU is to invert them one by one."""
@@ -157,7 +156,7 @@ class Pipeline:
     def _gpu(self) -> str | None:
         return first_gpu()
 
-    def _stage(self, chunk: _Chunk, encoded: Sequence[tuple[ClaimedJob, Encoded]]) -> list[Outcome]:
+    def _stage(self, chunk: _Chunk, encoded: Sequence[_Encoded]) -> list[Outcome]:
         outcomes = []
         for job, one in encoded:
             try:

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 from wavemill.errors import BrokerUnavailableError, TransientError
 from wavemill.jobs.control import settle_cancelled
 from wavemill.jobs.database import Database
-from wavemill.jobs.outbox import publish_due, recall_lost, restore_missing_chunks
+from wavemill.jobs.outbox import Send, publish_due, recall_lost, restore_missing_chunks
 from wavemill.jobs.recovery import mend_torn, reclaim_dead, reclaim_expired
 from wavemill.requests import output_paths, params_from_row
 from wavemill.settings import Settings
@@ -66,8 +66,7 @@ class Reaper:
         try:
             dead = self._orders.get(timeout=self._settings.sweep_s)
             if dead is not None:
-                bury(self._database, f"-{dead}")
-                publish_due(self._database, self._send, at_most=self._settings.max_messages)
+                bury(self._database, f"-{dead}", self._send, at_most=self._settings.max_messages)
         except queue.Empty:
             pass
         except TransientError:
@@ -87,11 +86,12 @@ class Reaper:
         publish_due(self._database, self._send, at_most=self._settings.max_messages - len(present))
 
 
-def bury(database: Database, suffix: str) -> None:
-    """Take back at once what dead processes held, see `reclaim_dead`, and clear up if that ended their batch."""
+def bury(database: Database, suffix: str, send: Send, *, at_most: int) -> None:
+    """Take back and send again at once what dead processes held; clear up if that ended their batch."""
     if reclaimed := reclaim_dead(database, suffix):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
         mend_torn(database, _clear)
+    publish_due(database, send, at_most=at_most)
 
 
 def _clear(batch: Row[Any], begun: Sequence[str]) -> None:

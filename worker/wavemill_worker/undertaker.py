@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from billiard.process import active_children
 from celery import Celery
@@ -18,7 +16,6 @@ from celery.worker.request import Request
 
 from wavemill.errors import WavemillError
 from wavemill.jobs.database import Database
-from wavemill.jobs.outbox import publish_due
 from wavemill.settings import Settings
 from wavemill.transport import sender
 from wavemill_worker.reaper import bury
@@ -40,28 +37,24 @@ def suffix_of(pid: int) -> str:
 
 def install(settings: Settings, app: Celery) -> None:
     """Bury children of this process from now on."""
-    _Mourned.bury = staticmethod(partial(_bury, settings, app))
-    app.Task.Request = _Mourned
 
+    class Mourned(Request):  # type: ignore[misc]  # Celery has no types
+        """A task that its process may take with it into death."""
 
-class _Mourned(Request):  # type: ignore[misc]  # Celery has no types
-    """A task that its process may take with it into death."""
+        def on_failure(self, *arguments: Any, **keywords: Any) -> None:
+            """Look whether the process that took the task is still there."""
+            super().on_failure(*arguments, **keywords)
+            if self.worker_pid not in [process.pid for process in active_children()]:
+                # A thread, since Celery's own must not wait for a database.
+                threading.Thread(target=_bury, args=(settings, app, self.worker_pid), daemon=True).start()
 
-    bury: ClassVar[Callable[[int], None]]
-
-    def on_failure(self, *arguments: Any, **keywords: Any) -> None:
-        """Look whether the process that took the task is still there."""
-        super().on_failure(*arguments, **keywords)
-        if self.worker_pid not in [process.pid for process in active_children()]:
-            # A thread, since Celery's own must not wait for a database.
-            threading.Thread(target=self.bury, args=(self.worker_pid,), daemon=True).start()
+    app.Task.Request = Mourned
 
 
 def _bury(settings: Settings, app: Celery, pid: int) -> None:
     database = Database(settings.sqlalchemy_url)
     try:
-        bury(database, suffix_of(pid))
-        publish_due(database, sender(app), at_most=settings.max_messages)
+        bury(database, suffix_of(pid), sender(app), at_most=settings.max_messages)
     except WavemillError as exc:
         logger.warning("%s; a dead process's jobs go out when their lease ends", exc)
     finally:
