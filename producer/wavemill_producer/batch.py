@@ -47,7 +47,7 @@ class Batch:
             if deadline is not None and time.monotonic() >= deadline:
                 counts = ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count)
                 raise TimeoutError(f"batch {self.id} is {status['state']} after {timeout_s} s: {counts}")
-            time.sleep(poll_s)
+            time.sleep(poll_s)  # the table tells nobody when it changes
 
     def jobs(
         self,

@@ -57,7 +57,7 @@ class EmbeddedBroker:
                     f"another process holds {self._folder / 'lock'}, but no broker answers at {self._socket}; "
                     "end that process first"
                 )
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S)  # a start in another process is seen only by asking
             self.tend()
 
     def close(self) -> None:

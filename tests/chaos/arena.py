@@ -206,7 +206,7 @@ class Arena:
         outage_s = chance.uniform(*_OUTAGE_S)
         with self._lock:
             self.valkey.terminate()
-            time.sleep(outage_s)
+            time.sleep(outage_s)  # how long it is gone is what is tried
             self.valkey = self._new_broker(self._broker_port)
             self.valkey.start()
         return f"gone for {outage_s:.1f} s"
@@ -216,7 +216,7 @@ class Arena:
             return "SQLite has no server"
         outage_s = chance.uniform(*_OUTAGE_S)
         self.postgres.crash()
-        time.sleep(outage_s)
+        time.sleep(outage_s)  # how long it is gone is what is tried
         self.postgres.start()
         return f"gone for {outage_s:.1f} s"
 
@@ -260,8 +260,8 @@ class Arena:
         while True:
             try:
                 self.batch.resume()
-            except WavemillError:  # the database restarts just now
-                time.sleep(0.2)
+            except WavemillError:
+                time.sleep(0.2)  # the database restarts just now
             else:
                 return
 

@@ -106,7 +106,7 @@ def _watch(producer: Producer, batch_id: str | None) -> None:
     shown, finished = view()
     with Live(shown) as live:
         while not finished:
-            time.sleep(_REFRESH_S)
+            time.sleep(_REFRESH_S)  # nobody reads faster
             shown, finished = view()
             live.update(shown)
 

@@ -37,7 +37,7 @@ def read_steadily(folder: Path, read: Callable[[Path], Result]) -> Result:
         else:
             if _is_settled(folder, before):
                 return result
-        time.sleep(_PAUSE_S)
+        time.sleep(_PAUSE_S)  # another process is between its two renames
     return read(folder)
 
 

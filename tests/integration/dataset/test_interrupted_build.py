@@ -65,7 +65,7 @@ def wait_until_some_are_built(dataset: Path, process: subprocess.Popen[bytes]) -
     while rows(dataset) < 128:
         assert process.poll() is None, "the build ended before it could be interrupted"
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.005)  # between looks at what another process writes
 
 
 def processes_of_session(session: int) -> list[str]:
