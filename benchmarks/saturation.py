@@ -86,9 +86,9 @@ def _server_cpu_s(opened: Database) -> float:
     if not opened.is_postgresql:
         return 0.0
     with opened.reading() as connection:
-        parent = connection.scalar(text("SELECT pg_backend_pid()"))
+        backend = connection.scalar(text("SELECT pg_backend_pid()"))
+        postmaster = Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1]
     opened.close()
-    postmaster = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]
     time.sleep(0.5)
     user, system = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[13:15]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
