@@ -37,6 +37,7 @@ FAR_DB = (
 )
 
 
+_TO_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _RECORDED = ("generated", "original", "latent")  # the sidecar of a latent is found beside it
 
 
@@ -135,7 +136,7 @@ def _spectrograms(made: Made) -> dict[str, FloatArray]:
 
 
 def _comment(tools: BatchTools, made: Made, kind: str) -> str:
-    return json.dumps(_provenance(tools, made, kind), sort_keys=True, ensure_ascii=False)
+    return _TO_JSON.encode(_provenance(tools, made, kind))
 
 
 def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -50,6 +51,7 @@ class Runtime:
                 f"{digest[:12]}: put the same model on every worker, or submit again"
             )
         model.warm_up()
+        gc.freeze()  # TensorFlow's million objects stay: collections need not walk through them again
         return model
 
     def dataset(self, path: str) -> Dataset:

@@ -78,8 +78,11 @@ class FolderStore:
             nonlocal placed
             # Called again when the transaction around it has failed: then the file is where it belongs already.
             with _translated(final):
-                if staged.exists() or not final.exists():
-                    self._with_folders(lambda: staged.replace(final), final.parent)
+                try:
+                    staged.replace(final)
+                except FileNotFoundError:
+                    if staged.exists() or not final.exists():
+                        self._with_folders(lambda: staged.replace(final), final.parent)
             placed = True
 
         def discard() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from dataclasses import dataclass
 
@@ -67,11 +68,12 @@ def encode(
     if subtype not in SUBTYPES.get(container, ()):
         known = "; ".join(f"{name}: {', '.join(held)}" for name, held in SUBTYPES.items())
         raise UsageError(f"{container} with {subtype} is not among the output formats ({known})")
-    if signal.ndim != 1 or signal.size == 0 or not np.isfinite(signal).all():
+    # NaN, if there is one, is greatest and least.
+    peak = float(max(signal.max(), -signal.min())) if signal.ndim == 1 and signal.size else math.nan
+    if not math.isfinite(peak):
         raise AudioError(f"expected a waveform of finite samples, received {signal.dtype} of shape {signal.shape}")
-    peak = float(np.abs(signal).max())
     gain = _CEILING / peak if peak > _CEILING else 1.0
-    scaled = np.asarray(signal * gain, dtype=np.float32)
+    scaled = np.asarray(signal if gain == 1.0 else signal * gain, dtype=np.float32)
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", sample_rate_hz, 1, subtype=subtype, format=container) as sound:
         if comment:
@@ -81,7 +83,7 @@ def encode(
         data=_without_time_of_writing(file.getvalue()) if subtype == "FLOAT" else file.getvalue(),
         duration_s=len(signal) / sample_rate_hz,
         peak=peak,
-        rms_dbfs=max(float(10 * np.log10(np.mean(np.square(scaled)) + 1e-12)), -120.0),
+        rms_dbfs=max(10 * math.log10(float(np.dot(scaled, scaled)) / scaled.size + 1e-12), -120.0),
         gain=gain,
         clipped=int(np.count_nonzero(np.abs(scaled) > 1.0)),
         silent=peak < _STEP,

@@ -17,8 +17,7 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-_SOURCES = [path.stat() for path in sorted(Path(__file__).parent.glob("*.py"))]
-_STAMP = (max(source.st_mtime for source in _SOURCES), sum(source.st_size for source in _SOURCES))
+_SOURCES = frozenset(Path(__file__).parent.glob("*.py"))
 
 
 def kernel(function: F) -> F:
@@ -33,10 +32,15 @@ def kernel(function: F) -> F:
     except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
         compiled = njit(**_OPTIONS)(function)
     else:
-        # numba compiles a kernel again when its own file has changed, and not for those of the kernels it calls.
-        compiled._cache._cache_file._source_stamp = _STAMP
+        compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
     result: F = compiled
     return result
+
+
+def _stamp(file: Path) -> tuple[float, int]:
+    # numba compiles a kernel again when its own file has changed, and not for those of the kernels it calls.
+    sources = [path.stat() for path in _SOURCES | {file}]
+    return max(source.st_mtime for source in sources), sum(source.st_size for source in sources)
 
 
 def inlined(function: F) -> F:

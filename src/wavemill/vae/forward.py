@@ -26,6 +26,8 @@ _SIZES = (BATCH, 8, 4, 2, 1)  # so that a few items do not pay for many
 class Forward:
     """A compiled forward pass, (batch, ...) -> one array per output; may be called from several threads.
 
+    The weights are those of the first call; later changes to them are not seen.
+
     On a CPU each operation has one thread, see `keep_operations_on_one_thread`, and batches run beside each other.
     Then an item's bits are the same at any place in batches of several sizes. Which ones is found out at the first
     call, since it is a property of the machine's kernels; one item alone often takes another way (a product of a
@@ -105,7 +107,10 @@ class Forward:
             return [output.numpy() for output in self._compiled(tf.constant(batch, tf.float32))]
 
     def _outputs(self, x: tf.Tensor) -> list[tf.Tensor]:
-        outputs = self._part(x, training=False)
+        with tf.init_scope():  # read now: what is constant is converted to bfloat16 once, not in each call
+            trainable = [variable.numpy() for variable in self._part.trainable_variables]
+            others = [variable.numpy() for variable in self._part.non_trainable_variables]
+        outputs, _ = self._part.stateless_call(trainable, others, x, training=False)
         return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError
+from wavemill.inversion.kernel import kernel
 
 FloatArray = NDArray[np.float32]
 Scheme = dict[str, Any]
@@ -43,12 +44,11 @@ def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
     float32 [shape=(batch, n_bins, n_frames)]
         All zeros for a spectrogram without any contrast, which is silence.
     """
-    peak = db.max(axis=(1, 2), keepdims=True)  # (B, F, T) -> (B, 1, 1)
-    contrast = peak - db.min(axis=(1, 2), keepdims=True)
-    span = contrast if _kind(scheme) == "min-max" else np.float32(scheme["range_db"])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        x = (db - peak) / span + np.float32(1)
-    return np.where(contrast > 0, np.clip(x, 0, 1), np.float32(0)).astype(np.float32)
+    range_db = np.float32(0 if _kind(scheme) == "min-max" else scheme["range_db"])
+    x = np.zeros(db.shape, np.float32)
+    for clip, scaled in zip(np.ascontiguousarray(db, np.float32), x, strict=True):
+        _scale(clip.ravel(), range_db, scaled.ravel())
+    return x
 
 
 def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db: FloatArray) -> FloatArray:
@@ -64,26 +64,40 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
         below `floor_db`, so that what the network puts at the bottom of its range becomes a faint noise like a
         recording's own, instead of a bed of hiss.
     """
-    peak, floor = peak_db.reshape(-1, 1, 1), floor_db.reshape(-1, 1, 1)  # (B,) -> (B, 1, 1)
     if _kind(scheme) == "min-max":
+        peak, floor = peak_db.reshape(-1, 1, 1), floor_db.reshape(-1, 1, 1)  # (B,) -> (B, 1, 1)
         return (x * (peak - floor) + floor).astype(np.float32)
     range_db, fade_db = np.float32(scheme["range_db"]), np.float32(scheme["fade_db"])
-    floor = np.maximum(floor, peak - np.float32(scheme["fade_to_db"]))
+    floor = np.maximum(floor_db, peak_db - np.float32(scheme["fade_to_db"]))
     db = np.empty(x.shape, np.float32)
-    for i in range(len(x)):  # clip by clip: a whole batch does not fit the cache
-        height = x[i] * range_db  # dB above the bottom of the range
-        np.add(height, peak[i] - range_db, out=db[i])
-        if fade_db > 0:
-            _fade(db[i], height, floor[i], fade_db)
+    for i, clip in enumerate(np.ascontiguousarray(x, np.float32)):
+        _raise(clip.ravel(), peak_db[i], floor[i], range_db, fade_db, db[i].ravel())
     return db
 
 
-def _fade(db: FloatArray, height: FloatArray, floor: FloatArray, fade_db: np.float32) -> None:
-    low = height < fade_db
-    faded = db - floor
-    faded *= np.divide(height, fade_db, out=height)
-    faded += floor
-    np.copyto(db, np.minimum(faded, db, out=faded), where=low)
+@kernel
+def _scale(db: FloatArray, range_db: np.float32, x: FloatArray) -> None:
+    """Write (db - peak) / range + 1, limited to [0, 1]; a range of 0 stands for the clip's own. Silence stays 0."""
+    peak, least = db[0], db[0]
+    for value in db:
+        peak, least = max(peak, value), min(least, value)
+    if peak == least:
+        return
+    span = range_db if range_db > 0 else peak - least
+    for i in range(db.size):
+        x[i] = min(max((db[i] - peak) / span + np.float32(1), np.float32(0)), np.float32(1))
+
+
+@kernel
+def _raise(
+    x: FloatArray, peak: np.float32, floor: np.float32, range_db: np.float32, fade_db: np.float32, db: FloatArray
+) -> None:
+    """Undo `_scale`, and stretch the lowest `fade_db` of the range down to `floor`, if that is lower."""
+    for i in range(x.size):
+        height = x[i] * range_db  # dB above the bottom of the range
+        level = height + (peak - range_db)
+        faded = (level - floor) * (height / fade_db) + floor
+        db[i] = min(faded, level) if height < fade_db else level
 
 
 def _kind(scheme: Scheme) -> Literal["min-max", "peak"]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wavemill.audio.features import to_magnitude
 from wavemill.inversion import invert
+from wavemill.inversion.kernel import kernel
 from wavemill.presets import Features
 from wavemill.vae.batches import SpectrogramSource
 from wavemill.vae.model import Model
@@ -59,11 +60,23 @@ def log_spectral_distance(reference_db: FloatArray, db: FloatArray, *, top_db: f
     float32 [shape=(batch,)], in dB
         Root mean square over bins, mean over frames; 0 for a silent reference.
     """
-    floor = reference_db.max(axis=(1, 2), keepdims=True) - np.float32(top_db)
-    reference, other = np.maximum(reference_db, floor), np.maximum(db, floor)
-    heard = (reference > floor).any(axis=1)  # (B, F, T) -> (B, T)
-    distance = np.sqrt(np.square(reference - other).mean(axis=1))  # (B, F, T) -> (B, T)
-    return np.asarray((distance * heard).sum(axis=1) / np.maximum(heard.sum(axis=1), 1), dtype=np.float32)
+    floors = reference_db.max(axis=(1, 2)) - np.float32(top_db)
+    pairs = zip(reference_db, db, floors, strict=True)
+    return np.array([_distance(np.ascontiguousarray(a), np.ascontiguousarray(b), f) for a, b, f in pairs], np.float32)
+
+
+@kernel
+def _distance(reference: FloatArray, other: FloatArray, floor: np.float32) -> float:
+    n_bins, n_frames = reference.shape
+    squares, loudest = np.zeros(n_frames, np.float32), np.full(n_frames, floor, np.float32)
+    for f in range(n_bins):
+        expected, found = reference[f], other[f]
+        for t in range(n_frames):
+            apart = max(expected[t], floor) - max(found[t], floor)
+            squares[t] += apart * apart
+            loudest[t] = max(loudest[t], expected[t])
+    heard = loudest > floor
+    return float(np.sqrt(squares[heard] / np.float32(n_bins)).sum() / max(heard.sum(), 1))
 
 
 def sound(db: FloatArray, features: Features) -> FloatArray:

@@ -61,7 +61,7 @@ def test_the_course_architecture_learns(tmp_path: Path) -> None:
     reports = []
     sizes = {"filters": [16, 16, 8, 8, 8]}
     recipe = TrainingConfig.for_architecture(
-        "course", architecture_config=sizes, epochs=5, batch_size=8, latent_dim=4, learning_rate=5e-3
+        "course", architecture_config=sizes, epochs=8, batch_size=8, latent_dim=4, learning_rate=5e-3
     )
     train(Blobs(), tmp_path / "m", recipe, progress=reports.append)
     assert reports[-1].loss < 0.7 * reports[0].loss
