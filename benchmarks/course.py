@@ -17,9 +17,13 @@ from wavemill.vae.normalisation import denormalise as from_network
 from wavemill.vae.normalisation import normalise as to_network
 
 
-def run_course_script(model: Model, dataset: Dataset, ids: Sequence[str], output: Path) -> None:
-    """Reconstruct `ids` with `predict` in Keras's default batches of 32, then Griffin-Lim and a WAV, one by one."""
-    output.mkdir(parents=True, exist_ok=True)
+def run_course_script(
+    model: Model, dataset: Dataset, ids: Sequence[str], output: Path, *, originals: bool = True
+) -> None:
+    """Reconstruct `ids` with `predict` in Keras's default batches of 32, then Griffin-Lim and a WAV, one by one.
+
+    As the course's own script does, it then makes a sound of each untouched spectrogram, too, unless told not to.
+    """
     features = model.features
     entries = [dataset.get(ID) for ID in ids]
     decibels = np.stack([denormalise(read_spectrogram(dataset, e), e.min_db, e.max_db) for e in entries])  # (B, F, T)
@@ -28,6 +32,9 @@ def run_course_script(model: Model, dataset: Dataset, ids: Sequence[str], output
     x = model.network.decoder.predict(mean, verbose=0)[..., 0]
     peak_db, floor_db = decibels.max(axis=(1, 2)), decibels.min(axis=(1, 2))
     decoded = from_network(x, scheme, peak_db=peak_db, floor_db=floor_db)
-    for k, magnitude in enumerate(to_magnitude(decoded, features)):
-        signal = librosa.griffinlim(magnitude, n_iter=32, n_fft=features.n_fft, hop_length=features.hop_length)
-        soundfile.write(output / f"{k}.wav", signal, features.sample_rate_hz)
+    for kind, made in {"generated": decoded, **({"original": decibels} if originals else {})}.items():
+        folder = output / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for k, magnitude in enumerate(to_magnitude(made, features)):
+            signal = librosa.griffinlim(magnitude, n_iter=32, n_fft=features.n_fft, hop_length=features.hop_length)
+            soundfile.write(folder / f"{k}.wav", signal, features.sample_rate_hz)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from benchmarks import one_task_a_clip as attempt
 from benchmarks.progress import tell
-from benchmarks.services import POLL_S, TIMEOUT_S
+from benchmarks.services import LONG_POLL_S, POLL_S, TIMEOUT_S
 
 
 class FirstAttempt:
@@ -69,7 +69,7 @@ class FirstAttempt:
         while self._done(wanted) < len(wanted):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(wanted)} tasks were not done in {TIMEOUT_S:.0f} s; see its worker.log")
-            time.sleep(POLL_S)
+            time.sleep(POLL_S if len(wanted) == 1 else LONG_POLL_S)
 
     def _done(self, wanted: Sequence[int]) -> int:
         done = select(func.count()).where(attempt.Clip.state == "done", attempt.Clip.id >= wanted[0])

@@ -14,9 +14,11 @@ from benchmarks.progress import tell
 
 
 @contextmanager
-def bare_loop(plan: Plan, dataset: Path, *, mixed_precision: bool = False) -> Iterator[Callable[[str, int], None]]:
+def bare_loop(
+    plan: Plan, dataset: Path, *, mixed_precision: bool = False, cores: int | None = None
+) -> Iterator[Callable[[str, int], None]]:
     """Start it and wait until it is warm; yields a function: ("render" or "forward", number of clips in all)."""
-    cores = len(os.sched_getaffinity(0))
+    cores = cores or len(os.sched_getaffinity(0))
     tell("starting the bare loop")
     with ExitStack() as stack:
         processes = [

@@ -67,6 +67,6 @@ def generate(clip_id: int) -> None:
         output = Path(os.environ[OUTPUT]) / str(clip_id)
         with Dataset.open(os.environ[DATASET]) as dataset:
             run_course_script(model(), dataset, [clip.spectrogram_id], output)
-        clip.path = str(output / "0.wav")
+        clip.path = str(output / "generated" / "0.wav")
         clip.state = "done"
         session.commit()

@@ -14,8 +14,9 @@ from benchmarks.loop import bare_loop
 from benchmarks.plan import Plan
 from benchmarks.rounds import medians_s
 from benchmarks.row import Row
-from benchmarks.services import finish, workers
+from benchmarks.services import LONG_POLL_S, POLL_S, finish, workers
 from wavemill.dataset.index import Dataset
+from wavemill.requests import VaryParams
 from wavemill.vae.package import load_model
 from wavemill_producer.producer import Producer
 
@@ -25,6 +26,7 @@ _OURS, _BARE, _COURSE, _CELERY = (
     "the course's script",
     "one Celery task a clip",
 )
+_OURS_ALONE, _COURSE_ALONE = f"{_OURS}, no originals", f"{_COURSE}, no originals"
 _Queue: TypeAlias = Callable[[list[str]], None]
 _Bare: TypeAlias = Callable[[str, int], None]
 _GOALS = {_BARE: "0.9 x", _COURSE: "12 x", _CELERY: "50 x"}
@@ -37,16 +39,20 @@ def measure(plan: Plan) -> list[Row]:
         ids = list(dataset.ids())[: plan.sizes.jobs]
         model = load_model(plan.model, models_dir=plan.models_dir)
         script_s = medians_s(
-            {_COURSE: lambda: run_course_script(model, dataset, ids, plan.work / "course")}, min(3, plan.sizes.rounds)
+            {
+                _COURSE: lambda: run_course_script(model, dataset, ids, plan.work / "course"),
+                _COURSE_ALONE: lambda: run_course_script(model, dataset, ids, plan.work / "course", originals=False),
+            },
+            min(3, plan.sizes.rounds),
         )
-    rates = {_COURSE: len(ids) / script_s[_COURSE]}
+    rates = {name: len(ids) / seconds for name, seconds in script_s.items()}
     with _rendering(plan, folder) as (producer, bare):
+        rates |= _rates(plan, ids, producer, folder, bare)
         queue = _queue(producer, plan, folder)
-        rates |= _rates(plan, ids, queue, bare)
         slow_rates, single_s = _first_attempt(plan, folder, ids, queue, broker_url=producer.settings.celery_broker_url)
     rates |= slow_rates
     with _rendering(plan, folder, mixed_precision=True) as (producer, bare):
-        mixed_rates = rates | _rates(plan, ids, _queue(producer, plan, folder), bare)
+        mixed_rates = rates | _rates(plan, ids, producer, folder, bare)
     what = f"pipeline, submit to last WAV, {len(ids)} clips"
     return [
         *_rows(what, rates),
@@ -72,8 +78,16 @@ def _rendering(plan: Plan, folder: Path, *, mixed_precision: bool = False) -> It
         yield producer, bare
 
 
-def _rates(plan: Plan, ids: list[str], queue: _Queue, bare: _Bare) -> dict[str, float]:
-    seconds = medians_s({_OURS: lambda: queue(ids), _BARE: lambda: bare("render", len(ids))}, plan.sizes.rounds)
+def _rates(plan: Plan, ids: list[str], producer: Producer, folder: Path, bare: _Bare) -> dict[str, float]:
+    queue, queue_alone = _queue(producer, plan, folder), _queue_without_originals(producer, plan, folder)
+    seconds = medians_s(
+        {
+            _OURS: lambda: queue(ids),
+            _BARE: lambda: bare("render", len(ids)),
+            _OURS_ALONE: lambda: queue_alone(ids),
+        },
+        plan.sizes.rounds,
+    )
     return {name: len(ids) / taken for name, taken in seconds.items()}
 
 
@@ -100,10 +114,29 @@ def _first_attempt(
 def _rows(what: str, rates: Mapping[str, float]) -> Iterator[Row]:
     for baseline, goal in _GOALS.items():
         yield Row.of_rates(what, rates[_OURS], "clips/s", baseline, rates[baseline], goal=goal)
+    yield Row.of_rates(
+        f"{what}, no originals",
+        rates[_OURS_ALONE],
+        "clips/s",
+        _COURSE_ALONE,
+        rates[_COURSE_ALONE],
+        goal=_GOALS[_COURSE],
+        remark="here `vary` at temperature 0, which reconstructs",
+    )
 
 
 def _queue(producer: Producer, plan: Plan, dataset: Path) -> _Queue:
     def run(ids: list[str]) -> None:
-        finish(producer.reconstruct(ids, dataset=dataset, model=plan.model, output=plan.work / "out"))
+        batch = producer.reconstruct(ids, dataset=dataset, model=plan.model, output=plan.work / "out")
+        finish(batch, poll_s=POLL_S if len(ids) == 1 else LONG_POLL_S)
+
+    return run
+
+
+def _queue_without_originals(producer: Producer, plan: Plan, dataset: Path) -> _Queue:
+    def run(ids: list[str]) -> None:
+        params = VaryParams(temperature=0.0, seed=0)
+        output = plan.work / "out"
+        finish(producer.vary(ids, dataset=dataset, model=plan.model, output=output, count=1, params=params))
 
     return run

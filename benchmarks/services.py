@@ -24,7 +24,8 @@ except ImportError:
     get_server = None
 
 TIMEOUT_S = 600.0
-POLL_S = 0.005
+POLL_S = 0.005  # for what takes a moment
+LONG_POLL_S = 0.05  # for what takes seconds: to ask takes a core from those who work
 
 
 @contextmanager
@@ -62,9 +63,9 @@ def on_cores(cores: set[int] | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def finish(batch: Batch) -> None:
+def finish(batch: Batch, *, poll_s: float = LONG_POLL_S) -> None:
     """Wait until a batch is done; RuntimeError if it went otherwise."""
-    if (state := batch.wait(poll_s=POLL_S, timeout_s=TIMEOUT_S)) != "done":
+    if (state := batch.wait(poll_s=poll_s, timeout_s=TIMEOUT_S)) != "done":
         raise RuntimeError(f"batch {batch.id} is {state}: {batch.status()}")
 
 

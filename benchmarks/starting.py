@@ -13,7 +13,7 @@ from benchmarks.plan import Plan
 from benchmarks.progress import tell
 from benchmarks.rounds import medians_s, process
 from benchmarks.row import Row
-from benchmarks.services import finish, workers
+from benchmarks.services import POLL_S, finish, workers
 
 # As a worker's child does it, one step after the other.
 _SPLIT = """
@@ -51,7 +51,7 @@ def _worker(plan: Plan) -> Row:
             batch = producer.reconstruct(
                 ["set-0/" + plan.recordings[0].stem], dataset=dataset, model=plan.model, output=plan.work / "out"
             )
-            finish(batch)
+            finish(batch, poll_s=POLL_S)
             totals.append(time.perf_counter() - started)
         splits.append(_split(plan))
         tell(f"start {number + 1} of {plan.sizes.starts}: {totals[-1]:.2f} s")

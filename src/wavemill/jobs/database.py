@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, Float, create_engine, event, inspect, literal, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,22 +25,23 @@ class now(FunctionElement[Any]):  # noqa: N801  a SQL function is written in low
     """The database's own clock plus `offset_s` seconds; no other clock decides anything."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, offset_s: float = 0.0) -> None:
-        self.offset_s = float(offset_s)
-        super().__init__()
+        super().__init__(*([literal(float(offset_s), Float())] if offset_s else []))
 
 
 @compiles(now, "sqlite")
-def _now_sqlite(element: now, _compiler: SQLCompiler, **_: Any) -> str:
+def _now_sqlite(element: now, compiler: SQLCompiler, **options: Any) -> str:
     # %f has milliseconds; the zeros make it as long as the microseconds that SQLAlchemy stores, so that text sorts.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset_s:+.3f} seconds')"
+    later = "".join(f", {compiler.process(s, **options)} || ' seconds'" for s in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{later})"
 
 
 @compiles(now, "postgresql")
-def _now_postgresql(element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {element.offset_s:.3f}))"
+def _now_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> str:
+    later = "".join(f" + make_interval(secs => {compiler.process(s, **options)})" for s in element.clauses)
+    return f"(clock_timestamp(){later})"
 
 
 class Database:
