@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # TensorFlow is not to be imported before it is set up
     from wavemill.synthesis import Source
     from wavemill.vae.model import Model
 
-_PART = 16  # clips in one forward pass, as in a worker
+_PART = 32  # clips in one forward pass, as in a worker
 
 
 def main() -> None:

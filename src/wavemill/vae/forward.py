@@ -19,8 +19,8 @@ from wavemill.errors import DeviceMemoryError, UsageError
 
 FloatArray = NDArray[np.float32]
 
-BATCH = 16  # items per call: 32 save another 3 % of the time, and hold twice the memory for each thread
-_SIZES = (BATCH, 8, 4, 2, 1)  # so that a few items do not pay for many
+BATCH = 32  # items per call: 16 take 5 to 20 % longer, whose weights are read as often for half as much
+_SIZES = (BATCH, 16, 8, 4, 2, 1)  # so that a few items do not pay for many
 
 
 class Forward:
