@@ -7,7 +7,7 @@ from wavemill.pipeline import sub_batch_size
 
 @pytest.mark.parametrize(
     ("n_jobs", "n_threads", "size"),
-    [(1, 2, 1), (16, 2, 8), (64, 1, 16), (64, 2, 16), (64, 3, 11), (64, 8, 8), (65, 2, 11), (4096, 2, 16)],
+    [(1, 2, 1), (16, 2, 8), (64, 1, 32), (64, 2, 32), (64, 3, 22), (64, 8, 8), (65, 2, 17), (4096, 2, 32)],
 )
 def test_every_core_gets_as_many_sub_batches_and_none_is_larger_than_a_forward_pass(
     n_jobs: int, n_threads: int, size: int
