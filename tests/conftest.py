@@ -6,4 +6,6 @@ import signal
 
 pytest_plugins = ["support.servers", "support.material", "support.stack", "support.bench", "support.rehearsals"]
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # processes of tests inherit it, and under nohup it would be ignored
+# Processes of tests inherit these; under nohup, or in the background of a script, they would be ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
