@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import statistics
 import traceback
 from collections import Counter, defaultdict
@@ -23,6 +24,7 @@ from wavemill.jobs.states import FINAL
 
 _CLOCK_S = 0.01  # SQLite's clock has milliseconds
 _LOST = "worker-lost"
+_SHOWN = 3  # violations of a kind
 
 
 @dataclass(kw_only=True)
@@ -49,8 +51,20 @@ class Findings:
                 f"(longest {queued_s[-1]:.1f} s), claimed after {statistics.median(claimed_s):.1f} s "
                 f"(longest {claimed_s[-1]:.1f} s)"
             )
-        said = "".join(f"\n  {line}" for line in (*self.remarks, *self.violations[:20]))
+        said = "".join(f"\n  {line}" for line in (*self.remarks, *_few_of_each(self.violations)))
         return f"{states}; {self.lost_attempts} lost attempts{recovery}; {len(self.violations)} violations{said}"
+
+
+def _few_of_each(sentences: Sequence[str]) -> Iterator[str]:
+    """Yield the first ones of each kind, kinds being what differs in more than numbers."""
+    seen: Counter[str] = Counter()
+    for sentence in sentences:
+        kind = re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", sentence)
+        seen[kind] += 1
+        if seen[kind] <= _SHOWN:
+            yield sentence
+    if (left := len(sentences) - sum(min(count, _SHOWN) for count in seen.values())) > 0:
+        yield f"... and {left} more of these kinds"
 
 
 def inspect(arena: Arena) -> Findings:

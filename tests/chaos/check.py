@@ -15,8 +15,8 @@ Lines of a job stand in the order in which the table was changed. What is checke
 lost       each job that was queued ends done, failed or cancelled
 twice      a job is finished once, and once more for each time that a user requeued it
 order      it is claimed while queued, finished while claimed, and each claim's attempt is the next one
-fencing    who finishes a job, or gives it back, is who holds it; a done job's file is what its finish recorded, put there
-           by the attempt that finished it, or left by an earlier one before that lost the job; and not touched afterwards
+fencing    who finishes a job, or gives it back, is who holds it; a done job's file is what its finish recorded, put
+           there by the attempt that finished it, or by an earlier one before it lost the job, and by nobody afterwards
 
 Prints counts and violations; exit code 1 if there is any violation.
 """
@@ -28,6 +28,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 FINAL = {"done", "failed", "cancelled"}
@@ -153,16 +154,20 @@ def _wrong_files(job: Job, placed: dict[str, list[Line]]) -> Iterator[Violation]
 def main() -> int:
     """Check the file that is named; print what there is and what is wrong."""
     if len(sys.argv) != 2:
-        print(__doc__)
+        _say(__doc__)
         return 2
-    with open(sys.argv[1]) as file:
+    with Path(sys.argv[1]).open() as file:
         counts, violations = check(json.loads(line) for line in file if line.strip())
-    print(", ".join(f"{count} {event}" for event, count in sorted(counts.items())))
+    _say(", ".join(f"{count} {event}" for event, count in sorted(counts.items())))
     for kind, sentence in violations[:SHOWN]:
-        print(f"{kind}: {sentence}")
+        _say(f"{kind}: {sentence}")
     kinds = Counter(kind for kind, _ in violations)
-    print(f"{len(violations)} violations" + "".join(f", {count} {kind}" for kind, count in sorted(kinds.items())))
+    _say(f"{len(violations)} violations" + "".join(f", {count} {kind}" for kind, count in sorted(kinds.items())))
     return 1 if violations else 0
+
+
+def _say(line: str | None) -> None:
+    print(line)  # noqa: T201  a command
 
 
 if __name__ == "__main__":

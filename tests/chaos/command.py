@@ -43,9 +43,7 @@ def main() -> int:
     parser.add_argument("--gap-s", type=float, default=3.0, help="between two disasters, on average")
     parser.add_argument("--storm-s", type=float, default=90.0)
     parser.add_argument("--small", type=int, default=5_000, help="batches, where many small ones are queued")
-    parser.add_argument(
-        "--history", type=Path, help="write every claim, finish and file to it, for tests/chaos/check.py"
-    )
+    parser.add_argument("--history", type=Path, help="write each claim, finish and file to it; see check.py")
     arguments = parser.parse_args()
     if arguments.history is not None:
         arguments.history.write_text("")

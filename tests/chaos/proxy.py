@@ -16,7 +16,7 @@ class _Link:
 
 
 class Proxy:
-    """Passes bytes between its port and `target`, until it is told to fall silent: then it takes bytes and answers none.
+    """Passes bytes between its port and `target`, until it is told to fall silent: then it takes bytes and gives none.
 
     The server sees the end of a connection that fell silent; the client sees nothing, ever.
     """

@@ -70,7 +70,7 @@ class Event:
 def schedule(
     seed: int, *, weights: Mapping[str, int], mean_gap_s: float, certain: Sequence[tuple[float, str]] = ()
 ) -> Iterator[Event]:
-    """Yield events, about one every `mean_gap_s`, for ever unless there are no weights; those of `certain` among them."""
+    """Yield events about every `mean_gap_s`, those of `certain` at their times; without weights only the latter."""
     chance = random.Random(seed)
     waiting = sorted(certain)
     at_s = 0.0

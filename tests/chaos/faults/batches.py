@@ -51,9 +51,7 @@ def _compare(arena: Arena, killers: Batch, healthy: Batch) -> None:
     delay_s = time.monotonic() - began
     arena.remarks.append(f"healthy batch beside killers: {delay_s:.1f} s, {deaths} workers died meanwhile")
     if not is_done:
-        arena.complaints.append(
-            f"the healthy batch beside killers was not done after {delay_s:.0f} s: {_counts(healthy)}"
-        )
+        arena.complaints.append(f"healthy beside killers, not done after {delay_s:.0f} s: {_counts(healthy)}")
     if deaths > _MOST_DEATHS:
         arena.complaints.append(f"{deaths} workers died before the healthy batch beside the killers was done")
     patiently(killers.cancel)
@@ -115,7 +113,7 @@ def _race(arena: Arena, count: int) -> None:
     _wait_until_over(large)
     large_s = time.monotonic() - began
     arena.remarks.append(
-        f"{count} batches of one job: done {small_s:.1f} s after the last; one of {count}: {large_s:.1f} s"
+        f"{count} batches of one job: done {small_s:.1f} s after the last came; one of {count}: {large_s:.1f} s"
     )
 
 

@@ -93,7 +93,7 @@ def encode(content: Any) -> bytes:
 
 
 def bad_messages() -> Iterator[bytes]:
-    """Yield one message of each bad kind: no message at all, no envelope, bad headers, bad properties, bad arguments."""
+    """Yield one message of each bad kind: no JSON, no envelope, bad headers, bad properties, bad arguments."""
     yield from (b"", b"\xff\xfe\x00garbage", b"not json", b"null", b"17", b"[]", b"{}", b'"text"', b"[" * 5_000)
     good = [_NOBODY, 0, 1]
     for name, value in _BAD_HEADERS:
