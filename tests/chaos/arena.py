@@ -70,6 +70,7 @@ class Arena:
     entries: list[Entry] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)  # what did not hold, seen while it happened
     remarks: list[str] = field(default_factory=list)  # figures for people
+    n_killers: int = 128  # inputs, where a batch of them is queued before a healthy one
     n_small: int = 300  # batches, where many small ones are queued
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class Campaign:
     certain: Sequence[tuple[float, str]] = ()
     n_poison: int = 1
     n_missing: int = 1
+    n_killers: int = 128
     n_small: int = 300
     hosts: int = 2
     per_device: int = 2
@@ -86,6 +87,7 @@ class Campaign:
             device="cpu" if self.model else f"rehearsal:{self.seconds_per_job}",
             pooled=self.pooled,
             clocks=self.clocks,
+            n_killers=self.n_killers,
             n_small=self.n_small,
         )
 

@@ -49,6 +49,18 @@ FAULTS = (
     "freeze in a finish",
     "restart the database",
 )
+# The essential ones, for leases of three seconds.
+SHORT = (
+    (2.0, "lose the table for three leases"),
+    (13.0, "send bad messages"),
+    (14.0, "freeze in a finish"),
+    (16.0, "queue killers first"),
+    (21.0, "lose the spectrograms"),
+    (27.0, "make the table read-only"),
+    (36.0, "lose the outputs"),
+    (38.0, "queue small batches"),
+    (42.0, "mute the network"),
+)
 CLOCKS = ("set the broker's clock back", "set the hosts' clock ahead")
 
 

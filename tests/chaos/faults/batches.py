@@ -20,7 +20,6 @@ from wavemill_producer import Batch
 from wavemill_producer.batch import FINISHED
 
 _KILLERS = f"{IS_KILLER}-batch"
-_N_KILLERS, _N_HEALTHY = 128, 256
 _MOST_DEATHS = 24  # of workers by the killers until the healthy batch beside them is done
 _STORY_S = 150.0
 _PAUSE_S = 1.0
@@ -37,10 +36,10 @@ def pause(arena: Arena, _chance: random.Random) -> str:
 
 def queue_killers_first(arena: Arena, _chance: random.Random) -> str:
     """A batch of inputs that each kill whoever opens them, and after it a healthy one of the same priority."""
-    killers = arena.submit("killers", [f"{_KILLERS}-{k}" for k in range(_N_KILLERS)], expected=any_end)
-    healthy = arena.submit("beside killers", [f"beside-{k}" for k in range(_N_HEALTHY)], expected=all_done)
+    killers = arena.submit("killers", [f"{_KILLERS}-{k}" for k in range(arena.n_killers)], expected=any_end)
+    healthy = arena.submit("beside killers", [f"beside-{k}" for k in range(2 * arena.n_killers)], expected=all_done)
     arena.story(lambda: _compare(arena, killers, healthy))
-    return f"{_N_KILLERS}, and {_N_HEALTHY} healthy jobs behind them"
+    return f"{arena.n_killers}, and {2 * arena.n_killers} healthy jobs behind them"
 
 
 def _compare(arena: Arena, killers: Batch, healthy: Batch) -> None:
