@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -45,6 +48,8 @@ def main() -> int:
     parser.add_argument("--small", type=int, default=5_000, help="batches, where many small ones are queued")
     parser.add_argument("--history", type=Path, help="write each claim, finish and file to it; see check.py")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
+    logging.getLogger("wavemill_producer").setLevel(logging.ERROR)  # that a broker is gone is no news here
     if arguments.history is not None:
         arguments.history.write_text("")
     bad = 0
