@@ -165,8 +165,10 @@ class FolderStore:
         trash.mkdir(parents=True)
 
         def remove(relative_path: str) -> None:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                (self._root / relative_path).rename(trash / secrets.token_hex(8))
+            path = self._root / relative_path
+            if path.is_file():  # a folder in its place is somebody else's
+                with suppress(FileNotFoundError):
+                    path.rename(trash / secrets.token_hex(8))
 
         try:
             yield remove

@@ -18,11 +18,13 @@ from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
 from wavemill.dataset.manifest import INDEX_NAME
-from wavemill.errors import ModelChangedError
+from wavemill.errors import BrokerUnavailableError, ModelChangedError
 from wavemill.generation import SoundGenerator
 from wavemill.render import Renderer
 from wavemill.vae.package import load_model
 from wavemill_producer import Batch
+from wavemill_worker.app import create_app
+from wavemill_worker.reaper import Reaper
 
 
 def _bytes(batch: Batch) -> dict[str, tuple[str, str]]:
@@ -211,13 +213,16 @@ def test_a_range_that_no_sound_has_harms_its_own_item_only(bench: Bench, tmp_pat
 
 
 @pytest.mark.parametrize("in_the_way", ["original/7_anna_0.wav/folder", "original"])
-def test_of_two_outputs_both_are_written_or_none(bench: Bench, in_the_way: str) -> None:
-    batch = bench.submit(["7_anna_0", "0_anna_0"])
+def test_of_two_outputs_both_are_written_or_none_when_the_batch_is_over(bench: Bench, in_the_way: str) -> None:
+    batch = bench.submit(["7_anna_0"])
     blocking = bench.folder / "out" / batch.id / in_the_way
     blocking.parent.mkdir(parents=True)
     blocking.write_text("")
-    bench.renderer.render_chunk(batch.id, 0, 0)
-    assert [job.error_code for job in batch.jobs()] == ["unwritable-output", None]
+    bench.render(batch)
+    assert [job.error_code for job in batch.jobs()] == ["unwritable-output"]
+    reaper = Reaper(bench.producer.database, create_app(bench.settings), bench.settings)
+    with pytest.raises(BrokerUnavailableError):
+        reaper.sweep()
     assert [path for path in (bench.folder / "out").rglob("*") if path.is_file()] == [blocking]
 
 
