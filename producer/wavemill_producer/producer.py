@@ -44,7 +44,7 @@ class Producer(Orders[Batch]):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.sqlalchemy_url)
+        self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         ensure(self.database)
         self._app = Celery("wavemill-producer", set_as_current=False)
         self._app.conf.update(contract.celery_settings(settings.celery_broker_url))

@@ -31,7 +31,7 @@ class Child:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = Database(settings.sqlalchemy_url)
+        self._database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._device = devices.current()
         self.worker_id = f"{settings.worker_name}/{self._device}{suffix_of(os.getpid())}"
         self._stop = threading.Event()

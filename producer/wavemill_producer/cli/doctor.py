@@ -80,7 +80,7 @@ def _table(settings: Settings) -> str:
     from wavemill.jobs import migrate
     from wavemill.jobs.database import Database
 
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     migrate.ensure(database)
     return f"{database.name}, revision {migrate.current(database)}"
 
@@ -101,7 +101,7 @@ def _workers(settings: Settings) -> str:
     from wavemill.jobs.database import Database
     from wavemill.jobs.queries import list_workers
 
-    alive = list_workers(Database(settings.sqlalchemy_url), alive_within_s=settings.lease_s)
+    alive = list_workers(Database(settings.sqlalchemy_url, silence_s=settings.silence_s), alive_within_s=settings.lease_s)
     return ", ".join(row["id"] for row in alive) or "none alive; start one with: wavemill worker"
 
 

@@ -1,0 +1,25 @@
+"""How long a thread waits for each answer of a database, where it is not to be what its `Database` was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_limit: ContextVar[tuple[float | None] | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def answers_within(limit_s: float | None) -> Iterator[None]:
+    """Inside, wait no longer than `limit_s` for an answer; None: as long as it takes."""
+    token = _limit.set((limit_s,))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def limit_s(otherwise: float | None) -> float | None:
+    """Return the limit that holds here."""
+    chosen = _limit.get()
+    return otherwise if chosen is None else chosen[0]
