@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, inspect, literal, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, Float, inspect, literal, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -15,8 +15,9 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from wavemill.errors import DatabaseUnavailableError, SettingsError
 from wavemill.jobs import outages
-from wavemill.jobs.engines import make_engine
+from wavemill.jobs.postgresql_engine import postgresql_engine
 from wavemill.jobs.schema import UtcDateTime
+from wavemill.jobs.sqlite_engine import sqlite_engine
 
 # Of a lease's length: an outage is noticed, and a new connection made, before anybody could be taken for dead. No
 # statement of ours takes a tenth of it, and the locks that it may wait for are held for the time of a statement.
@@ -59,8 +60,8 @@ class Database:
     def __init__(self, url: str, *, silence_s: float | None = SILENCE_S) -> None:
         try:
             self.url = make_url(url)
-            self.engine = make_engine(self.url, silence_s=silence_s)
-        except (ArgumentError, NoSuchModuleError, ImportError) as exc:
+            self.engine = _engine(self.url, silence_s)
+        except (ArgumentError, ImportError) as exc:
             raise SettingsError(
                 f"WAVEMILL_DATABASE_URL: {exc}; expected sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
             ) from exc
@@ -124,6 +125,14 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+def _engine(url: URL, silence_s: float | None) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return sqlite_engine(url, silence_s=silence_s)
+    if url.drivername not in {"postgresql", "postgresql+psycopg"}:
+        raise ArgumentError(f"{url.drivername} is no database or no driver that wavemill knows")
+    return postgresql_engine(url.set(drivername="postgresql+psycopg"), silence_s=silence_s)
 
 
 def _first_line(exc: BaseException) -> str:

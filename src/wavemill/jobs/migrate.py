@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from wavemill.errors import DatabaseUnavailableError
+from wavemill.errors import TableRevisionError
 from wavemill.jobs.database import Database
 from wavemill.jobs.patience import answers_within
 
@@ -62,6 +62,6 @@ def ensure(database: Database) -> None:
         upgrade(database)
         return
     advice = "update wavemill here" if revision and revision > NEWEST else "run `wavemill db upgrade`"
-    raise DatabaseUnavailableError(
+    raise TableRevisionError(
         f"the tables in {database.name} are at revision {revision or 'none'}, this version needs {NEWEST}: {advice}"
     )

@@ -23,3 +23,8 @@ def limit_s(otherwise: float | None) -> float | None:
     """Return the limit that holds here."""
     chosen = _limit.get()
     return otherwise if chosen is None else chosen[0]
+
+
+def or_a_day(limit: float | None) -> float:
+    """Return the limit, and a day where there is none: for what cannot be told to wait for ever."""
+    return 86_400.0 if limit is None else limit

@@ -7,7 +7,7 @@ acknowledges what we send: a load balancer, a proxy, a server whose process is s
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -16,11 +16,45 @@ from wavemill.jobs.patience import limit_s
 
 T = TypeVar("T")
 
+_CONNECT_S = 10.0  # a server that is there lets us in at once
+_LEAST_CONNECT_S = 2.0  # libpq's own
+_SESSION = """
+    SELECT pg_backend_pid(), extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval)
+"""
+
 
 class ListeningConnection(psycopg.Connection[Any]):
     """Raises OperationalError, and closes itself, when the server has said nothing for `silence_s`; None: never."""
 
     silence_s: float | None = None
+    is_pooled = False
+    _server_idle_s = 0.0
+
+    @classmethod
+    def open(cls, *arguments: Any, silence_s: float | None, **options: Any) -> Self:
+        """Connect in autocommit mode; what stands in `options` goes before what silence asks for."""
+        connection = cls.connect(*arguments, autocommit=True, **(_network_options(limit_s(silence_s)) | options))
+        connection.silence_s = silence_s
+        try:
+            pid, server_idle_s = connection.execute(_SESSION).fetchone() or (0, 0)
+        except BaseException:
+            connection.close()
+            raise
+        # A pooler gives its clients a process ID of its own.
+        connection.is_pooled = pid != connection.info.backend_pid
+        connection._server_idle_s = float(server_idle_s)
+        return connection
+
+    def idle_limit(self, at_most_s: float | None = None) -> list[str]:
+        """Return what lets the server end this transaction when we have gone without a word; `silence_s` by default.
+
+        Otherwise it would keep its locks for the two hours of TCP's own keepalives. Only for the transaction, since
+        another client may have the session next. A limit of the server's own that is shorter stands.
+        """
+        limit = limit_s(self.silence_s) if at_most_s is None else at_most_s
+        if limit is None or 0 < self._server_idle_s <= limit:
+            return []
+        return [f"SET LOCAL idle_in_transaction_session_timeout = {int(limit * 1000)}"]
 
     def wait(self, gen: PQGen[T], *arguments: Any, **keywords: Any) -> T:
         """Consume a generator of psycopg's, as long as something comes now and then."""
@@ -47,3 +81,16 @@ class ListeningConnection(psycopg.Connection[Any]):
         except StopIteration as finished:
             value: T = finished.value
             return value
+
+
+def _network_options(silence_s: float | None) -> dict[str, Any]:
+    if silence_s is None:
+        return {"connect_timeout": int(_CONNECT_S)}
+    third_s = max(1, int(silence_s / 3))
+    return {
+        "connect_timeout": int(max(_LEAST_CONNECT_S, min(_CONNECT_S, silence_s))),
+        "keepalives_idle": third_s,
+        "keepalives_interval": third_s,
+        "keepalives_count": 2,
+        "tcp_user_timeout": int(silence_s * 1000),
+    }
