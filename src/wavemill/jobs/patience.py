@@ -11,7 +11,7 @@ _limit: ContextVar[tuple[float | None] | None] = ContextVar("limit", default=Non
 
 @contextmanager
 def answers_within(limit_s: float | None) -> Iterator[None]:
-    """Inside, wait no longer than `limit_s` for an answer; None: as long as it takes."""
+    """Inside, wait no longer than `limit_s` for an answer, nor than outside; None: as long as it takes."""
     token = _limit.set((limit_s,))
     try:
         yield
@@ -19,10 +19,12 @@ def answers_within(limit_s: float | None) -> Iterator[None]:
         _limit.reset(token)
 
 
-def limit_s(otherwise: float | None) -> float | None:
+def limit_s(usual: float | None) -> float | None:
     """Return the limit that holds here."""
     chosen = _limit.get()
-    return otherwise if chosen is None else chosen[0]
+    if chosen is None:
+        return usual
+    return chosen[0] if usual is None or chosen[0] is None else min(usual, chosen[0])
 
 
 def or_a_day(limit: float | None) -> float:

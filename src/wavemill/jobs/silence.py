@@ -33,7 +33,7 @@ class ListeningConnection(psycopg.Connection[Any]):
     @classmethod
     def open(cls, *arguments: Any, silence_s: float | None, **options: Any) -> Self:
         """Connect in autocommit mode; what stands in `options` goes before what silence asks for."""
-        connection = cls.connect(*arguments, autocommit=True, **(_network_options(limit_s(silence_s)) | options))
+        connection = cls.connect(*arguments, autocommit=True, **(_network_options(silence_s) | options))
         connection.silence_s = silence_s
         try:
             pid, server_idle_s = connection.execute(_SESSION).fetchone() or (0, 0)
@@ -84,11 +84,13 @@ class ListeningConnection(psycopg.Connection[Any]):
 
 
 def _network_options(silence_s: float | None) -> dict[str, Any]:
+    now_s = limit_s(silence_s)
+    connect_timeout = int(_CONNECT_S if now_s is None else max(_LEAST_CONNECT_S, min(_CONNECT_S, now_s)))
     if silence_s is None:
-        return {"connect_timeout": int(_CONNECT_S)}
+        return {"connect_timeout": connect_timeout}
     third_s = max(1, int(silence_s / 3))
     return {
-        "connect_timeout": int(max(_LEAST_CONNECT_S, min(_CONNECT_S, silence_s))),
+        "connect_timeout": connect_timeout,
         "keepalives_idle": third_s,
         "keepalives_interval": third_s,
         "keepalives_count": 2,

@@ -19,24 +19,24 @@ _MISTAKES = """
 """
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, sqlstate: str) -> None:
         self.sqlstate = sqlstate
 
 
 @pytest.mark.parametrize("sqlstate", _OUTAGES.split())
 def test_what_passes_by_itself_or_is_no_jobs_fault_is_an_outage(sqlstate: str) -> None:
-    assert outages.reason(_Refused(sqlstate), is_lost=False)
+    assert outages.reason(_RefusedError(sqlstate), is_lost=False)
 
 
 @pytest.mark.parametrize("sqlstate", _MISTAKES.split())
 def test_what_waiting_does_not_mend_is_none(sqlstate: str) -> None:
-    assert outages.reason(_Refused(sqlstate), is_lost=False) is None
+    assert outages.reason(_RefusedError(sqlstate), is_lost=False) is None
 
 
 @pytest.mark.parametrize("sqlstate", ["XX000", "22021"])
 def test_whatever_a_server_says_when_the_connection_ends_is_an_outage(sqlstate: str) -> None:
-    assert outages.reason(_Refused(sqlstate), is_lost=True) == outages.LOST
+    assert outages.reason(_RefusedError(sqlstate), is_lost=True) == outages.LOST
 
 
 @pytest.mark.parametrize(
