@@ -20,7 +20,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._open: list[_Link] = []
         self._new_are_silent = False
-        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
+        self._accepting.start()
 
     @property
     def n_open(self) -> int:
@@ -28,15 +29,18 @@ class Proxy:
         with self._lock:
             return sum(not link.is_silent for link in self._open)
 
-    def silence(self, *, old: bool = True, new: bool = False, end_at_server: bool = True) -> None:
+    def silence(
+        self, *, old: bool = True, new: bool = False, towards_server: bool = True, end_at_server: bool = True
+    ) -> None:
         """Swallow what comes on connections that are open, on those that come, or on both.
 
-        With `end_at_server` the server sees the end of the open ones; otherwise neither side notices anything.
+        With `end_at_server` the server sees the end of the open ones; otherwise neither side notices anything. Without
+        `towards_server`, what the open ones say still arrives, and only the answers do not.
         """
         with self._lock:
             self._new_are_silent = new
             for link in self._open if old else []:
-                link.is_silent = True
+                link.is_silent, link.hears = True, not towards_server
                 if end_at_server:
                     link.end_at_server()
 
@@ -49,10 +53,10 @@ class Proxy:
         """Stop listening, and end every connection."""
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # ends the waiting in accept(), which close() alone does not
+        self._accepting.join()
         self._listening.close()
-        with self._lock:
-            for link in self._open:
-                link.close()
+        for link in self._open:
+            link.close()
 
     def _accept(self) -> None:
         while True:
@@ -74,24 +78,33 @@ class _Link:
     """A client's connection, and the one to the server that belongs to it."""
 
     def __init__(self, client: socket.socket, server: socket.socket, *, is_silent: bool) -> None:
-        self.is_silent = is_silent
+        self.is_silent, self.hears = is_silent, False
         self._client, self._server = client, server
-        for source, sink in ((client, server), (server, client)):
-            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+        ways = ((client, server), (server, client))
+        self._pumps = [threading.Thread(target=self._pump, args=way, daemon=True) for way in ways]
+        for pump in self._pumps:
+            pump.start()
 
     def end_at_server(self) -> None:
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
+    def end(self) -> None:
         for end in (self._client, self._server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        self.end()
+        for pump in self._pumps:
+            pump.join()
+        self._client.close()
+        self._server.close()
+
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                if not self.is_silent:
+                if not self.is_silent or (self.hears and sink is self._server):
                     sink.sendall(data)
         if not self.is_silent:  # otherwise the end is swallowed too
-            self.close()
+            self.end()

@@ -16,6 +16,7 @@ from celery import signals
 from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
+from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
 from wavemill_worker import devices, log, rehearsal
@@ -85,24 +86,23 @@ class Child:
             logger.warning("%s", exc)
         self._database.close()
 
+    def _register(self) -> bool:
+        name, host = self.worker_id, self._settings.worker_name
+        register_worker(self._database, name, host=host, pid=os.getpid(), device=self._device)
+        return True
+
     def _beat_until_ended(self) -> None:
         registered, silent = False, False
         started, pause_s = perf_counter(), self._settings.lease_s / _BEATS_PER_LEASE
         while True:
             try:
-                if not registered:
-                    register_worker(
-                        self._database,
-                        self.worker_id,
-                        host=self._settings.worker_name,
-                        pid=os.getpid(),
-                        device=self._device,
-                    )
-                    registered = True
-                self.renderer.renew_leases()
-                done = self.renderer.jobs_done
-                rate = done / (perf_counter() - started)
-                beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate)
+                # A beat that is lost on the way leaves time for another before the lease ends.
+                with answers_within(self._settings.lease_s / 2):
+                    registered = registered or self._register()
+                    self.renderer.renew_leases()
+                    done = self.renderer.jobs_done
+                    rate = done / (perf_counter() - started)
+                    beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate)
                 silent = False
             except DatabaseUnavailableError as exc:
                 if not silent:

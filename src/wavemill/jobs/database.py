@@ -19,8 +19,8 @@ from wavemill.jobs.postgresql_engine import postgresql_engine
 from wavemill.jobs.schema import UtcDateTime
 from wavemill.jobs.sqlite_engine import sqlite_engine
 
-# Of a lease's length: an outage is noticed, and a new connection made, before anybody could be taken for dead. No
-# statement of ours takes a tenth of it, and the locks that it may wait for are held for the time of a statement.
+# Long enough for every statement of ours, of which none takes a tenth of it, and for the locks that it waits for. Short
+# enough that whatever hangs on a dead connection goes on within half a minute, a new connection included.
 SILENCE_S = 20.0
 
 

@@ -36,8 +36,14 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
         return connection
 
     def begin(connection: Connection) -> None:
+        driver_connection = _driver_connection(connection)
+        driver_connection.is_resting = False
         # One message, so that the limit costs no time.
-        connection.exec_driver_sql("; ".join(["BEGIN", *_driver_connection(connection).idle_limit()]))
+        connection.exec_driver_sql("; ".join(["BEGIN", *driver_connection.idle_limit()]))
+
+    def rest(connection: ListeningConnection | None, _record: Any) -> None:
+        if connection is not None:  # it is, when it was lost
+            connection.is_resting = True
 
     def notice_lost_statements(context: ExceptionContext) -> None:
         # There is a pooler all the same: from now on without, on new connections.
@@ -47,6 +53,7 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
 
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "begin", begin)
+    event.listen(engine, "checkin", rest)
     event.listen(engine, "handle_error", notice_lost_statements)
     return engine
 

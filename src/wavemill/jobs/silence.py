@@ -6,6 +6,7 @@ acknowledges what we send: a load balancer, a proxy, a server whose process is s
 
 from __future__ import annotations
 
+import logging
 from time import monotonic
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,10 @@ from wavemill.jobs.patience import limit_s
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
+_SIGN_OF_LIFE = 0.25
+
 _CONNECT_S = 10.0  # a server that is there lets us in at once
 _LEAST_CONNECT_S = 2.0  # libpq's own
 _SESSION = """
@@ -24,10 +29,15 @@ _SESSION = """
 
 
 class ListeningConnection(psycopg.Connection[Any]):
-    """Raises OperationalError, and closes itself, when the server has said nothing for `silence_s`; None: never."""
+    """Raises OperationalError, and closes itself, when the server has said nothing for `silence_s`; None: never.
+
+    A connection that comes from the pool is asked for a sign of life first, which a server gives at once. So that one
+    waits for a quarter of it: a heartbeat over a dead connection must find another before its lease ends.
+    """
 
     silence_s: float | None = None
-    is_pooled = False
+    is_resting = False  # in the pool
+    is_pooled = False  # by a pooler before the server
     _server_idle_s = 0.0
 
     @classmethod
@@ -59,6 +69,8 @@ class ListeningConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[T], *arguments: Any, **keywords: Any) -> T:
         """Consume a generator of psycopg's, as long as something comes now and then."""
         limit = limit_s(self.silence_s)
+        if limit is not None and self.is_resting:
+            limit *= _SIGN_OF_LIFE
         return super().wait(gen if limit is None else self._listening(gen, limit), *arguments, **keywords)
 
     def _listening(self, gen: PQGen[T], limit: float) -> PQGen[T]:
@@ -76,6 +88,7 @@ class ListeningConnection(psycopg.Connection[Any]):
                 elif monotonic() - heard_at > limit:
                     gen.close()
                     self.pgconn.finish()
+                    logger.warning("the database server has said nothing for %g s; giving the connection up", limit)
                     raise psycopg.OperationalError(f"the server has said nothing for {limit:g} s")
                 wanted = gen.send(ready)
         except StopIteration as finished:
