@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _POOL_SIZE = 4  # a worker's work and its heartbeat, a supervisor's reaper
 _PREPARE_THRESHOLD = 5  # psycopg's own
 _PREPARED_IS_LOST = {"26000", "42P05"}
+_IS_READ_ONLY = "25006"
 
 
 def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
@@ -45,16 +46,18 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
         if connection is not None:  # it is, when it was lost
             connection.is_resting = True
 
-    def notice_lost_statements(context: ExceptionContext) -> None:
-        # There is a pooler all the same: from now on without, on new connections.
+    def connect_anew(context: ExceptionContext) -> None:
         nonlocal prepares
-        if getattr(context.original_exception, "sqlstate", None) in _PREPARED_IS_LOST:
-            prepares, context.is_disconnect = False, True
+        sqlstate = getattr(context.original_exception, "sqlstate", None)
+        if sqlstate in _PREPARED_IS_LOST:  # there is a pooler all the same: from now on without
+            prepares = False
+        if sqlstate in {_IS_READ_ONLY, *_PREPARED_IS_LOST}:  # after a failover the new primary has the old one's name
+            context.is_disconnect = True
 
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "begin", begin)
     event.listen(engine, "checkin", rest)
-    event.listen(engine, "handle_error", notice_lost_statements)
+    event.listen(engine, "handle_error", connect_anew)
     return engine
 
 
