@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from chaos.campaign import write_inputs
@@ -23,7 +24,7 @@ def test_a_pooler_in_transaction_mode_changes_nothing(
 ) -> None:
     postgres = Postgres()
     postgres.start()
-    with pgbouncer(make_url(postgres.url), sessions=3) as url:
+    with closing(postgres), pgbouncer(make_url(postgres.url), sessions=3) as url:
         environment = {
             **QUICK,
             "WAVEMILL_DATABASE_URL": url,
@@ -32,8 +33,9 @@ def test_a_pooler_in_transaction_mode_changes_nothing(
         }
         upgrade = subprocess.run([*COMMAND, "db", "upgrade"], env={**os.environ, **environment}, cwd=tmp_path)
         assert upgrade.returncode == 0
-        _use(Stack(tmp_path, environment), shutil.copytree(small_dataset, tmp_path / "dataset"))
-    postgres.close()
+        stack = Stack(tmp_path, environment)
+        with closing(stack.producer):
+            _use(stack, shutil.copytree(small_dataset, tmp_path / "dataset"))
 
 
 def _use(stack: Stack, dataset: Path) -> None:
@@ -58,4 +60,3 @@ def _use(stack: Stack, dataset: Path) -> None:
     removed = stack.json("gc", "--older-than", "0s")
     assert {batch["batch_id"] for batch in removed["batches"]} == set(queued)
     assert "prepared" not in stack.log()
-    stack.producer.close()
