@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 
 from wavemill.jobs.patience import or_a_day
 
@@ -26,39 +27,55 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
     take half as long again.
     """
     engine = create_engine(url, pool_pre_ping=True, pool_size=_POOL_SIZE, pool_timeout=or_a_day(silence_s))
-    prepares = True
+    listener = _Listener(engine, silence_s)
+    event.listen(engine, "do_connect", listener.connect)
+    event.listen(engine, "begin", listener.begin)
+    event.listen(engine, "checkin", listener.rest)
+    event.listen(engine, "handle_error", listener.connect_anew)
+    return engine
 
-    def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+
+class _Listener:
+    """What is done besides, when an engine connects, begins, gives a connection back, meets an error."""
+
+    def __init__(self, engine: Engine, silence_s: float | None) -> None:
+        assert engine.dialect.loaded_dbapi is not None  # by create_engine
+        self._dialect = engine.dialect
+        self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._silence_s = silence_s
+        self._prepares = True
+
+    def connect(self, _dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
         from wavemill.jobs.silence import ListeningConnection  # psycopg, which SQLite does not need
 
-        connection = ListeningConnection.open(*arguments, silence_s=silence_s, **{"prepare_threshold": None, **options})
-        if prepares and not connection.is_pooled:
+        options = {"prepare_threshold": None, **options}
+        connection = ListeningConnection.open(*arguments, silence_s=self._silence_s, **options)
+        if self._prepares and not connection.is_pooled:
             connection.prepare_threshold = _PREPARE_THRESHOLD
         return connection
 
-    def begin(connection: Connection) -> None:
+    def begin(self, connection: Connection) -> None:
         driver_connection = _driver_connection(connection)
-        driver_connection.is_resting = False
-        # One message, so that the limit costs no time.
-        connection.exec_driver_sql("; ".join(["BEGIN", *driver_connection.idle_limit()]))
+        try:
+            driver_connection.begin()
+        except self._error as exc:
+            is_lost = driver_connection.closed
+            if is_lost:
+                connection.invalidate(exc)
+            raise DBAPIError.instance(
+                "BEGIN", None, exc, self._error, connection_invalidated=is_lost, dialect=self._dialect
+            ) from exc
 
-    def rest(connection: ListeningConnection | None, _record: Any) -> None:
+    def rest(self, connection: ListeningConnection | None, _record: Any) -> None:
         if connection is not None:  # it is, when it was lost
             connection.is_resting = True
 
-    def connect_anew(context: ExceptionContext) -> None:
-        nonlocal prepares
+    def connect_anew(self, context: ExceptionContext) -> None:
         sqlstate = getattr(context.original_exception, "sqlstate", None)
         if sqlstate in _PREPARED_IS_LOST:  # there is a pooler all the same: from now on without
-            prepares = False
+            self._prepares = False
         if sqlstate in {_IS_READ_ONLY, *_PREPARED_IS_LOST}:  # after a failover the new primary has the old one's name
             context.is_disconnect = True
-
-    event.listen(engine, "do_connect", connect)
-    event.listen(engine, "begin", begin)
-    event.listen(engine, "checkin", rest)
-    event.listen(engine, "handle_error", connect_anew)
-    return engine
 
 
 def expect_pauses(connection: Connection, at_most_s: float | None) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import psycopg
+from psycopg import generators, pq
 from psycopg.abc import PQGen
 
 from wavemill.jobs.patience import limit_s
@@ -55,6 +56,15 @@ class ListeningConnection(psycopg.Connection[Any]):
         connection._server_idle_s = float(server_idle_s)
         return connection
 
+    def begin(self) -> None:
+        """Begin a transaction that the server ends when we have gone without a word: one message, and no cursor."""
+        self.is_resting = False
+        with self.lock:
+            self.pgconn.send_query("; ".join(["BEGIN", *self.idle_limit()]).encode())
+            for result in self.wait(generators.execute(self.pgconn)):
+                if result.status != pq.ExecStatus.COMMAND_OK:
+                    raise psycopg.errors.error_from_result(result)
+
     def idle_limit(self, at_most_s: float | None = None) -> list[str]:
         """Return what lets the server end this transaction when we have gone without a word; `silence_s` by default.
 
@@ -78,22 +88,27 @@ class ListeningConnection(psycopg.Connection[Any]):
 
         The waiting looks up every tenth of a second, and says READY_NONE (0) when the socket has nothing.
         """
-        heard_at = monotonic()
+        silent_since: float | None = None
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 if ready:
-                    heard_at = monotonic()
-                elif monotonic() - heard_at > limit:
-                    gen.close()
-                    self.pgconn.finish()
-                    logger.warning("the database server has said nothing for %g s; giving the connection up", limit)
-                    raise psycopg.OperationalError(f"the server has said nothing for {limit:g} s")
+                    silent_since = None
+                elif silent_since is None:  # no clock before: most answers come at once
+                    silent_since = monotonic()
+                elif monotonic() - silent_since > limit:
+                    self._give_up(gen, limit)
                 wanted = gen.send(ready)
         except StopIteration as finished:
             value: T = finished.value
             return value
+
+    def _give_up(self, gen: PQGen[Any], limit: float) -> NoReturn:
+        gen.close()
+        self.pgconn.finish()
+        logger.warning("the database server has said nothing for %g s; giving the connection up", limit)
+        raise psycopg.OperationalError(f"the server has said nothing for {limit:g} s")
 
 
 def _network_options(silence_s: float | None) -> dict[str, Any]:
