@@ -21,6 +21,7 @@ WavemillError
 └── TransientError            trying again later can help
     ├── OutageError           what everybody needs does not answer; no job is to blame
     │   ├── DatabaseUnavailableError
+    │   │   └── TableRevisionError
     │   ├── BrokerUnavailableError
     │   └── StorageUnavailableError
     └── DeviceMemoryError
@@ -157,6 +158,10 @@ class DatabaseUnavailableError(OutageError):
     """The database does not answer."""
 
     code = "database-unavailable"
+
+
+class TableRevisionError(DatabaseUnavailableError):
+    """The tables are not there, or are those of another version: workers wait until somebody upgrades them."""
 
 
 class BrokerUnavailableError(OutageError):

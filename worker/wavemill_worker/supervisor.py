@@ -71,7 +71,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
-        database = Database(self._settings.sqlalchemy_url)
+        database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
         self._reaper = Reaper(database, create_app(self._settings), self._settings)
         self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
         try:
