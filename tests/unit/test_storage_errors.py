@@ -52,52 +52,13 @@ def caused(exc: Exception, cause: Exception) -> Exception:
     return exc
 
 
+PERMANENT_NUMBERS = """EACCES EPERM ENOTDIR EISDIR ENAMETOOLONG ELOOP EEXIST EINVAL EFBIG ENOSYS"""
+OUTAGE_NUMBERS = """ENOENT EROFS ENOSPC EDQUOT EIO EREMOTEIO ESTALE ETIMEDOUT ECONNRESET ECONNREFUSED ECONNABORTED
+EPIPE EHOSTUNREACH EHOSTDOWN ENETUNREACH ENETDOWN ENOTCONN ENODEV ENXIO EBUSY EAGAIN EMFILE ENFILE ENOMEM ENOLCK"""
+
 CASES: Mapping[str, tuple[Exception, Verdict]] = {
-    **{
-        name: (number(name), PERMANENT)
-        for name in [
-            "EACCES",
-            "EPERM",
-            "ENOTDIR",
-            "EISDIR",
-            "ENAMETOOLONG",
-            "ELOOP",
-            "EEXIST",
-            "EINVAL",
-            "EFBIG",
-            "ENOSYS",
-        ]
-    },
-    **{
-        name: (number(name), OUTAGE)
-        for name in [
-            "ENOENT",
-            "EROFS",
-            "ENOSPC",
-            "EDQUOT",
-            "EIO",
-            "EREMOTEIO",
-            "ESTALE",
-            "ETIMEDOUT",
-            "ECONNRESET",
-            "ECONNREFUSED",
-            "ECONNABORTED",
-            "EPIPE",
-            "EHOSTUNREACH",
-            "EHOSTDOWN",
-            "ENETUNREACH",
-            "ENETDOWN",
-            "ENOTCONN",
-            "ENODEV",
-            "ENXIO",
-            "EBUSY",
-            "EAGAIN",
-            "EMFILE",
-            "ENFILE",
-            "ENOMEM",
-            "ENOLCK",
-        ]
-    },
+    **{name: (number(name), PERMANENT) for name in PERMANENT_NUMBERS.split()},
+    **{name: (number(name), OUTAGE) for name in OUTAGE_NUMBERS.split()},
     "an unusual number": (number("EBADF"), UNKNOWN),
     "no number": (OSError("what?"), UNKNOWN),
     "s3fs, forbidden": (PermissionError("Forbidden"), PERMANENT),
