@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from wavemill.errors import SpectrogramError
@@ -72,7 +73,7 @@ def _labels(spectrogram_id: str, column: object) -> dict[str, str]:
         labels = json.loads(column) if isinstance(column, str) else None
     except (ValueError, RecursionError):
         labels = None
-    if isinstance(labels, dict) and all(isinstance(value, str) for value in labels.values()):
+    if isinstance(labels, dict) and all(isinstance(text, str) and is_text(text) for text in chain(*labels.items())):
         return labels
     raise _bad(spectrogram_id, "labels as a JSON object of texts", column)
 
