@@ -85,11 +85,14 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
         return read_steadily(folder, _load)
     except (ModelError, OSError) as exc:
         cause = exc if isinstance(exc, OSError) else exc.__cause__
-        if isinstance(cause, OSError) and not is_missing(cause) and verdict(cause) is Verdict.OUTAGE:
+        if not isinstance(cause, OSError):
+            raise
+        if not is_missing(cause) and verdict(cause) is Verdict.OUTAGE:
             raise StorageUnavailableError(f"model {str(path_or_name)!r} cannot be read now: {reason(cause)}") from exc
-        if folder is not None:
-            require_there(folder.resolve().parent, "the folder of models")
-        raise
+        if folder is None or not is_missing(cause):
+            raise
+    require_there(folder.resolve().parent, "the folder of models")
+    return read_steadily(folder, _load)  # it may have been away until a moment ago
 
 
 def _load(folder: Path) -> Model:
