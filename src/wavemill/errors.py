@@ -24,6 +24,7 @@ WavemillError
     │   │   └── TableRevisionError
     │   ├── BrokerUnavailableError
     │   └── StorageUnavailableError
+    ├── StorageError
     └── DeviceMemoryError
 
 `code` is what the table's `error_code` column holds; it is part of the contract with scripts.
@@ -174,6 +175,12 @@ class StorageUnavailableError(OutageError):
     """The storage is full or does not answer."""
 
     code = "storage-unavailable"
+
+
+class StorageError(TransientError):
+    """The storage failed in a way that nobody knows; it may be a fault of wavemill's own."""
+
+    code = "storage-error"
 
 
 class DeviceMemoryError(TransientError):

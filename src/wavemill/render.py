@@ -7,6 +7,7 @@ import threading
 from time import perf_counter
 
 from wavemill.chunk_worker import ChunkWorker
+from wavemill.errors import OutageError
 from wavemill.jobs.claims import Claim
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
@@ -43,7 +44,8 @@ class Renderer(ChunkWorker):
             tools = self._runtime.tools(claim.batch)
             outcomes = self._pipeline.outcomes(claim, tools)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
-            logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
+            if not isinstance(exc, OutageError):  # which is said once, not for each chunk
+                logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
             return [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs]
         logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, len(outcomes), perf_counter() - started)
         return outcomes

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
+from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.dataset.manifest import INDEX_NAME
-from wavemill.errors import ModelChangedError, PresetMismatchError, UsageError
+from wavemill.errors import DatasetError, ModelChangedError, PresetMismatchError, UsageError
 from wavemill.presets import Features
 from wavemill.requests import DecodeParams, Operation, params_from_row
 from wavemill.storage import OutputStore, batch_root, open_store
@@ -55,7 +56,22 @@ class Runtime:
         return model
 
     def dataset(self, path: str) -> Dataset:
-        """Open a dataset once, and again when another one stands in its place; DatasetError if there is none."""
+        """Open a dataset once, and again when another one stands in its place.
+
+        Raises
+        ------
+        DatasetError
+            There is none in that folder.
+        StorageUnavailableError
+            The folder is away, as on a disk that is not mounted.
+        """
+        try:
+            return self._opened_dataset(path)
+        except DatasetError:
+            require_dataset_there(Path(path))
+        return self._opened_dataset(path)  # it may have been away until a moment ago
+
+    def _opened_dataset(self, path: str) -> Dataset:
         try:
             index = (Path(path) / INDEX_NAME).stat()
         except OSError:

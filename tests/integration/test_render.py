@@ -17,7 +17,7 @@ from support.outputs import check_outputs
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
-from wavemill.dataset.manifest import INDEX_NAME
+from wavemill.dataset.manifest import INDEX_NAME, MANIFEST_NAME
 from wavemill.errors import BrokerUnavailableError, ModelChangedError
 from wavemill.generation import SoundGenerator
 from wavemill.render import Renderer
@@ -153,10 +153,11 @@ def test_an_output_folder_that_is_a_file_fails_the_jobs_and_a_retry_works_once_i
     check_outputs(batch, expect_done=20)
 
 
-def test_a_dataset_that_is_gone_fails_the_jobs_with_a_reason(bench: Bench, tmp_path: Path) -> None:
-    bench.dataset = Path(shutil.copytree(bench.dataset, tmp_path / "moved"))
+def test_a_folder_that_is_no_dataset_any_more_fails_the_jobs_with_a_reason(bench: Bench, tmp_path: Path) -> None:
+    bench.dataset = Path(shutil.copytree(bench.dataset, tmp_path / "copy"))
     batch = bench.submit()
-    shutil.rmtree(bench.dataset)
+    (bench.dataset / INDEX_NAME).unlink()
+    (bench.dataset / MANIFEST_NAME).unlink()
     for _ in range(3):  # another worker may have it
         bench.render(batch)
     assert {(job.state, job.error_code) for job in batch.jobs()} == {("failed", "bad-dataset")}
