@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wavemill.contract import MAX_JOBS_IN_CHUNK
 from wavemill.errors import SettingsError
 
 _MAX_NAME = 100  # with device and process it must fit the table's 200 characters
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="postgresql+psycopg://... or sqlite:///...; empty: SQLite in home.")
     broker_url: str = Field("", description="redis://... or rediss://...; empty: the embedded Valkey in home.")
     models: Path = Field(Path("models"), description="Folder in which models are looked up by name.")
-    chunk_size: int = Field(64, ge=1, le=4096, description="Jobs in one message.")
+    chunk_size: int = Field(64, ge=1, le=MAX_JOBS_IN_CHUNK, description="Jobs in one message.")
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of a job before it fails for good.")
     lease_s: float = Field(20.0, ge=1, description="A worker that is silent for so long has lost its jobs.")
     sweep_s: float = Field(5.0, gt=0, description="Pause between two looks for lost jobs and messages.")

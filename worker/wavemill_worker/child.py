@@ -18,7 +18,7 @@ from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
-from wavemill_worker import devices, log, rehearsal
+from wavemill_worker import beats, devices, log, rehearsal
 from wavemill_worker.undertaker import suffix_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class Child:
     """What a worker process holds: its name, its renderer, its heartbeat."""
 
     def __init__(self, settings: Settings) -> None:
+        beats.keep_beating()
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url)
         self._device = devices.current()
