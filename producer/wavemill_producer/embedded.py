@@ -132,9 +132,9 @@ class EmbeddedBroker:
             raise _not_started(exc) from exc
         server_files.prune(self._folder)
         logger.warning(
-            "the embedded broker could not read its files; they were set aside as %s*, it began empty, and the table "
-            "sends every message again",
-            os.path.commonprefix([str(path) for path in moved]),
+            "the embedded broker could not read its files: they were set aside in %s, it was started empty, and every "
+            "message is sent again from the table",
+            self._folder / "damaged-*",
         )
 
     def _started(self) -> Any:

@@ -80,6 +80,6 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
 
 
 def _keepalive_options() -> dict[int, int]:
-    """Return socket options with which the kernel finds a dead peer within 20 seconds, as far as this system has them."""
+    """Return socket options, as far as this system has them, by which the kernel finds a dead peer within 20 s."""
     wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}

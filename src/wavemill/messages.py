@@ -18,7 +18,7 @@ _MAX_SHOWN = 80
 _BATCH_ID = re.compile(r"[0-9A-Za-z_-]{1,40}")  # as wide as the table's column
 
 
-def chunk_in(raw: bytes) -> Chunk:
+def chunk_in(raw: bytes | str) -> Chunk:
     """Return what a message asks for; MessageError for anything that is not one of ours.
 
     Only the task's name and its arguments are looked at. Whatever else Celery's headers may ask for (a time limit,

@@ -65,7 +65,7 @@ def waiting_chunks(app: Any) -> set[Chunk]:
         return {chunk for raw in raws if (chunk := _chunk(raw)) is not None}
 
 
-def _listed(client: Redis, key: str) -> Iterator[bytes]:
+def _listed(client: Redis, key: str) -> Iterator[bytes | str]:
     """Yield a list's messages, page by page. One is seen twice if others are put in before it, but none is missed."""
     start = 0
     while page := client.lrange(key, start, start + _PAGE - 1):
@@ -81,20 +81,13 @@ def message_count(app: Any) -> int:
         return sum(pipeline.execute())
 
 
-def is_my_turn(app: Any, what: str, *, period_s: float) -> bool:
-    """Whether nobody else has asked for this turn within `period_s`; whoever got it may die, and the next is near."""
-    with _connected(app.connection_for_write) as connection:
-        client = connection.default_channel.client
-        return bool(client.set(f"{contract.QUEUE}:turn:{what}", 1, nx=True, px=max(1, int(1_000 * period_s))))
-
-
 def ping(app: Any) -> None:
     """Raise BrokerUnavailableError unless the broker answers."""
     with _connected(app.connection_for_read):
         pass
 
 
-def _chunk(raw: bytes) -> Chunk | None:
+def _chunk(raw: bytes | str) -> Chunk | None:
     """Return what a message names; None for one that is not ours, which must not keep ours from being looked at."""
     try:
         return chunk_in(raw)

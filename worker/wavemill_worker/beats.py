@@ -1,7 +1,7 @@
 """Signs of life: a file for each process that is watched, touched each second by what must not stand still in it.
 
-The files are in a private folder of the supervisor's. Nothing here needs the table or the broker, so that a process that
-waits for either is not taken for a frozen one.
+The files are in a private folder of the supervisor's. Nothing here needs the table or the broker, so that a process
+that waits for either is not taken for a frozen one.
 """
 
 from __future__ import annotations

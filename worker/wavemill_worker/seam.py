@@ -1,7 +1,7 @@
 """The one place that leans on the insides of kombu and Celery: how messages come in, and how a broker is waited for.
 
-Written against kombu and Celery 5.7. With another version nothing of this is put in place, and a worker is plain Celery:
-it works as long as every message is ours and the broker only ever comes and goes.
+Written against kombu and Celery 5.7. With another version nothing of this is put in place, and a worker is plain
+Celery: it works as long as every message is ours, and the broker either answers or is gone.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class ScreenedRedis(Redis):
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         """Return what came, or None as if nothing had come in time."""
         if command_name != "BRPOP":
-            return super().parse_response(connection, command_name, **options)
+            return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         try:
-            reply = super().parse_response(connection, command_name, **options)
+            reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         except ResponseError as exc:
             return self._refused(connection, exc)
         except RedisConnectionError:

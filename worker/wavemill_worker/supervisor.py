@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ from wavemill.jobs.outbox import is_drained
 from wavemill.settings import Settings
 from wavemill_worker import beats, devices
 from wavemill_worker.app import create_app
+from wavemill_worker.pulse import Pulse
 from wavemill_worker.reaper import Reaper
 
 logger = logging.getLogger(__name__)
@@ -30,8 +32,8 @@ _MAX_RESTART_DELAY_S = 30.0
 _START_S = 600.0  # until the first beat of a message loop: Python and Celery come from a slow network disk
 # A loop that turns beats each second, also while it waits for its broker, and no step of it waits for over 5 s.
 _LOOP_SILENCE_S = 30.0
-# A child that stands still may hold SQLite's lock, for which all others wait. Its jobs were given to others long before,
-# after one lease; within three somebody who stopped it on purpose may have woken it.
+# A child that stands still may hold SQLite's lock, for which all others wait. Its jobs were given to others after one
+# lease; within three, somebody who stopped it on purpose may have woken it.
 _CHILD_SILENCE_S = 60.0
 _LEASES_OF_SILENCE = 3
 
@@ -80,14 +82,15 @@ class Supervisor:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
         database = Database(self._settings.sqlalchemy_url)
         self._reaper = Reaper(database, create_app(self._settings), self._settings)
-        reaping = threading.Thread(target=self._reaper.run, args=(self._stop,), name="reaper")
-        reaping.start()
+        self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
         try:
             while not self._stop.is_set():
                 if self._drain and _nothing_is_left(database):
                     break
                 self._watch.look()
                 self._end_frozen_children()
+                for background in (self._pulse, self._reaper):
+                    background.duty.keep_running(partial(background.run, self._stop))
                 for slot in self._slots:
                     self._tend(slot)
                 self._stop.wait(_POLL_S)
@@ -95,7 +98,8 @@ class Supervisor:
             self._stop.set()
             self._reaper.wake()
             self._end_processes()
-            reaping.join()
+            self._reaper.duty.join()
+            self._pulse.duty.join()
             database.close()
             self._watch.close()
 

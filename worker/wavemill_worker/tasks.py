@@ -24,5 +24,6 @@ def render_chunk(*arguments: Any, **_: Any) -> None:
         logger.warning("dropped a message that is not ours: %s", exc)
         return
     process = child()
+    process.keep_beating()
     with process.giving_back_on_sigterm():
         process.renderer.render_chunk(batch_id, first, last)

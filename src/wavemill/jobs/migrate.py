@@ -16,7 +16,7 @@ from wavemill.jobs.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0005"  # revision that this version of wavemill works with
+NEWEST = "0006"  # revision that this version of wavemill works with
 _LOCK_KEY = 0x776D_696C  # any constant: two migrations of one PostgreSQL database wait for each other
 
 

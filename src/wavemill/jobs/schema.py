@@ -90,6 +90,16 @@ batches = Table(
     Column("cancelled_at", UtcDateTime),
     Column("pruned_at", UtcDateTime),  # from then on nobody sees it; its files go, and at last its rows
     Column("torn_at", UtcDateTime),  # a worker died on it; NULL again when what it left behind is cleared up
+    Column("turn_at", UtcDateTime),  # of the last claim, or the submission: of equal batches the smallest goes next
+    _counter("deaths"),  # worker processes that died on it since one of its jobs was last done
+    Column("stopped", Text),  # why no more of it is tried: its jobs killed one worker after another
+    Index(
+        "ix_batches_open",
+        "priority",
+        "turn_at",
+        sqlite_where=text("finished_at IS NULL"),
+        postgresql_where=text("finished_at IS NULL"),
+    ),
 )
 
 jobs = Table(
@@ -102,6 +112,7 @@ jobs = Table(
     Column("item", JSON(none_as_null=True)),  # what the operation needs besides the ID, such as the two ends of a morph
     Column("state", String(16), nullable=False, server_default=State.QUEUED.value),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
+    _counter("claims"),  # how often it was claimed, also where the attempt did not count: the fence of its outputs
     Column("max_attempts", Integer, nullable=False),
     Column("lease_until", UtcDateTime),
     Column("worker_id", String(200)),
@@ -123,6 +134,15 @@ jobs = Table(
     UniqueConstraint("batch_id", "seq"),
     CheckConstraint(f"state IN ({', '.join(repr(state.value) for state in State)})", name="ck_jobs_state"),
     Index("ix_jobs_batch_id_state_id", "batch_id", "state", "id"),
+    # Small: they hold what people look for among a million jobs that are none of it.
+    Index("ix_jobs_failed", "id", sqlite_where=text("state = 'failed'"), postgresql_where=text("state = 'failed'")),
+    Index(
+        "ix_jobs_cancelled",
+        "id",
+        sqlite_where=text("state = 'cancelled'"),
+        postgresql_where=text("state = 'cancelled'"),
+    ),
+    Index("ix_jobs_odd", "id", sqlite_where=text("flags IS NOT NULL"), postgresql_where=text("flags IS NOT NULL")),
     Index(
         "ix_jobs_flagged",
         "batch_id",
@@ -171,6 +191,7 @@ chunks = Table(
     Column("published_at", UtcDateTime),
     Column("again", Boolean, nullable=False, server_default=false()),  # was begun before, and goes ahead of its batch
     Index("ix_chunks_batch_id_first", "batch_id", "first"),
+    Index("ix_chunks_again", "batch_id", "first", sqlite_where=text("again"), postgresql_where=text("again")),
     Index("ix_chunks_published_at", "published_at"),
 )
 
@@ -186,4 +207,37 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
     Column("stopped_at", UtcDateTime),
+    Column("trouble", Text),  # what is wrong with its heartbeat's thread; NULL where nothing is
+)
+
+supervisors = Table(
+    "supervisors",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("stopped_at", UtcDateTime),
+    Column("trouble", Text),  # what is wrong with its reaper; NULL where nothing is
+)
+
+# Which models a living worker was asked for and does not have; a row goes when its worker does.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("worker_id", String(200), primary_key=True),
+    Column("model_digest", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("refused_at", UtcDateTime, nullable=False),
+)
+
+# One row. It tells since when the table has answered without a gap, and whose turn it is to sweep.
+pulse = Table(
+    "pulse",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("beat_at", UtcDateTime, nullable=False),
+    Column("steady_since", UtcDateTime, nullable=False),
+    Column("swept_at", UtcDateTime),
 )
