@@ -14,7 +14,7 @@ _MAX_KEPT = 3  # sets of damaged files, for somebody to look at
 
 def has_data(folder: Path) -> bool:
     """Whether a server would read anything there."""
-    return (folder / "appendonlydir").exists() or any(folder.glob("*.rdb"))
+    return (folder / "appendonlydir").exists()
 
 
 def set_aside(folder: Path) -> dict[Path, Path]:

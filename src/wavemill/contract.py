@@ -57,7 +57,6 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
             "priority_steps": list(PRIORITIES),  # a list in Redis for each; four of them hold all ten by default
         },
         "task_default_queue": QUEUE,
-        "task_default_exchange": "",  # the list itself; a named one is first written into the broker by each process
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,

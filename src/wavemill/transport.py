@@ -30,8 +30,7 @@ def sender(app: Any) -> Send:
             producer.batch(),
         ):
             # What `send_task` does besides (routers, settings looked up anew for each) takes more than half the time.
-            queue = app.amqp.queues[contract.QUEUE]
-            for i, message in enumerate(messages):
+            for message in messages:
                 args = (message.batch_id, message.first, message.last)
                 task = app.amqp.as_task_v2(
                     str(uuid4()),
@@ -49,7 +48,6 @@ def sender(app: Any) -> Send:
                     headers=task.headers,
                     serializer="json",
                     priority=contract.wire_priority(message.priority),
-                    declare=[queue] if i == 0 else (),  # once a connection
                     retry=False,
                     **task.properties,
                 )

@@ -33,9 +33,9 @@ def beat(name: str) -> None:
 
 
 def keep_beating() -> None:
-    """Beat each second from a thread of its own, until this process ends or freezes.
+    """Beat for this process as a whole, in a file that is named by its ID.
 
-    The file is named by this process's ID, and locked: the lock says that the ID still means this process.
+    The file is locked: as long as it is, the ID still means this process.
     """
     name = str(os.getpid())
     try:
@@ -43,13 +43,18 @@ def keep_beating() -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
-    threading.Thread(target=_beat_forever, args=(name,), name="beat", daemon=True).start()
+    beat_from_thread(name)
 
 
-def _beat_forever(name: str) -> None:
-    while True:
-        beat(name)
-        sleep(BEAT_S)
+def beat_from_thread(name: str) -> None:
+    """Beat each second until this process ends or freezes."""
+
+    def beat_forever() -> None:
+        while True:
+            beat(name)
+            sleep(BEAT_S)
+
+    threading.Thread(target=beat_forever, name="beat", daemon=True).start()
 
 
 class Watch:

@@ -10,7 +10,6 @@ from typing import Any
 
 from billiard.process import active_children
 from celery import platforms, signals
-from celery.exceptions import CPendingDeprecationWarning
 
 from wavemill.settings import Settings
 from wavemill_worker import beats, log, seam, undertaker
@@ -23,8 +22,6 @@ def main() -> None:
     platforms.set_pdeathsig("SIGTERM")
     # Celery warns of root because of pickled messages; these are JSON only.
     warnings.filterwarnings("ignore", category=platforms.SecurityWarning)
-    # It tells at each loss of the broker what Celery 6 will do; `contract` says what we want, whatever the version.
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     if os.getppid() != supervisor_pid:
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()

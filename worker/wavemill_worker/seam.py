@@ -7,6 +7,7 @@ Celery: it works as long as every message is ours, and the broker either answers
 from __future__ import annotations
 
 import logging
+import warnings
 from time import monotonic, sleep
 from typing import Any
 
@@ -39,6 +40,7 @@ def install(app: Celery, *, beat_name: str) -> None:
             kombu.__version__,
             celery.__version__,
         )
+        beats.beat_from_thread(beat_name)
         return
     transport.Transport.Channel = ScreenedChannel
     transport.SentinelTransport.Channel = ScreenedSentinelChannel
@@ -91,6 +93,9 @@ class Screened:
         super()._get_client()  # type: ignore[misc]  # a mixin; this looks at the version of redis-py
         return ScreenedRedis
 
+    def _queue_bind(self, *_: Any) -> None:
+        """Write down nothing: messages name the list itself, and a server that is read-only would refuse."""
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         if monotonic() - self.client.refused_at >= _PAUSE_S:  # type: ignore[attr-defined]
             super()._brpop_start(timeout)  # type: ignore[misc]
@@ -135,7 +140,9 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of the connection, and not faster than Celery believes in."""
         beats.beat(self.beat_name)
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what Celery 6 will do; `contract` says what is wanted of any version
+            super().on_connection_error_after_connected(exc)
         beats.beat(self.beat_name)
         sleep(_PAUSE_S)
 
