@@ -22,7 +22,7 @@ from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
-from wavemill.transport import sender
+from wavemill.transport import message_count, sender
 from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
@@ -160,7 +160,8 @@ class Producer(Orders[Batch]):
     def announce(self, batch_id: str) -> None:
         """Publish a batch's due messages; if the broker or the table is gone, a worker's reaper does it later."""
         try:
-            publish_due(self.database, self._send, batch_id=batch_id, at_most=self.settings.max_messages)
+            room = self.settings.max_messages - message_count(self._app)
+            publish_due(self.database, self._send, batch_id=batch_id, at_most=room)
         except BrokerUnavailableError as exc:
             logger.warning("%s. Batch %s is safe in the table and goes out when the broker is back", exc, batch_id)
         except DatabaseUnavailableError as exc:  # no error any more: it would say that nothing was queued

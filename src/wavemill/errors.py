@@ -17,6 +17,7 @@ WavemillError
 │   │   ├── ModelChangedError
 │   │   └── PresetMismatchError
 │   ├── OutputError
+│   ├── MessageError
 │   └── WorkerLostError
 └── TransientError            trying again later can help
     ├── OutageError           what everybody needs does not answer; no job is to blame
@@ -147,6 +148,12 @@ class OutputError(PermanentError):
     """An output cannot be written where the batch wants it."""
 
     code = "unwritable-output"
+
+
+class MessageError(PermanentError):
+    """Something in the broker that no wavemill has put there."""
+
+    code = "bad-message"
 
 
 class WorkerLostError(PermanentError):

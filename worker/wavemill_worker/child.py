@@ -19,7 +19,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
-from wavemill_worker import devices, log, rehearsal
+from wavemill_worker import beats, devices, log, rehearsal
 from wavemill_worker.background import Background
 from wavemill_worker.undertaker import suffix_of
 
@@ -32,6 +32,7 @@ class Child:
     """What a worker process holds: its name, its renderer, its heartbeat."""
 
     def __init__(self, settings: Settings) -> None:
+        beats.keep_beating()
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._device = devices.current()
