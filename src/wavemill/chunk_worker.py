@@ -1,46 +1,48 @@
-"""What a worker does with a chunk, whatever the work: claim, keep, look for orders, record, wait out an outage."""
+"""What a worker does with a message, whatever the work: claim, keep, look for orders, record, wait out an outage."""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
-from collections.abc import Iterator, Sequence
-from time import monotonic
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from time import monotonic, sleep
+from typing import TypeVar
 
-from tenacity import (
-    AttemptManager,
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_never,
-    wait_exponential_jitter,
-)
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
+from wavemill.avoided import AvoidedBatches
 from wavemill.errors import DatabaseUnavailableError, OutageError, PermanentError, WavemillError
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs, renew_leases
-from wavemill.jobs.control import is_stopped
+from wavemill.jobs.claims import Claim, ClaimedJob, claim_next, renew_leases
+from wavemill.jobs.control import ordered_state
 from wavemill.jobs.database import Database
-from wavemill.jobs.queries import batch_is_final
+from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, record
 from wavemill.jobs.states import State
 from wavemill.settings import Settings
+from wavemill.storage import batch_root, is_remote, open_store
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _MAX_RETRY_DELAY_S = 300.0
-_MAX_PAUSE_S = 30.0
+_MAX_PAUSE_S = 5.0  # without work because of an outage: others' batches are looked for so often
 _LOOK_S = 0.2  # between two looks for orders: each costs as much as rendering a clip
+_REMOTE_MOVES = 16  # at a time; each waits for an answer and uses next to no core
+_GIVE_UP_BEFORE_KILL_S = 5.0
 
 
 class ChunkWorker:
-    """Works on chunks, one at a time; a subclass says in `_work` what is to be done with one.
+    """Works on claims, those of one message at a time; a subclass says in `_work` what is to be done with one.
 
     Parameters
     ----------
     worker_id : str
         Unique to this process and its life: leases are held in this name.
     stop : threading.Event
-        Set it, and what is left of the chunk is given back before the next sub-batch.
+        Set it, and what is left of a chunk is given back before the next sub-batch.
     """
 
     def __init__(self, database: Database, settings: Settings, *, worker_id: str, stop: threading.Event) -> None:
@@ -48,48 +50,64 @@ class ChunkWorker:
         self._settings = settings
         self._worker_id = worker_id
         self._stop = stop
-        self._claim: Claim | None = None
+        self._claims: tuple[Claim, ...] = ()
+        self._batch_ids: dict[int, str] = {}  # of the jobs in hand
         self._looked_at = 0.0
-        self._outage: OutageError | None = None  # of the chunk in hand
-        self._outages = 0  # chunks in a row that met one
+        self._avoided = AvoidedBatches()
         self._jitter = 1.0  # one for all of a chunk, which so stays whole when it goes back
         self.jobs_done = 0
 
     def render_chunk(self, batch_id: str, first: int, last: int) -> None:
-        """Claim and do what is still queued of a chunk; a message that comes twice finds nothing to do."""
-        self._pause()
-        for trial in self._while_database_is_gone():
-            with trial:
-                self._claim = claim_chunk(
-                    self._database,
-                    batch_id,
-                    first,
-                    last,
-                    worker_id=self._worker_id,
-                    lease_s=self._settings.lease_s,
-                )
-        self._looked_at = monotonic()  # the claim did
-        if self._claim is None:
-            logger.info("chunk %s %d-%d: nothing to do", batch_id, first, last)
-            return
-        self._outage, self._jitter = None, random.uniform(0.5, 1.5)
+        """Take a message as a ticket: claim what is due next, and do it. A message too many finds nothing to do."""
         try:
-            self._work(self._claim)
+            self._claims = self._claim()
+        except DatabaseUnavailableError:  # and told to stop
+            return
+        if not self._claims:
+            logger.debug("message %s %d-%d: nothing to do", batch_id, first, last)
+            return
+        self._batch_ids = {job.id: claim.batch.id for claim in self._claims for job in claim.jobs}
+        self._jitter = random.uniform(0.5, 1.5)
+        try:
+            work = [(claim, self._outcomes(claim)) for claim in self._claims]
+            self._finish(work)
         finally:
-            self._claim = None
-        self._note_outage()
+            self._claims = ()
 
     def renew_leases(self) -> None:
-        """Prolong the leases of the chunk in hand; called by the heartbeat's thread."""
-        if claim := self._claim:
-            renew_leases(self._database, claim, lease_s=self._settings.lease_s)
+        """Prolong the leases of the jobs in hand; called by the heartbeat's thread."""
+        renew_leases(self._database, self._claims, lease_s=self._settings.lease_s)
 
     def close(self) -> None:
         """Let go of what this worker holds in its process."""
 
-    def _work(self, claim: Claim) -> None:
-        """Do all of a claim's jobs and `_finish` them."""
+    def _work(self, claim: Claim) -> list[Outcome]:
+        """Do all of a claim's jobs, stage their outputs, and return what came of each."""
         raise NotImplementedError
+
+    def _claim(self) -> tuple[Claim, ...]:
+        claims = self._claim_once()
+        if not claims and (pause_s := self._avoided.pause_s):
+            # Other messages would find nothing either, and be used up before the outage is over.
+            self._stop.wait(min(pause_s, _MAX_PAUSE_S))
+            claims = self._claim_once()
+        return claims
+
+    def _claim_once(self) -> tuple[Claim, ...]:
+        claims = self._while_database_is_gone(
+            lambda: claim_next(
+                self._database,
+                worker_id=self._worker_id,
+                lease_s=self._settings.lease_s,
+                avoided=self._avoided.ids(),
+            )
+        )
+        self._looked_at = monotonic()  # the claim did
+        return claims
+
+    def _outcomes(self, claim: Claim) -> list[Outcome]:
+        with self._avoided.watching(claim.batch.id):
+            return self._work(claim)
 
     def _ordered_to_stop(self, claim: Claim) -> State | None:
         if self._stop.is_set():
@@ -98,7 +116,7 @@ class ChunkWorker:
             return None
         self._looked_at = monotonic()
         try:
-            return is_stopped(self._database, claim.batch.id)
+            return ordered_state(self._database, claim.batch.id)
         except DatabaseUnavailableError:
             return None  # work on; the finish waits for the database
 
@@ -108,8 +126,8 @@ class ChunkWorker:
         code = getattr(exc, "code", "internal-error")
         message = str(exc) or type(exc).__name__
         if isinstance(exc, OutageError):  # no job is to blame, so none pays with an attempt
-            self._outage = exc
-            delay_s = self._delay_s(self._outages)
+            n_before = self._avoided.add(self._batch_ids[job.id], exc, pause_s=self._delay_s)
+            delay_s = self._delay_s(n_before)
             return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s, blame=False)
         is_hopeless = isinstance(exc, PermanentError) and not elsewhere_may_help
         if is_hopeless or job.attempt >= job.max_attempts:
@@ -121,43 +139,57 @@ class ChunkWorker:
         # Exponents beyond 16 only overflow: the longest delay is reached long before.
         return min(self._settings.retry_delay_s * 2.0 ** min(n_before, 16), _MAX_RETRY_DELAY_S) * self._jitter
 
-    def _note_outage(self) -> None:
-        if self._outage is not None:
-            if not self._outages:
-                logger.warning("%s; waiting, and trying again now and then", self._outage)
-            self._outages += 1
-        elif self._outages:
-            logger.warning("outputs can be written again")
-            self._outages = 0
+    def _finish(self, work: Sequence[Work]) -> None:
+        moves = self._moves if any(is_remote(claim.batch.output) for claim, _ in work) else None
+        try:
+            placed = self._while_database_is_gone(
+                lambda: place_outputs(self._database, work, on_place_error=self._failure, placing=moves), patient=True
+            )
+            finished = self._while_database_is_gone(lambda: record(self._database, placed), patient=True)
+        except DatabaseUnavailableError:
+            logger.warning("told to stop while the table is away: finished jobs are not recorded and are made again")
+            return
+        self.jobs_done += sum(outcome.state is not State.QUEUED for _, outcomes in placed for outcome in outcomes)
+        self._tidy(work, finished)
 
-    def _pause(self) -> None:
-        """After an outage take the next chunk later: it would be worked on for nothing."""
-        if self._outages:
-            self._stop.wait(min(self._delay_s(self._outages - 1), _MAX_PAUSE_S))
+    def _tidy(self, work: Sequence[Work], finished: Finished) -> None:
+        """Remove what is left of staging in batches that are over, and all of it in those that were pruned."""
+        for claim, _ in work:
+            if claim.batch.id in finished.over:
+                open_store(batch_root(claim.batch.output, claim.batch.id)).clear_staging()
+            elif claim.batch.id in finished.gone:
+                store = open_store(batch_root(claim.batch.output, claim.batch.id))
+                store.clear_staging()
+                store.remove_empty_folders()
 
-    def _finish(self, claim: Claim, outcomes: Sequence[Outcome]) -> int:
-        finished = 0
-        for trial in self._while_database_is_gone():
-            with trial:
-                finished = finish_jobs(self._database, claim, outcomes, on_place_error=self._failure)
-        return finished
+    @cached_property
+    def _moves(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_REMOTE_MOVES, thread_name_prefix="moves")
 
-    def _is_over(self, claim: Claim) -> bool:
-        """Whether a claim's batch has no job left to do."""
-        over = False
-        for trial in self._while_database_is_gone():
-            with trial:
-                over = batch_is_final(self._database, claim.batch.id)
-        return over
+    def _while_database_is_gone(self, action: Callable[[], T], *, patient: bool = False) -> T:
+        """Try until the table answers; once told to stop only as long as a `patient` one has before it is killed."""
+        left_s = max(0.0, self._settings.stop_grace_s - _GIVE_UP_BEFORE_KILL_S) if patient else 0.0
+        stopped_at: list[float] = []
 
-    def _while_database_is_gone(self) -> Iterator[AttemptManager]:
-        yield from Retrying(
+        def gives_up(_: RetryCallState) -> bool:
+            if self._stop.is_set() and not stopped_at:
+                stopped_at.append(monotonic())
+            return bool(stopped_at) and monotonic() - stopped_at[0] >= left_s
+
+        def pause(seconds: float) -> None:
+            if self._stop.is_set():
+                sleep(min(seconds, 1.0))
+            else:
+                self._stop.wait(seconds)
+
+        return Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential_jitter(max=15),
-            stop=stop_never,
+            wait=wait_exponential_jitter(max=5),
+            stop=gives_up,
+            sleep=pause,
             before_sleep=_say_once,
             reraise=True,
-        )
+        )(action)
 
 
 def _say_once(state: RetryCallState) -> None:

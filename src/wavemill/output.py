@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -20,13 +19,14 @@ import numpy.typing as npt
 import wavemill
 from wavemill.audio.wav import EncodedAudio, encode
 from wavemill.generation import spectrograms_to_audio
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
+from wavemill.jobs.claims import ClaimedJob
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill.operations import Made
 from wavemill.requests import FORMATS, Operation, inputs_digest
 from wavemill.runtime import BatchTools
-from wavemill.storage import Staged
+from wavemill.storage import JobOutputs
 from wavemill.vae.quality import log_spectral_distance
 
 FloatArray = npt.NDArray[np.float32]
@@ -113,20 +113,22 @@ def encode_made(
     )
 
 
-def stage_encoded(tools: BatchTools, encoded: Encoded, *, claim: Claim, job: ClaimedJob) -> Outcome:
+def stage_encoded(tools: BatchTools, encoded: Encoded, *, job: ClaimedJob) -> Outcome:
     """Write what a job made beside its final place, and return what to record once it is there."""
     started = perf_counter()
-    staged = _stage(tools, job, claim, encoded.files)
+    outputs = JobOutputs(tools.store, job_id=job.id, fence=job.fence)
+    paths = {name: outputs.stage(name, path, data) for name, (path, data) in encoded.files.items()}
     timings_s = {**encoded.timings_s, "write_ms": encoded.timings_s["write_ms"] + perf_counter() - started}
     return Outcome(
         job=job,
         state=State.DONE,
         columns={
-            **{f"{name}_path": staged[name].path for name in _RECORDED if name in staged},
+            **{f"{name}_path": paths[name] for name in _RECORDED if name in paths},
             **encoded.columns,
             "timings": {name: round(1e3 * seconds, 3) for name, seconds in timings_s.items()},
         },
-        place=lambda: _place(staged.values()),
+        place=outputs.place,
+        discard=outputs.discard,
     )
 
 
@@ -209,31 +211,3 @@ def _flags(quality: Mapping[str, Any]) -> list[Flag]:
 
 def _digest_column(name: str) -> str:
     return "sha256" if name == "generated" else f"{name}_sha256"
-
-
-def _stage(
-    tools: BatchTools, job: ClaimedJob, claim: Claim, contents: Mapping[str, tuple[str, bytes]]
-) -> dict[str, Staged]:
-    token = f"{claim.worker_id}-{job.id}-{job.attempt}".replace("/", "_")
-    staged: dict[str, Staged] = {}
-    with _all_or_none(staged.values()):
-        for name, (path, data) in contents.items():
-            staged[name] = tools.store.stage(path, data, token=f"{token}-{name}")
-    return staged
-
-
-def _place(staged: Collection[Staged]) -> None:
-    with _all_or_none(staged):
-        for output in staged:
-            output.place()
-
-
-@contextmanager
-def _all_or_none(staged: Collection[Staged]) -> Iterator[None]:
-    """On an error take back what the others have written: no file is left that no row tells of."""
-    try:
-        yield
-    except Exception:
-        for output in staged:
-            output.discard()
-        raise

@@ -18,11 +18,13 @@ from typing import TypeAlias
 
 from wavemill.dataset.index import Entry
 from wavemill.inversion.gpu import first_gpu
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
+from wavemill.jobs.claims import Claim, ClaimedJob
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
 from wavemill.operations import AnyOperation, Input, Made, operation_of
 from wavemill.output import Encoded, Sounds, encode_made, invert_made, stage_encoded
 from wavemill.runtime import BatchTools
+from wavemill.storage import is_remote
 from wavemill.vae.forward import BATCH
 
 logger = logging.getLogger(__name__)
@@ -109,8 +111,8 @@ class Pipeline:
         loaded = loading.result()
         done = _SubBatch(outcomes=loaded.failed)
         encoded = self._make(chunk, loaded.inputs, done.outcomes) if loaded.inputs else []
-        # Far away each waits for an answer of its own.
-        parts = [encoded] if chunk.tools.store.is_local else [[one] for one in encoded]
+        # Object stores: one task a job, so that uploads overlap.
+        parts = [[one] for one in encoded] if is_remote(chunk.claim.batch.output) else [encoded]
         done.writing = [self._files.submit(self._stage, chunk, part) for part in parts]
         return done
 
@@ -160,7 +162,7 @@ class Pipeline:
         outcomes = []
         for job, one in encoded:
             try:
-                outcomes.append(stage_encoded(chunk.tools, one, claim=chunk.claim, job=job))
+                outcomes.append(stage_encoded(chunk.tools, one, job=job))
             except Exception as exc:  # one bad item harms itself only
                 outcomes.append(self._failure(job, exc))
         return outcomes

@@ -9,6 +9,7 @@ from time import perf_counter
 from wavemill.chunk_worker import ChunkWorker
 from wavemill.jobs.claims import Claim
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome
 from wavemill.pipeline import Pipeline
 from wavemill.runtime import Runtime
 from wavemill.settings import Settings
@@ -36,18 +37,13 @@ class Renderer(ChunkWorker):
         """End the threads."""
         self._pipeline.close()
 
-    def _work(self, claim: Claim) -> None:
+    def _work(self, claim: Claim) -> list[Outcome]:
         started = perf_counter()
         try:
             tools = self._runtime.tools(claim.batch)
             outcomes = self._pipeline.outcomes(claim, tools)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
             logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
-            self._finish(claim, [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs])
-            return
-        finished = self._finish(claim, outcomes)
-        self.jobs_done += finished
-        if self._is_over(claim):
-            tools.store.clear_staging()
-        elapsed_s = perf_counter() - started
-        logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, finished, elapsed_s)
+            return [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs]
+        logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, len(outcomes), perf_counter() - started)
+        return outcomes

@@ -41,7 +41,7 @@ class Runtime:
         self._dataset: Callable[[str, object], Dataset] = lru_cache(maxsize=8)(
             lambda path, _identity: Dataset.open(path)
         )
-        self.store: Callable[[str], OutputStore] = lru_cache(maxsize=8)(open_store)
+        self.store: Callable[..., OutputStore] = lru_cache(maxsize=8)(open_store)
 
     def _load_model(self, name_or_path: str, digest: str) -> Model:
         model = load_model(name_or_path, models_dir=self._models_dir)
@@ -76,7 +76,7 @@ class BatchTools:
         self.mixed_precision = runtime.mixed_precision
         self.params = params_from_row(batch.operation, batch.params)
         self.operation = Operation(batch.operation)
-        self.store = runtime.store(batch_root(batch.output, batch.id))
+        self.store = runtime.store(batch_root(batch.output, batch.id), must_exist=batch.done > 0)
         self._dataset = None if batch.dataset is None else runtime.dataset(batch.dataset)
         self._model = None if batch.model is None else runtime.model(batch.model, batch.model_digest)
         if self._dataset and self._model and self._model.features != self._dataset.features:

@@ -1,16 +1,18 @@
 """Where outputs go: a folder of this machine (or NFS), or any fsspec URL.
 
 An output is staged first, under a name that nobody reads, and placed later: renamed on a file system, moved by
-an object store. So whoever finds a file under its final name finds all of it.
+an object store. So whoever finds a file under its final name finds all of it. Staged names tell the job and its fence,
+so that a later claim can take away what an earlier one would still place.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
+import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +23,16 @@ from fsspec.implementations.local import LocalFileSystem
 from wavemill.errors import OutputError, StorageUnavailableError, UsageError
 
 _PERMANENT_ERRNOS = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
+    {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
 )
+_STAGING = ".staging"
+_TRASH = "trash-"
+Remove = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """A whole output that nobody sees yet; `place` puts it at `path`, `discard` removes it from wherever it is."""
+    """A whole output that nobody sees yet; `place` puts it at `path`, `discard` removes it where it is still staged."""
 
     path: str
     place: Callable[[], None]
@@ -37,68 +42,146 @@ class Staged:
 class OutputStore(Protocol):
     """A root below which outputs are written."""
 
-    is_local: bool  # writing takes a core, rather than an answer from far away
-
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
-        """Write `data` aside; `token` tells this attempt's staging from every other's."""
+        """Write `data` aside; `token` is JOB.FENCE.KIND and tells this staging from every other."""
+
+    def supersede(self, job_id: int, fence: int) -> None:
+        """Take away what claims of a job with a lower fence have staged, and end removals that are under way."""
 
     def clear_staging(self) -> None:
         """Remove what attempts that died have staged."""
 
-    def remove(self, relative_path: str) -> None:
-        """Remove an output, if it is there."""
+    def removing(self) -> AbstractContextManager[Remove]:
+        """Yield a function that removes an output, if it is there, until a later claim supersedes."""
+
+    def remove_empty_folders(self) -> None:
+        """Remove the root and folders below it that hold nothing."""
 
 
-_STAGING = ".staging"
+class JobOutputs:
+    """The outputs of one claim of one job, staged and placed together.
 
+    `place` may be called again; it first takes away what earlier claims of the job have staged. A process that lost
+    the job while it slept therefore finds nothing that it could put in the place of a finished output.
+    """
 
-def _staging_name(relative_path: str, token: str) -> str:
-    # A digest, because both names together may be longer than a file's name can be.
-    return f"{_STAGING}/{hashlib.sha256(f'{token}/{relative_path}'.encode()).hexdigest()}"
+    def __init__(self, store: OutputStore, *, job_id: int, fence: int) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._fence = fence
+        self._staged: list[Staged] = []
+
+    def stage(self, kind: str, relative_path: str, data: bytes) -> str:
+        """Write an output aside and return its final path; on an error nothing of this claim stays staged."""
+        try:
+            staged = self._store.stage(relative_path, data, token=f"{self._job_id}.{self._fence}.{kind}")
+        except Exception:
+            self.discard()
+            raise
+        self._staged.append(staged)
+        return staged.path
+
+    def place(self) -> None:
+        """Put all outputs where they belong."""
+        if self._fence > 1:
+            self._store.supersede(self._job_id, self._fence)
+        for staged in self._staged:
+            staged.place()
+
+    def discard(self) -> None:
+        """Remove what is still staged; never what was placed, which may be another claim's by now."""
+        for staged in self._staged:
+            staged.discard()
 
 
 class FolderStore:
-    """Outputs in a folder; staged beside each other in `.staging`, on the same file system."""
+    """Outputs in a folder; staged beside each other in `.staging`, on the same file system.
 
-    is_local = True
+    Parameters
+    ----------
+    must_exist : bool
+        Outputs were written below the root before: where it is gone, it is not made anew but waited for.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, must_exist: bool = False) -> None:
         self._root = root
         self._staging = root / _STAGING
+        self._must_exist = must_exist
         self._made: set[Path] = set()
 
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Write `data` to a file of its own below `.staging`."""
         final, placed = self._root / relative_path, False
-        staged = self._root / _staging_name(relative_path, token)
+        staged = self._staging / token
         with _translated(final):
             self._with_folders(lambda: _write(staged, data), self._staging, final.parent)
 
         def place() -> None:
             nonlocal placed
-            # Called again when the transaction around it has failed: then the file is where it belongs already.
+            if placed:
+                return
             with _translated(final):
                 try:
                     staged.replace(final)
                 except FileNotFoundError:
-                    if staged.exists() or not final.exists():
-                        self._with_folders(lambda: staged.replace(final), final.parent)
+                    if not staged.exists():
+                        raise StorageUnavailableError(
+                            f"what was staged for {final} is gone: the job was taken over, or its staging cleared"
+                        ) from None
+                    self._with_folders(lambda: staged.replace(final), final.parent)
             placed = True
 
         def discard() -> None:
-            with suppress(OSError):  # another error is being reported already
-                (final if placed else staged).unlink(missing_ok=True)
+            if not placed:
+                with suppress(OSError):  # another error is being reported already
+                    staged.unlink(missing_ok=True)
 
         return Staged(path=str(final), place=place, discard=discard)
 
+    def supersede(self, job_id: int, fence: int) -> None:
+        """Unlink what lower fences have staged: a rename that is still to come finds no source."""
+        with _translated(self._staging), suppress(FileNotFoundError):
+            for path in self._staging.iterdir():
+                if path.name.startswith(_TRASH):
+                    shutil.rmtree(path, ignore_errors=True)
+                elif _is_older(path.name, job_id, fence):
+                    path.unlink(missing_ok=True)
+
     def clear_staging(self) -> None:
-        """Remove `.staging`; one who still stages there has lost the lease, or finds a clear error."""
+        """Remove `.staging`; a worker still staging here has lost its jobs, or renders them once more."""
         shutil.rmtree(self._staging, ignore_errors=True)
         self._made.discard(self._staging)
 
-    def remove(self, relative_path: str) -> None:
-        """Remove a file, if it is there."""
-        (self._root / relative_path).unlink(missing_ok=True)
+    @contextmanager
+    def removing(self) -> Iterator[Remove]:
+        """Yield a function that moves an output into a folder of this removal, which is deleted in the end.
+
+        A claim that supersedes deletes that folder too: a removal that was asleep then finds nowhere to move to.
+        """
+        if not self._root.is_dir():
+            yield lambda _: None
+            return
+        trash = self._staging / f"{_TRASH}{secrets.token_hex(8)}"
+        trash.mkdir(parents=True)
+
+        def remove(relative_path: str) -> None:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self._root / relative_path).rename(trash / secrets.token_hex(8))
+
+        try:
+            yield remove
+        finally:
+            shutil.rmtree(trash, ignore_errors=True)
+            with suppress(OSError):
+                self._staging.rmdir()
+                self._made.discard(self._staging)
+
+    def remove_empty_folders(self) -> None:
+        """Remove folders without files, the deepest first, and the root if nothing is left in it."""
+        for folder, _, _ in os.walk(self._root, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+        self._made.clear()
 
     def _with_folders(self, action: Callable[[], object], *folders: Path) -> None:
         """Do what needs these folders; once more where another process has removed one since it was made."""
@@ -113,8 +196,27 @@ class FolderStore:
     def _make(self, *folders: Path) -> None:
         for folder in folders:
             if folder not in self._made:
+                self._require_root()
                 folder.mkdir(parents=True, exist_ok=True)
                 self._made.add(folder)
+
+    def _require_root(self) -> None:
+        if self._root.is_dir():
+            self._must_exist = True
+        elif self._must_exist:
+            raise StorageUnavailableError(
+                f"{self._root} is gone, and outputs were in it: is its disk mounted? Workers wait for it; "
+                "if it was deleted, cancel the batch"
+            )
+        else:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._must_exist = True
+
+
+def _is_older(name: str, job_id: int, fence: int) -> bool:
+    owner, _, rest = name.partition(".")
+    number = rest.partition(".")[0]
+    return owner == str(job_id) and number.isdecimal() and int(number) < fence
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -126,12 +228,11 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class UrlStore:
-    """Outputs in an object store: put whole below `.staging`, outside any transaction, then moved by the store itself.
+    """Outputs in an object store: put whole below `.staging`, then moved by the store itself.
 
-    The move takes the time of a request or two, where the bytes would take as long as the network is slow.
+    The move takes the time of a request or two, where the bytes would take as long as the network is slow. A move
+    whose source was taken away fails in the store, as a rename does.
     """
-
-    is_local = False
 
     def __init__(self, root: str) -> None:
         try:
@@ -143,14 +244,14 @@ class UrlStore:
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Put `data` under a key of its own below `.staging`."""
         url, final = f"{self._url}/{relative_path}", f"{self._root}/{relative_path}"
-        staged, placed = f"{self._root}/{_staging_name(relative_path, token)}", False
+        staged, placed = f"{self._root}/{_STAGING}/{token}", False
         with _translated(url):
             self._make_parent(staged)
             self._file_system.pipe_file(staged, data)
 
         def place() -> None:
             nonlocal placed
-            if placed:  # called again when the transaction around it has failed
+            if placed:
                 return
             with _translated(url):
                 self._make_parent(final)
@@ -158,32 +259,51 @@ class UrlStore:
             placed = True
 
         def discard() -> None:
-            with suppress(Exception):  # another error is being reported already
-                self._file_system.rm_file(final if placed else staged)
+            if not placed:
+                with suppress(Exception):  # another error is being reported already
+                    self._file_system.rm_file(staged)
 
         return Staged(path=url, place=place, discard=discard)
+
+    def supersede(self, job_id: int, fence: int) -> None:
+        """Remove what lower fences have put below `.staging`."""
+        with _translated(self._url):
+            try:
+                staged = self._file_system.ls(f"{self._root}/{_STAGING}", detail=False, refresh=True)
+            except FileNotFoundError:
+                return
+            for path in staged:
+                if _is_older(path.rpartition("/")[2], job_id, fence):
+                    with suppress(FileNotFoundError):
+                        self._file_system.rm_file(path)
 
     def clear_staging(self) -> None:
         """Remove what was put below `.staging`."""
         with suppress(Exception):  # nothing there, or no answer: it is in nobody's way
             self._file_system.rm(f"{self._root}/{_STAGING}", recursive=True)
 
+    @contextmanager
+    def removing(self) -> Iterator[Remove]:
+        """Yield a function that removes an object, if it is there."""
+
+        def remove(relative_path: str) -> None:
+            with suppress(FileNotFoundError):
+                self._file_system.rm_file(f"{self._root}/{relative_path}")
+
+        yield remove
+
+    def remove_empty_folders(self) -> None:
+        """Do nothing: object stores have no folders."""
+
     def _make_parent(self, path: str) -> None:
         self._file_system.makedirs(path.rpartition("/")[0], exist_ok=True)  # does nothing where there are no folders
 
-    def remove(self, relative_path: str) -> None:
-        """Remove an object, if it is there."""
-        with suppress(FileNotFoundError):
-            self._file_system.rm_file(f"{self._root.rstrip('/')}/{relative_path}")
 
-
-def open_store(root: str) -> OutputStore:
-    """Return the store for a folder's path or an fsspec URL such as `s3://bucket/prefix`."""
-    if root.startswith("file://"):
-        return FolderStore(Path(root.removeprefix("file://")))
-    if is_url(root):
+def open_store(root: str, *, must_exist: bool = False) -> OutputStore:
+    """Return the store for a folder's path or an fsspec URL such as `s3://bucket/prefix`; see `FolderStore`."""
+    if is_remote(root):
         return UrlStore(root)
-    return FolderStore(Path(root))
+    return FolderStore(Path(root.removeprefix("file://")), must_exist=must_exist)
 
 
 def batch_root(output: str, batch_id: str) -> str:
@@ -194,6 +314,11 @@ def batch_root(output: str, batch_id: str) -> str:
 def is_url(location: str) -> bool:
     """Tell `s3://bucket/prefix` from a path."""
     return "://" in location
+
+
+def is_remote(location: str) -> bool:
+    """Whether writing there waits for answers from far away, rather than for a core."""
+    return is_url(location) and not location.startswith("file://")
 
 
 def require_known_scheme(url: str) -> None:
@@ -244,6 +369,8 @@ def file_system_of(location: str) -> tuple[Any, str]:
 def _translated(path: object) -> Iterator[None]:
     try:
         yield
+    except StorageUnavailableError:
+        raise
     except OSError as exc:
         if exc.errno in _PERMANENT_ERRNOS:
             raise OutputError(f"cannot write {path}: {exc.strerror}; choose another --output or mend it") from exc

@@ -63,11 +63,14 @@ def waiting_chunks(app: Any) -> set[tuple[str, int, int]]:
         return {chunk for raw in raws if (chunk := _chunk(raw)) is not None}
 
 
-def is_my_turn(app: Any, what: str, *, period_s: float) -> bool:
-    """Whether nobody else has asked for this turn within `period_s`; whoever got it may die, and the next is near."""
-    with _connected(app.connection_for_write) as connection:
-        client = connection.default_channel.client
-        return bool(client.set(f"{contract.QUEUE}:turn:{what}", 1, nx=True, px=max(1, int(1_000 * period_s))))
+def message_count(app: Any) -> int:
+    """Return how many messages wait in the broker; those in workers' hands do not."""
+    with _connected(app.connection_for_read) as connection:
+        channel = connection.default_channel
+        pipeline = channel.client.pipeline(transaction=False)
+        for priority in channel.priority_steps:
+            pipeline.llen(channel._q_for_pri(contract.QUEUE, priority))
+        return sum(pipeline.execute())
 
 
 def ping(app: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs
+from wavemill.jobs.claims import Claim, ClaimedJob, claim_chunk
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome, finish_jobs
 from wavemill.jobs.outbox import ChunkMessage
 from wavemill.jobs.recovery import reclaim_expired
 from wavemill.jobs.schema import batches, chunks, jobs

@@ -6,8 +6,9 @@ import json
 import random
 import sys
 
-from wavemill.jobs.claims import ClaimedJob, Outcome, claim_chunk, finish_jobs
+from wavemill.jobs.claims import ClaimedJob, claim_chunk
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome, finish_jobs
 from wavemill.jobs.states import State
 
 

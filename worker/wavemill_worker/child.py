@@ -19,6 +19,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
 from wavemill_worker import devices, log, rehearsal
+from wavemill_worker.background import Background
 from wavemill_worker.undertaker import suffix_of
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,14 @@ class Child:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.renderer = self._chunk_worker()
-        self._heart = threading.Thread(target=self._beat_until_ended, name="heartbeat", daemon=True)
-        self._heart.start()
+        self._registered = False
+        self._started = perf_counter()
+        self._heart = Background("the heartbeat", self._beat)
+        self.keep_beating()
+
+    def keep_beating(self) -> None:
+        """Start the heartbeat's thread, or start it again if it has ended."""
+        self._heart.keep_running(self._beat_until_ended)
 
     def _chunk_worker(self) -> ChunkWorker:
         seconds_per_job = rehearsal.seconds_per_job(self._device)
@@ -86,32 +93,26 @@ class Child:
         self._database.close()
 
     def _beat_until_ended(self) -> None:
-        registered, silent = False, False
-        started, pause_s = perf_counter(), self._settings.lease_s / _BEATS_PER_LEASE
         while True:
-            try:
-                if not registered:
-                    register_worker(
-                        self._database,
-                        self.worker_id,
-                        host=self._settings.worker_name,
-                        pid=os.getpid(),
-                        device=self._device,
-                    )
-                    registered = True
-                self.renderer.renew_leases()
-                done = self.renderer.jobs_done
-                rate = done / (perf_counter() - started)
-                beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate)
-                silent = False
-            except DatabaseUnavailableError as exc:
-                if not silent:
-                    logger.warning("no heartbeat: %s", exc)
-                silent = True
-            except Exception:  # without this thread every lease of this process would end from now on
-                logger.exception("no heartbeat")
-            if self._ended.wait(pause_s):
+            self._heart.once()
+            if self._ended.wait(self._settings.lease_s / _BEATS_PER_LEASE):
                 return
+
+    def _beat(self) -> None:
+        if not self._registered:
+            register_worker(
+                self._database,
+                self.worker_id,
+                host=self._settings.worker_name,
+                pid=os.getpid(),
+                device=self._device,
+            )
+            self._registered = True
+        trouble = self._heart.trouble(silent_s=self._settings.lease_s)
+        self.renderer.renew_leases()
+        done = self.renderer.jobs_done
+        rate = done / (perf_counter() - self._started)
+        beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate, trouble=trouble)
 
 
 _child: Child | None = None

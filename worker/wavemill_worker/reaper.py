@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row
 
-from wavemill.errors import BrokerUnavailableError, TransientError
-from wavemill.jobs.control import settle_cancelled
+from wavemill.jobs.control import fail_stopped, settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import Send, publish_due, recall_lost, restore_missing_chunks
-from wavemill.jobs.recovery import mend_torn, reclaim_dead, reclaim_expired
+from wavemill.jobs.pulse import is_my_turn
+from wavemill.jobs.recovery import Begun, mend_torn, reclaim_dead, reclaim_expired
 from wavemill.requests import output_paths, params_from_row
 from wavemill.settings import Settings
 from wavemill.storage import batch_root, open_store
-from wavemill.transport import is_my_turn, sender, waiting_chunks
+from wavemill.transport import message_count, sender
+from wavemill_worker.background import Background
 
 logger = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Sweeps every `sweep_s`, and at once when it is told of a death; any number may sweep the same table."""
+    """Sweeps every `sweep_s`, and at once when it is told of a death; any number may sweep the same table.
+
+    Of all reapers one sweeps in a period. `duty` outlives every error and knows what is wrong.
+    """
 
     def __init__(self, database: Database, app: Any, settings: Settings) -> None:
         self._database = database
@@ -32,31 +35,14 @@ class Reaper:
         self._settings = settings
         self._send = sender(app)
         self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._dead: list[str] = []
+        self.duty = Background("the reaper", self._step)
 
     def run(self, stop: threading.Event) -> None:
-        """Sweep until `stop` is set and `wake` called; an outage is said once, and waited for.
-
-        Of all reapers one sweeps in a period, since every sweep lists the broker's messages; without a broker all do.
-        """
-        silent = False
+        """Sweep until `stop` is set and `wake` called."""
         while not stop.is_set():
-            try:
-                if self._is_my_turn():
-                    self.sweep()
-                silent = False
-            except TransientError as exc:
-                if not silent:
-                    logger.warning("%s", exc)
-                silent = True
-            except Exception:
-                logger.exception("a sweep failed; the next one follows")
+            self.duty.once()
             self._await_orders()
-
-    def _is_my_turn(self) -> bool:
-        try:
-            return is_my_turn(self._app, "sweep", period_s=0.8 * self._settings.sweep_s)
-        except BrokerUnavailableError:
-            return True
 
     def wake(self, *, dead: str | None = None) -> None:
         """Sweep now; `dead` is the token of a process that is known to have died with all its children."""
@@ -65,43 +51,64 @@ class Reaper:
     def _await_orders(self) -> None:
         try:
             dead = self._orders.get(timeout=self._settings.sweep_s)
-            if dead is not None:
-                bury(self._database, f"-{dead}", self._send, at_most=self._settings.max_messages)
         except queue.Empty:
-            pass
-        except TransientError:
-            pass  # the lease ends
+            return
+        if dead is not None:
+            self._dead.append(dead)
+
+    def _step(self) -> None:
+        # First the dead: their jobs wait for it. What cannot be done now is done by the next step.
+        while self._dead:
+            bury(self._database, f"-{self._dead[0]}", self._send, settings=self._settings, app=self._app)
+            self._dead.pop(0)
+        if is_my_turn(self._database, period_s=0.8 * self._settings.sweep_s):
+            self.sweep()
 
     def sweep(self) -> None:
         """Look once."""
-        if reclaimed := reclaim_expired(self._database):
+        reclaimed = reclaim_expired(
+            self._database, steady_s=self._settings.lease_s, max_deaths=self._settings.max_deaths
+        )
+        if reclaimed:
             logger.warning("took %d jobs back from workers that died or fell silent", sum(reclaimed.values()))
+        _say_stopped(fail_stopped(self._database))
         settle_cancelled(self._database)
         mend_torn(self._database, _clear)
         if mended := restore_missing_chunks(self._database):
             logger.warning("%d batches had queued jobs without a chunk", mended)
-        present = waiting_chunks(self._app)
-        if lost := recall_lost(self._database, present, grace_s=self._settings.message_grace_s):
-            logger.warning("%d messages are no longer in the broker; sending them again", lost)
-        publish_due(self._database, self._send, at_most=self._settings.max_messages - len(present))
+        present = message_count(self._app)
+        if lost := recall_lost(self._database, range(present), grace_s=self._settings.message_grace_s):
+            logger.info("%d chunks had no message in the broker; sending them again", lost)
+        publish_due(self._database, self._send, at_most=self._settings.max_messages - present)
 
 
-def bury(database: Database, suffix: str, send: Send, *, at_most: int) -> None:
+def bury(database: Database, suffix: str, send: Send, *, settings: Settings, app: Any) -> None:
     """Take back and send again at once what dead processes held; clear up if that ended their batch."""
-    if reclaimed := reclaim_dead(database, suffix):
+    if reclaimed := reclaim_dead(database, suffix, max_deaths=settings.max_deaths):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
+        _say_stopped(fail_stopped(database))
         mend_torn(database, _clear)
-    publish_due(database, send, at_most=at_most)
+        publish_due(database, send, at_most=settings.max_messages - message_count(app))
 
 
-def _clear(batch: Row[Any], begun: Sequence[str]) -> None:
+def _say_stopped(count: int) -> None:
+    if count:
+        logger.error("%d jobs of batches that killed one worker after another have failed; see `wavemill jobs`", count)
+
+
+def _clear(batch: Row[Any], begun: Begun) -> bool:
     """Remove what dead workers left of a finished batch: all that is staged, and outputs of jobs that are not done."""
     try:
         store = open_store(batch_root(batch.output, batch.id))
-        store.clear_staging()
         params = params_from_row(batch.operation, batch.params)
-        for spectrogram_id in begun:
-            for path in output_paths(spectrogram_id, params):
-                store.remove(path)
-    except Exception:  # it must not stop every sweep to come
-        logger.exception("batch %s: what dead workers left could not be cleared up", batch.id)
+        # First what could still be moved into place. Then outputs, in a removal that is prepared before the table is
+        # asked: a batch that is retried after that ends the removal before it places anything.
+        store.clear_staging()
+        with store.removing() as remove:
+            for spectrogram_id in begun():
+                for path in output_paths(spectrogram_id, params):
+                    remove(path)
+    except Exception as exc:  # it must not stop every sweep to come
+        logger.warning("batch %s: what dead workers left could not be cleared up yet: %s", batch.id, exc)
+        return False
+    return True

@@ -14,9 +14,10 @@ from typing import Any
 
 from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import UnknownSpectrogramError
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome
+from wavemill.jobs.claims import Claim, ClaimedJob
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
-from wavemill.storage import OutputStore, batch_root, open_store
+from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ class Rehearsal(ChunkWorker):
         super().__init__(*arguments, **keywords)
         self._seconds_per_job = seconds_per_job
 
-    def _work(self, claim: Claim) -> None:
-        store = open_store(batch_root(claim.batch.output, claim.batch.id))
+    def _work(self, claim: Claim) -> list[Outcome]:
+        store = open_store(batch_root(claim.batch.output, claim.batch.id), must_exist=claim.batch.done > 0)
         outcomes: list[Outcome] = []
         for start in range(0, len(claim.jobs), _SUB_BATCH):
             part = claim.jobs[start : start + _SUB_BATCH]
@@ -50,19 +51,17 @@ class Rehearsal(ChunkWorker):
                 continue
             outcomes += [self._outcome(store, claim, job) for job in part]
             sleep(self._seconds_per_job * len(part))
-        self.jobs_done += self._finish(claim, outcomes)
-        if self._is_over(claim):
-            store.clear_staging()
+        return outcomes
 
     def _outcome(self, store: OutputStore, claim: Claim, job: ClaimedJob) -> Outcome:
+        outputs = JobOutputs(store, job_id=job.id, fence=job.fence)
         try:
             said = f"{claim.worker_id} {job.id} {job.attempt} {_digest_of_input(claim, job)}\n".encode()
-            token = f"{claim.worker_id}-{job.id}-{job.attempt}"
-            staged = store.stage(f"generated/{job.spectrogram_id}.wav", said, token=token)
+            path = outputs.stage("generated", f"generated/{job.spectrogram_id}.wav", said)
         except Exception as exc:  # one bad item harms itself only
             return self._failure(job, exc)
-        columns = {"generated_path": staged.path, "sha256": hashlib.sha256(said).hexdigest()}
-        return Outcome(job=job, state=State.DONE, columns=columns, place=staged.place)
+        columns = {"generated_path": path, "sha256": hashlib.sha256(said).hexdigest()}
+        return Outcome(job=job, state=State.DONE, columns=columns, place=outputs.place, discard=outputs.discard)
 
 
 def _digest_of_input(claim: Claim, job: ClaimedJob) -> str:

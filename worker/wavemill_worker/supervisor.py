@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ from wavemill.jobs.outbox import is_drained
 from wavemill.settings import Settings
 from wavemill_worker import devices
 from wavemill_worker.app import create_app
+from wavemill_worker.pulse import Pulse
 from wavemill_worker.reaper import Reaper
 
 logger = logging.getLogger(__name__)
@@ -71,12 +73,13 @@ class Supervisor:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
         database = Database(self._settings.sqlalchemy_url)
         self._reaper = Reaper(database, create_app(self._settings), self._settings)
-        reaping = threading.Thread(target=self._reaper.run, args=(self._stop,), name="reaper")
-        reaping.start()
+        self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
         try:
             while not self._stop.is_set():
                 if self._drain and _nothing_is_left(database):
                     break
+                for background in (self._pulse, self._reaper):
+                    background.duty.keep_running(partial(background.run, self._stop))
                 for slot in self._slots:
                     self._tend(slot)
                 self._stop.wait(_POLL_S)
@@ -84,7 +87,8 @@ class Supervisor:
             self._stop.set()
             self._reaper.wake()
             self._end_processes()
-            reaping.join()
+            self._reaper.duty.join()
+            self._pulse.duty.join()
             database.close()
 
     def _tend(self, slot: _Slot) -> None:

@@ -12,5 +12,6 @@ from wavemill_worker.child import child
 def render_chunk(batch_id: str, first: int, last: int) -> None:
     """Render the jobs `first` to `last` of a batch; the work is in `wavemill.render`."""
     process = child()
+    process.keep_beating()
     with process.giving_back_on_sigterm():
         process.renderer.render_chunk(batch_id, first, last)

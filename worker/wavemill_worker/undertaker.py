@@ -54,8 +54,10 @@ def install(settings: Settings, app: Celery) -> None:
 def _bury(settings: Settings, app: Celery, pid: int) -> None:
     database = Database(settings.sqlalchemy_url)
     try:
-        bury(database, suffix_of(pid), sender(app), at_most=settings.max_messages)
+        bury(database, suffix_of(pid), sender(app), settings=settings, app=app)
     except WavemillError as exc:
         logger.warning("%s; a dead process's jobs go out when their lease ends", exc)
+    except Exception:
+        logger.exception("a dead process's jobs could not be taken back; they go out when their lease ends")
     finally:
         database.close()

@@ -1,36 +1,41 @@
-"""Claims: who works on which jobs, for how long, and what came of it.
+"""Claims: who works on which jobs, and for how long.
 
-A claim is one guarded UPDATE; it counts the attempt before any work is done. A finish is fenced by worker and attempt:
-the rows are locked, the outputs moved into place, the rows marked, and all of it committed together. Whoever lost
-the lease meanwhile moves nothing.
+A message is a ticket: whoever holds one claims what is due next, whatever chunk the message was sent for. Of all
+batches of the highest priority that is the one that was served longest ago; within it, chunks that were begun before
+go first. So no batch waits behind all of another one, and a message that is lost, doubled or late costs nothing.
+
+A claim is one guarded UPDATE; it counts the attempt before any work is done, and gives each job a fence: a number that
+only grows, by which the outputs of this claim are told from those of every other.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, select, update
 
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import share_batch
-from wavemill.jobs.outbox import add_chunks
-from wavemill.jobs.schema import batches, chunks, job_attempts, jobs
+from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
+
+_CANDIDATES = 16  # batches looked at for one claim; others hold the first chunks of some of them
+MOST_JOBS = 10_000  # in one claim: a statement names each of them, and PostgreSQL takes 65,535 parameters
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedJob:
-    """One job in a worker's hands."""
+    """One job in a worker's hands; `fence` is higher than that of every earlier claim of it."""
 
     id: int
     seq: int
     spectrogram_id: str
     attempt: int
     max_attempts: int
+    fence: int = 0
     item: Mapping[str, Any] = field(default_factory=dict, compare=False)  # what the operation needs besides the ID
 
 
@@ -43,232 +48,200 @@ class Claim:
     jobs: tuple[ClaimedJob, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of one job.
+def is_open(*, refused: Collection[str] = (), avoided: Collection[str] = ()) -> ColumnElement[bool]:
+    """Return the condition that a worker may begin jobs of a batch.
 
-    `state` QUEUED gives it back: with an `error_code` it waits `delay_s` for its next attempt, without one, or without
-    `blame`, the attempt does not count. `columns` are more columns of the row; `place` moves the outputs to where
-    they belong.
+    Parameters
+    ----------
+    refused : digests of models that the worker lacks
+    avoided : IDs of batches that it leaves alone for a while
     """
+    conditions: list[ColumnElement[bool]] = [
+        batches.c.finished_at.is_(None),
+        batches.c.paused_at.is_(None),
+        batches.c.cancelled_at.is_(None),
+        batches.c.stopped.is_(None),
+    ]
+    if avoided:
+        conditions.append(batches.c.id.not_in(sorted(avoided)))
+    if refused:
+        conditions.append(batches.c.model_digest.is_(None) | batches.c.model_digest.not_in(sorted(refused)))
+    return and_(*conditions)
 
-    job: ClaimedJob
-    state: State
-    error_code: str | None = None
-    error: str | None = None
-    delay_s: float = 0.0
-    blame: bool = True
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    place: Callable[[], None] = lambda: None
 
-    def __post_init__(self) -> None:
-        if self.error is not None:
-            # What names a file may hold what no database stores: NUL (PostgreSQL), bytes that are no text (both).
-            storable = self.error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-            object.__setattr__(self, "error", storable)
+def claim_next(
+    database: Database,
+    *,
+    worker_id: str,
+    lease_s: float,
+    refused: Collection[str] = (),
+    avoided: Collection[str] = (),
+) -> tuple[Claim, ...]:
+    """Claim the chunk that is due next, and small chunks of other batches of the same kind up to one chunk's size.
 
-    @property
-    def counts_as_attempt(self) -> bool:
-        """Whether work was done, or failed, rather than given back."""
-        return self.state is not State.QUEUED or (self.error_code is not None and self.blame)
+    Returns
+    -------
+    tuple of Claim
+        One for each batch; empty where nothing is due for this worker. `refused` and `avoided` are those of `is_open`.
+    """
+    may_begin = is_open(refused=refused, avoided=avoided)
+    due = select(chunks.c.id).where(chunks.c.batch_id == batches.c.id, chunks.c.available_at <= now()).exists()
+    in_turn = (
+        select(batches.c.id).where(may_begin, due).order_by(batches.c.priority.desc(), batches.c.turn_at, batches.c.id)
+    )
+    while True:
+        with database.reading() as connection:  # waits for no writer: many messages find nothing
+            batch_ids = list(connection.scalars(in_turn.limit(_CANDIDATES)))
+        if not batch_ids:
+            return ()
+        with database.transaction() as connection:
+            hand = _Hand(connection, worker_id, lease_s)
+            first = next((claim for one in batch_ids if (claim := hand.claim(one, may_begin)) is not None), None)
+            if first is None:  # others were faster
+                return ()
+            claims = [first]
+            room = first.batch.chunk_size - len(first.jobs)
+            if room > 0 and _is_small(first):
+                claims += _more(hand, in_turn.where(*_alike(first.batch)).limit(room), may_begin, room)
+            _count(connection, claims)
+        if claims := [claim for claim in claims if claim.jobs]:
+            return tuple(claims)
+
+
+def _is_small(claim: Claim) -> bool:
+    """Whether a claim may be worked on together with others: no job in it was begun before, so none is suspected."""
+    return all(job.fence == 1 for job in claim.jobs)
+
+
+def _alike(batch: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+    same = ("operation", "chunk_size", "priority")
+    return (
+        batches.c.id != batch.id,
+        *(batches.c[name] == getattr(batch, name) for name in same),
+        batches.c.model_digest.is_not_distinct_from(batch.model_digest),
+        batches.c.queued <= batches.c.chunk_size,
+    )
+
+
+def _more(hand: _Hand, alike: Select[Any], may_begin: ColumnElement[bool], room: int) -> Iterator[Claim]:
+    for batch_id in list(hand.connection.scalars(alike)):
+        claim = hand.claim(batch_id, may_begin, at_most=room)
+        if claim is None:
+            continue
+        yield claim
+        room -= len(claim.jobs)
+        if room <= 0:
+            return
+
+
+@dataclass(frozen=True)
+class _Hand:
+    """Claims one chunk of a batch after another, in one transaction."""
+
+    connection: Connection
+    worker_id: str
+    lease_s: float
+
+    def claim(self, batch_id: str, may_begin: ColumnElement[bool], *, at_most: int | None = None) -> Claim | None:
+        """Claim the next chunk of a batch; with `at_most`, only one of so many jobs that was never begun."""
+        share_batch(self.connection, batch_id)
+        batch = self.connection.execute(select(batches).where(batches.c.id == batch_id, may_begin)).one_or_none()
+        chunk = None if batch is None else self._next_chunk(batch_id, at_most)
+        if chunk is None:
+            return None
+        # Before the jobs are claimed: a chunk that is written meanwhile may be for jobs that this claim does not see.
+        self.connection.execute(delete(chunks).where(chunks.c.id == chunk.id))
+        return _take(self.connection, batch, chunk.first, chunk.last, worker_id=self.worker_id, lease_s=self.lease_s)
+
+    def _next_chunk(self, batch_id: str, at_most: int | None) -> Any:
+        query = (
+            select(chunks.c.id, chunks.c.first, chunks.c.last)
+            .where(chunks.c.batch_id == batch_id, chunks.c.available_at <= now())
+            .order_by(chunks.c.first, chunks.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if at_most is not None:
+            query = query.where(chunks.c.last - chunks.c.first < at_most, ~chunks.c.again)
+            return self.connection.execute(query).one_or_none()
+        again = self.connection.execute(query.where(chunks.c.again)).one_or_none()
+        return again or self.connection.execute(query).one_or_none()
+
+
+def _take(connection: Connection, batch: Any, first: int, last: int, *, worker_id: str, lease_s: float) -> Claim:
+    """Claim what is queued of a range of jobs; the counters are the caller's."""
+    # Locked in the order of seq, so that two claims of overlapping ranges cannot deadlock.
+    queued = (
+        select(jobs.c.id)
+        .where(jobs.c.batch_id == batch.id, jobs.c.seq.between(first, last), jobs.c.state == State.QUEUED)
+        .order_by(jobs.c.seq)
+        .limit(MOST_JOBS)
+        .with_for_update()
+    )
+    rows = connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(queued), jobs.c.state == State.QUEUED)
+        .values(
+            state=State.RUNNING,
+            attempt=jobs.c.attempt + 1,
+            claims=jobs.c.claims + 1,
+            worker_id=worker_id,
+            lease_until=now(lease_s),
+            started_at=now(),
+            error_code=None,
+            error=None,
+        )
+        .returning(*_CLAIMED)
+    ).all()
+    claimed = sorted((ClaimedJob(**{**row._mapping, "item": row.item or {}}) for row in rows), key=lambda job: job.seq)
+    return Claim(batch=batch, worker_id=worker_id, jobs=tuple(claimed))
+
+
+_CLAIMED = [
+    *(jobs.c[name] for name in ("id", "seq", "spectrogram_id", "attempt", "max_attempts", "item")),
+    jobs.c.claims.label("fence"),
+]
+
+
+def _count(connection: Connection, claims: Sequence[Claim]) -> None:
+    # In the order of IDs: of two claims that touch the same batches, one waits for the other.
+    for claim in sorted(claims, key=lambda claim: str(claim.batch.id)):
+        n = len(claim.jobs)
+        move_counts(connection, claim.batch.id, {State.QUEUED: -n, State.RUNNING: n}, turn_at=now())
 
 
 def claim_chunk(
     database: Database, batch_id: str, first: int, last: int, *, worker_id: str, lease_s: float
 ) -> Claim | None:
-    """Claim the queued jobs `first` to `last` of a batch; None when there is nothing (left) to do."""
-    in_range = (jobs.c.batch_id == batch_id, jobs.c.seq.between(first, last), jobs.c.state == State.QUEUED)
+    """Claim the queued jobs `first` to `last` of one batch; None when there is nothing (left) to do."""
     with database.transaction() as connection:
         share_batch(connection, batch_id)
-        batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
-        if batch is None or batch.cancelled_at is not None:  # a cancelled batch's rows may still say `queued`
+        batch = connection.execute(select(batches).where(batches.c.id == batch_id, is_open())).one_or_none()
+        if batch is None:  # a cancelled batch's rows may still say `queued`
             return None
-        covered = _locked_chunks(connection, batch_id, first, last)
-        if batch.paused_at is not None:
-            connection.execute(update(chunks).where(chunks.c.id.in_(covered)).values(published_at=None))
-            return None
-        # Before the jobs are claimed: a chunk that is written meanwhile may be for jobs that this claim does not see.
-        connection.execute(delete(chunks).where(chunks.c.id.in_(covered)))
-        # Locked in the order of seq, so that two claims of overlapping ranges cannot deadlock.
-        queued = select(jobs.c.id).where(*in_range).order_by(jobs.c.seq).with_for_update()
-        claimed = connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(queued), jobs.c.state == State.QUEUED)
-            .values(
-                state=State.RUNNING,
-                attempt=jobs.c.attempt + 1,
-                worker_id=worker_id,
-                lease_until=now(lease_s),
-                started_at=now(),
-                error_code=None,
-                error=None,
-            )
-            .returning(*[jobs.c[name] for name in ("id", "seq", "spectrogram_id", "attempt", "max_attempts", "item")])
-        ).all()
-        move_counts(connection, batch_id, {State.QUEUED: -len(claimed), State.RUNNING: len(claimed)})
-    if not claimed:
-        return None
-    mine = sorted((ClaimedJob(**{**row._mapping, "item": row.item or {}}) for row in claimed), key=lambda job: job.seq)
-    return Claim(batch=batch, worker_id=worker_id, jobs=tuple(mine))
-
-
-def _locked_chunks(connection: Connection, batch_id: str, first: int, last: int) -> list[int]:
-    covered = (
-        select(chunks.c.id)
-        .where(chunks.c.batch_id == batch_id, chunks.c.first.between(first, last), chunks.c.last <= last)
-        .order_by(chunks.c.id)
-        .with_for_update()
-    )
-    return list(connection.scalars(covered))
-
-
-def finish_jobs(
-    database: Database,
-    claim: Claim,
-    outcomes: Sequence[Outcome],
-    *,
-    on_place_error: Callable[[ClaimedJob, Exception], Outcome],
-) -> int:
-    """Record outcomes of jobs that are still this claim's, moving outputs into place; return how many were.
-
-    An output that cannot be moved into place gives its job the outcome that `on_place_error` says. Where the batch
-    was cancelled meanwhile, what would go back to the queue is cancelled.
-    """
-    if not outcomes:
-        return 0
-    with database.transaction() as connection:
-        share_batch(connection, claim.batch.id)
-        cancelled = connection.scalar(select(batches.c.cancelled_at).where(batches.c.id == claim.batch.id)) is not None
-        held = _lock_held(connection, claim, [outcome.job for outcome in outcomes])
-        mine = [
-            _placed(outcome, on_place_error) for outcome in outcomes if (outcome.job.id, outcome.job.attempt) in held
-        ]
-        if cancelled:
-            mine = [_not_queued(outcome) for outcome in mine]
-        record_outcomes(connection, claim.batch.id, claim.worker_id, mine, held)
-        again = [outcome for outcome in mine if outcome.state is State.QUEUED]
-        for delay_s in sorted({outcome.delay_s for outcome in again}):
-            seqs = [outcome.job.seq for outcome in again if outcome.delay_s == delay_s]
-            add_chunks(connection, claim.batch.id, [(min(seqs), max(seqs))], delay_s=delay_s, again=True)
-    return len(mine)
-
-
-def _placed(outcome: Outcome, on_place_error: Callable[[ClaimedJob, Exception], Outcome]) -> Outcome:
-    try:
-        outcome.place()
-    except Exception as exc:  # whatever a store raises: one bad item harms itself only
-        return on_place_error(outcome.job, exc)
-    return outcome
-
-
-def _not_queued(outcome: Outcome) -> Outcome:
-    return Outcome(job=outcome.job, state=State.CANCELLED) if outcome.state is State.QUEUED else outcome
-
-
-def _lock_held(connection: Connection, claim: Claim, claimed: Sequence[ClaimedJob]) -> dict[tuple[int, int], Any]:
-    rows = connection.execute(
-        select(jobs.c.id, jobs.c.attempt, jobs.c.started_at)
-        .where(
-            jobs.c.id.in_([job.id for job in claimed]),
-            jobs.c.worker_id == claim.worker_id,
-            jobs.c.state == State.RUNNING,
+        last = min(last, first + MOST_JOBS - 1)
+        covered = (
+            select(chunks.c.id)
+            .where(chunks.c.batch_id == batch_id, chunks.c.first.between(first, last), chunks.c.last <= last)
+            .order_by(chunks.c.id)
+            .with_for_update()
         )
-        .order_by(jobs.c.seq)
-        .with_for_update()
-    )
-    return {(row.id, row.attempt): row.started_at for row in rows}
+        connection.execute(delete(chunks).where(chunks.c.id.in_(list(connection.scalars(covered)))))
+        claim = _take(connection, batch, first, last, worker_id=worker_id, lease_s=lease_s)
+        _count(connection, [claim])
+    return claim if claim.jobs else None
 
 
-def record_outcomes(
-    connection: Connection,
-    batch_id: str,
-    worker_id: str | None,
-    outcomes: Sequence[Outcome],
-    started_at: Mapping[tuple[int, int], Any],
-) -> None:
-    """Move locked, running jobs to where their outcomes say, with attempts and counters."""
-    if not outcomes:
-        return
-    finished_at = connection.scalar(select(now()))
-    connection.execute(_FINISH, [_finish_values(outcome, finished_at) for outcome in outcomes])
-    attempts = [
-        {
-            "job_id": outcome.job.id,
-            "attempt": outcome.job.attempt,
-            "worker_id": worker_id,
-            "outcome": "retry" if outcome.state is State.QUEUED else outcome.state.value,
-            "error_code": outcome.error_code,
-            "error": outcome.error,
-            "started_at": started_at[outcome.job.id, outcome.job.attempt],
-            "finished_at": finished_at,
-        }
-        for outcome in outcomes
-        if outcome.counts_as_attempt
-    ]
-    if attempts:
-        connection.execute(insert(job_attempts), attempts)
-    changes = Counter(outcome.state for outcome in outcomes)
-    changes[State.RUNNING] -= len(outcomes)
-    move_counts(connection, batch_id, changes)
-
-
-# Columns that an outcome may set besides its state.
-RESULT_COLUMNS = (
-    "inputs_sha256",
-    "generated_path",
-    "original_path",
-    "latent_path",
-    "sha256",
-    "original_sha256",
-    "latent_sha256",
-    "quality",
-    "flags",
-    "timings",
-)
-_FINISH = (
-    update(jobs)
-    .where(
-        jobs.c.id == bindparam("job_id"),
-        jobs.c.attempt == bindparam("job_attempt"),
-        jobs.c.state == State.RUNNING,
-    )
-    .values(
-        {
-            "state": bindparam("new_state"),
-            "attempt": bindparam("new_attempt"),
-            "lease_until": None,
-            "error_code": bindparam("new_error_code"),
-            "error": bindparam("new_error"),
-            "finished_at": bindparam("new_finished_at"),
-            **{name: bindparam(f"new_{name}", type_=jobs.c[name].type) for name in RESULT_COLUMNS},
-        }
-    )
-)
-
-
-def _finish_values(outcome: Outcome, finished_at: Any) -> dict[str, Any]:
-    return {
-        "job_id": outcome.job.id,
-        "job_attempt": outcome.job.attempt,
-        "new_state": outcome.state.value,
-        "new_attempt": outcome.job.attempt - (not outcome.counts_as_attempt),
-        "new_error_code": outcome.error_code,
-        "new_error": outcome.error,
-        "new_finished_at": None if outcome.state is State.QUEUED else finished_at,
-        **{f"new_{name}": outcome.columns.get(name) for name in RESULT_COLUMNS},
-    }
-
-
-def renew_leases(database: Database, claim: Claim, *, lease_s: float) -> int:
-    """Prolong the leases of a claim's jobs that are still running; return how many were."""
+def renew_leases(database: Database, claims: Sequence[Claim], *, lease_s: float) -> int:
+    """Prolong the leases of claims' jobs that are still running; return how many were."""
+    ids = [job.id for claim in claims for job in claim.jobs]
+    if not ids:
+        return 0
     mine = (
         select(jobs.c.id)
-        .where(
-            jobs.c.id.in_([job.id for job in claim.jobs]),
-            jobs.c.worker_id == claim.worker_id,
-            jobs.c.state == State.RUNNING,
-        )
-        .order_by(jobs.c.seq)  # as a finish locks them: the heartbeat's thread and the worker's must not deadlock
+        .where(jobs.c.id.in_(ids), jobs.c.worker_id == claims[0].worker_id, jobs.c.state == State.RUNNING)
+        # As a finish locks them: the heartbeat's thread and the worker's must not deadlock.
+        .order_by(jobs.c.batch_id, jobs.c.seq)
         .with_for_update()
     )
     with database.transaction() as connection:

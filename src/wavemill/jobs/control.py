@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
-from wavemill.errors import NotFoundError, UsageError
+from wavemill.errors import NotFoundError, UsageError, WorkerLostError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
@@ -81,6 +81,40 @@ def _settle_page(database: Database, batch_id: str) -> int:
         ).rowcount
 
 
+def fail_stopped(database: Database, *, batch_id: str | None = None) -> int:
+    """Fail what is still queued of batches that were stopped, a page at a time; return how many jobs failed."""
+    left = select(batches.c.id).where(batches.c.stopped.is_not(None), batches.c.queued > 0)
+    if batch_id is not None:
+        left = left.where(batches.c.id == batch_id)
+    with database.reading() as connection:
+        batch_ids = list(connection.scalars(left))
+    failed = 0
+    for one in batch_ids:
+        while count := _fail_page(database, one):
+            failed += count
+    return failed
+
+
+def _fail_page(database: Database, batch_id: str) -> int:
+    queued = (jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
+    with database.transaction() as connection:
+        own_batch(connection, batch_id)
+        wanted = (batches.c.id == batch_id, batches.c.cancelled_at.is_(None))
+        stopped = connection.scalar(select(batches.c.stopped).where(*wanted))
+        ids = connection.scalars(select(jobs.c.id).where(*queued).order_by(jobs.c.id).limit(_PAGE)).all()
+        if stopped is None or not ids:
+            return 0
+        connection.execute(
+            update(jobs)
+            .where(*queued, jobs.c.id.between(ids[0], ids[-1]))
+            .values(state=State.FAILED, error_code=WorkerLostError.code, error=stopped, finished_at=now())
+        )
+        if len(ids) < _PAGE:
+            connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
+        move_counts(connection, batch_id, {State.QUEUED: -len(ids), State.FAILED: len(ids)})
+    return len(ids)
+
+
 def pause_batch(database: Database, batch_id: str) -> None:
     """Start no more jobs of a batch; workers finish the sub-batch in hand and give the rest of their chunk back."""
     with database.transaction() as connection:
@@ -89,10 +123,14 @@ def pause_batch(database: Database, batch_id: str) -> None:
 
 
 def resume_batch(database: Database, batch_id: str) -> None:
-    """Go on with a paused batch; the messages that workers turned away are due again, the others still wait."""
+    """Go on with a paused batch; its messages may have been used up meanwhile, so all of them are due again."""
     with database.transaction() as connection:
-        _require_unfinished(_require(connection, batch_id))
+        batch = _require(connection, batch_id)
+        _require_unfinished(batch)
+        if batch.paused_at is None:
+            return
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=None))
+        connection.execute(update(chunks).where(chunks.c.batch_id == batch_id).values(published_at=None))
 
 
 def _require_unfinished(batch: Row[Any]) -> None:
@@ -108,6 +146,7 @@ def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], e
     A page at a time; when it ends half-way, what was moved is queued, and another retry moves the rest.
     """
     _take_cancel_back(database, batch_id, states)
+    _take_stop_back(database, batch_id)
     total = 0
     for state in states:
         after = 0
@@ -134,6 +173,14 @@ def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]
                 continue
             connection.execute(update(batches).where(this).values(cancelled_at=None))
             return
+
+
+def _take_stop_back(database: Database, batch_id: str) -> None:
+    """Let a stopped batch's jobs be tried again; by then each row must say itself that it failed."""
+    fail_stopped(database, batch_id=batch_id)
+    with database.transaction() as connection:
+        own_batch(connection, batch_id)
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(stopped=None, deaths=0))
 
 
 def _retry_page(database: Database, batch_id: str, state: State, after: int, extra_attempts: int) -> tuple[int, int]:
@@ -178,15 +225,15 @@ def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]
         yield covered[0], covered[-1]
 
 
-def is_stopped(database: Database, batch_id: str) -> State | None:
+def ordered_state(database: Database, batch_id: str) -> State | None:
     """Tell a worker between sub-batches to cancel or give back (QUEUED) what is left of its chunk, or None: go on."""
     with database.reading() as connection:
         row = connection.execute(
-            select(batches.c.cancelled_at, batches.c.paused_at).where(batches.c.id == batch_id)
+            select(batches.c.cancelled_at, batches.c.paused_at, batches.c.stopped).where(batches.c.id == batch_id)
         ).one_or_none()
     if row is None or row.cancelled_at is not None:
         return State.CANCELLED
-    return State.QUEUED if row.paused_at is not None else None
+    return State.QUEUED if row.paused_at is not None or row.stopped is not None else None
 
 
 def _require(connection: Connection, batch_id: str) -> Row[Any]:

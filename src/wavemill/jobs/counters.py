@@ -20,17 +20,20 @@ MARK_S = 30.0  # the rate is that of the last 30 to 60 s
 _IDLE_S = 60.0  # work that begins after so long is counted anew
 
 
-def move_counts(connection: Connection, batch_id: str, changes: Mapping[State, int]) -> None:
-    """Add `changes` to the counters, set or clear `finished_at` by what is then left to do, and set the marks."""
+def move_counts(connection: Connection, batch_id: str, changes: Mapping[State, int], **more: Any) -> None:
+    """Add `changes` to the counters, set or clear `finished_at` by what is then left to do, and set the marks.
+
+    `more` are further columns of the batch to set in the same statement.
+    """
     values: dict[str, Any] = {state.value: batches.c[state] + change for state, change in changes.items() if change}
     if not values:
         return
     left = values.get(State.QUEUED, batches.c.queued) + values.get(State.RUNNING, batches.c.running)
     values["finished_at"] = case((left == 0, now()), else_=None)
-    is_work = changes.get(State.RUNNING, 0) != 0
-    connection.execute(
-        update(batches).where(batches.c.id == batch_id).values(values | (_marks(changes) if is_work else {}))
-    )
+    values |= more
+    if changes.get(State.RUNNING, 0):
+        values |= _marks(changes)
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
 
 
 def _marks(changes: Mapping[State, int]) -> dict[str, ColumnElement[Any]]:

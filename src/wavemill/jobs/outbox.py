@@ -1,21 +1,27 @@
-"""The outbox: which chunks ought to have a message in the broker.
+"""The outbox: how many messages the broker ought to hold.
 
-A row of `chunks` is written in the transaction that makes its jobs `queued`, marked when its message went out, and
-deleted by the claim. So a message that was never sent, or was lost, leaves a row behind that tells.
+A row of `chunks` is written in the transaction that makes its jobs `queued`, marked when a message went out for it, and
+deleted by the claim. A message is a ticket, see `wavemill.jobs.claims`: any message gets any chunk done. So there is
+work without a message only where more chunks are marked than messages are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, literal, or_, select, update
 
-from wavemill.contract import PRIORITIES
+from wavemill.jobs.claims import is_open
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
+
+T = TypeVar("T")
+_BATCHES = 500  # whose chunks are looked for in one statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,7 @@ def add_chunks(
 ) -> None:
     """Ask for messages that cover these ranges of `seq`, not before `delay_s` from now.
 
-    What was begun before and is to be done `again` has waited its turn: its messages overtake those of its batch.
+    What was begun before and is to be done `again` has waited its turn: it goes before the rest of its batch.
     """
     available_at = connection.scalar(select(now(delay_s)))
     common = {"batch_id": batch_id, "available_at": available_at, "again": again}
@@ -64,67 +70,90 @@ def add_queued_jobs(connection: Connection, batch_id: str, chunk_size: int) -> N
 def publish_due(
     database: Database, send: Send, *, batch_id: str | None = None, at_most: int | None = None, page: int = 2_000
 ) -> int:
-    """Send the messages of due chunks that have none yet, `at_most` so many; return how many went out.
+    """Send messages for due chunks that have none yet, `at_most` so many; return how many went out.
 
-    Batches of higher priority come first. Rows are marked before the send, so that two publishers never send the same
-    message, and unmarked when it fails; after a crash between the two, `recall_lost` finds them.
+    Small chunks of several batches share a message where one claim will take them together. Rows are marked before the
+    send, so that two publishers never send the same message, and unmarked when it fails; after a crash between the
+    two, `recall_lost` finds them.
     """
     sent = 0
-    for one in _batches_with_due_chunks(database) if batch_id is None else [batch_id]:
-        while messages := _take_due(database, one, page if at_most is None else min(page, at_most - sent)):
+    for some in _batches_with_due_chunks(database) if batch_id is None else [[batch_id]]:
+        while bundles := _take_due(database, some, page, None if at_most is None else at_most - sent):
             try:
-                send(list(messages.values()))
+                send([bundle.message for bundle in bundles])
             except Exception:
-                _unmark(database, list(messages))
+                _unmark(database, [chunk_id for bundle in bundles for chunk_id in bundle.chunk_ids])
                 raise
-            sent += len(messages)
+            sent += len(bundles)
     return sent
 
 
-def _batches_with_due_chunks(database: Database) -> Sequence[str]:
+def _batches_with_due_chunks(database: Database) -> Iterator[list[str]]:
+    """Yield groups of batches of one priority, the highest first."""
     query = (
-        select(batches.c.id)
-        .where(batches.c.finished_at.is_(None), select(chunks.c.id).where(*_DUE).exists())
-        .order_by(batches.c.priority.desc(), batches.c.created_at, batches.c.id)
+        select(batches.c.id, batches.c.priority)
+        .where(is_open(), select(chunks.c.id).where(*_DUE).exists())
+        .order_by(batches.c.priority.desc(), batches.c.turn_at, batches.c.id)
     )
     with database.reading() as connection:
-        return connection.scalars(query).all()
+        rows = connection.execute(query).all()
+    for _, group in groupby(rows, key=lambda row: row.priority):
+        yield from _pages([row.id for row in group], _BATCHES)
 
 
 _DUE = (
     chunks.c.batch_id == batches.c.id,
     chunks.c.published_at.is_(None),
     chunks.c.available_at <= now(),
-    batches.c.paused_at.is_(None),
-    batches.c.cancelled_at.is_(None),
 )
 
 
-def _take_due(database: Database, batch_id: str, count: int) -> dict[int, ChunkMessage]:
-    """Mark up to `count` due chunks of a batch as published, and return their messages by row ID."""
-    if count <= 0:
-        return {}
+@dataclass(kw_only=True)
+class _Bundle:
+    """One message, and the chunks that one claim takes by it."""
+
+    message: ChunkMessage
+    chunk_ids: list[int]
+    room: int  # jobs that fit in besides
+
+
+def _take_due(database: Database, batch_ids: Sequence[str], page: int, count: int | None) -> list[_Bundle]:
+    """Mark due chunks of some batches as published, and return their messages, at most `count`."""
+    if count is not None and count <= 0:
+        return []
+    kind = [batches.c[name] for name in ("operation", "model_digest", "chunk_size", "priority")]
     due = (
-        select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, chunks.c.again, batches.c.priority)
+        select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last, chunks.c.again, *kind)
         .join(batches, batches.c.id == chunks.c.batch_id)
-        .where(*_DUE, chunks.c.batch_id == batch_id)
-        .order_by(chunks.c.first, chunks.c.id)  # as the index has them: a batch may have millions
-        .limit(count)
+        .where(is_open(), *_DUE, chunks.c.batch_id.in_(batch_ids))
+        .order_by(chunks.c.batch_id, chunks.c.first, chunks.c.id)  # as the index has them: a batch may have millions
+        .limit(page)
         .with_for_update(of=chunks, skip_locked=True)
     )
     with database.transaction() as connection:
-        rows = connection.execute(due).all()
-        for ids in _pages([row.id for row in rows], 500):
+        bundles = list(_bundles(connection.execute(due).all()))[:count]
+        for ids in _pages([chunk_id for bundle in bundles for chunk_id in bundle.chunk_ids], 500):
             connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(published_at=now()))
-    return {
-        row.id: ChunkMessage(
-            batch_id=row.batch_id,
-            first=row.first,
-            last=row.last,
-            priority=min(row.priority + row.again, PRIORITIES.stop - 1),
-        )
-        for row in rows
-    }
+    return bundles
+
+
+def _bundles(rows: Iterable[Row[Any]]) -> Iterator[_Bundle]:
+    """Group small chunks of different batches as `claim_next` takes them: alike, and none that was begun before."""
+    open_ones: dict[tuple[Any, ...], _Bundle] = {}
+    for row in rows:
+        size = row.last - row.first + 1
+        kind = (row.operation, row.model_digest, row.chunk_size, row.priority)
+        bundle = open_ones.get(kind)
+        if bundle is not None and not row.again and size <= bundle.room and row.batch_id != bundle.message.batch_id:
+            bundle.chunk_ids.append(row.id)
+            bundle.room -= size
+            continue
+        message = ChunkMessage(batch_id=row.batch_id, first=row.first, last=row.last, priority=row.priority)
+        room = 0 if row.again else row.chunk_size - size
+        bundle = _Bundle(message=message, chunk_ids=[row.id], room=room)
+        if room:
+            open_ones[kind] = bundle
+        yield bundle
 
 
 def _unmark(database: Database, ids: Sequence[int]) -> None:
@@ -135,20 +164,29 @@ def _unmark(database: Database, ids: Sequence[int]) -> None:
             connection.execute(update(chunks).where(chunks.c.id.in_(locked)).values(published_at=None))
 
 
-def recall_lost(database: Database, present: set[tuple[str, int, int]], *, grace_s: float) -> int:
-    """Mark as unsent each chunk sent over `grace_s` ago that is not among the broker's messages; return how many.
+def recall_lost(database: Database, present: Sized, *, grace_s: float) -> int:
+    """Mark chunks as unsent that were sent over `grace_s` ago and for which messages are missing; return how many.
 
-    `present` must have been listed before this call: a message that was taken meanwhile is then only sent once
-    more than needed.
+    Parameters
+    ----------
+    present : sized
+        The messages that wait in the broker. Only their number counts, so a `range` will do. Those in workers' hands
+        are not among them: a worker that dies before its claim would hide them.
     """
-    overdue = select(chunks.c.id, chunks.c.batch_id, chunks.c.first, chunks.c.last).where(
-        chunks.c.published_at < now(-grace_s)
-    )
+    sent = (chunks.c.published_at < now(-grace_s), is_open())
+    share = 1.0 * (chunks.c.last - chunks.c.first + 1) / batches.c.chunk_size
+    tickets: ColumnElement[float] = func.sum(case((or_(chunks.c.again, share > 1), 1.0), else_=share))
+    overdue = chunks.join(batches, batches.c.id == chunks.c.batch_id)
     with database.reading() as connection:
-        lost = [row.id for row in connection.execute(overdue) if (row.batch_id, row.first, row.last) not in present]
-    if lost:
-        _unmark(database, lost)
-    return len(lost)
+        needed = math.ceil(connection.scalar(select(tickets).select_from(overdue).where(*sent)) or 0)
+        if needed <= len(present):
+            return 0
+        lost = select(chunks.c.id).select_from(overdue).where(*sent).order_by(chunks.c.id)
+        if len(present):
+            lost = lost.limit(needed - len(present))
+        ids = list(connection.scalars(lost))
+    _unmark(database, ids)
+    return len(ids)
 
 
 def restore_missing_chunks(database: Database) -> int:
@@ -156,6 +194,7 @@ def restore_missing_chunks(database: Database) -> int:
     uncovered = select(batches.c.id, batches.c.chunk_size).where(
         batches.c.queued > 0,
         batches.c.cancelled_at.is_(None),
+        batches.c.stopped.is_(None),
         ~select(chunks.c.id).where(chunks.c.batch_id == batches.c.id).exists(),
     )
     with database.transaction() as connection:
@@ -178,7 +217,7 @@ def is_drained(database: Database) -> bool:
         return connection.execute(left.limit(1)).first() is None
 
 
-def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
+def _pages(ids: Sequence[T], size: int) -> Iterator[list[T]]:
     iterator = iter(ids)
     while page := list(islice(iterator, size)):
         yield page

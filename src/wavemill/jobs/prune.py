@@ -42,17 +42,16 @@ def prune_batch(database: Database, batch_id: str, *, older_than_s: float) -> in
         return 0
     with database.reading() as connection:
         batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
-    folders: set[Path] = set()
     removed = 0
     while page := _page(database, batch_id):
         for row in page:
-            _remove(_locations(row), folders)
+            _remove(_locations(row))
         ids = [row.id for row in page]
         with database.transaction() as connection:
             removed += connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
-    root = batch_root(batch.output, batch_id)
-    open_store(root).clear_staging()
-    _remove_empty(folders, root)
+    store = open_store(batch_root(batch.output, batch_id))
+    store.clear_staging()
+    store.remove_empty_folders()
     with database.transaction() as connection:
         connection.execute(delete(batches).where(batches.c.id == batch_id))
     return removed
@@ -83,22 +82,11 @@ def _locations(row: Row[Any]) -> list[str]:
     return [path for path in (row.generated_path, row.original_path, *latent) if path]
 
 
-def _remove(locations: Iterable[str], folders: set[Path]) -> None:
+def _remove(locations: Iterable[str]) -> None:
     for location in locations:
         if is_url(location):
             file_system, path = fsspec.core.url_to_fs(location)
             with suppress(FileNotFoundError):
                 file_system.rm_file(path)
         else:
-            path = Path(location)
-            path.unlink(missing_ok=True)
-            folders.add(path.parent)
-
-
-def _remove_empty(folders: set[Path], root: str) -> None:
-    """Remove folders that held outputs and are empty now, up to the batch's own; what others put there stays."""
-    top = Path(root.removeprefix("file://"))
-    every = {one for folder in folders for one in (folder, *folder.parents) if one.is_relative_to(top)}
-    for folder in sorted(every | {top}, reverse=True):  # the deepest first
-        with suppress(OSError):
-            folder.rmdir()
+            Path(location).unlink(missing_ok=True)

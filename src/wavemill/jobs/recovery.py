@@ -3,47 +3,75 @@
 A lease that ended returns its job to the queue. Where a process died twice on the same jobs, they go out again in two
 halves, and again, until the one that kills it stands alone and fails. Its neighbours are given the attempts that this
 costs them, and one more: a job that stands alone for the first time must not fail by the next process's chance death.
+A batch that kills one process after another, with none of its jobs done in between, is stopped.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, select, text, update
 
 from wavemill.errors import WorkerLostError
-from wavemill.jobs.claims import ClaimedJob, Outcome, record_outcomes
+from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.locks import own_batch, reaping, share_batch
+from wavemill.jobs.finishing import Outcome, record_outcomes
+from wavemill.jobs.locks import reaping, share_batch
 from wavemill.jobs.outbox import add_chunks
-from wavemill.jobs.schema import batches, jobs
+from wavemill.jobs.pulse import is_steady
+from wavemill.jobs.schema import batches, jobs, pulse
 from wavemill.jobs.states import State
 
+MAX_DEATHS = 20  # twice as many as it takes to corner one job of a chunk of 64
+_DELAYS_S = (0.0, 1.0, 2.0)  # after the first death, the second, any later one: others go first
 _LONE_ATTEMPTS = 2  # at least so many are left to a job that was lost in company
 _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
 
 
-def reclaim_expired(database: Database) -> dict[str, int]:
-    """Take back every job whose lease has ended; return how many of each batch that had any."""
-    return _reclaim_where(database, jobs.c.lease_until < now(), wait=False)
+def reclaim_expired(
+    database: Database, *, steady_s: float | None = None, max_deaths: int = MAX_DEATHS
+) -> dict[str, int]:
+    """Take back every job whose lease has ended; return how many of each batch that had any.
+
+    Parameters
+    ----------
+    steady_s : float, in seconds, optional
+        Take nothing back unless the table has answered for so long without a gap; see `wavemill.jobs.pulse`.
+    max_deaths : int > 0
+        A batch that killed so many processes, none of its jobs being done meanwhile, is stopped.
+    """
+    ended = jobs.c.lease_until < now()
+    if steady_s is not None:  # looked at in the transaction that takes back: it may have waited for the table itself
+        ended = and_(ended, is_steady(steady_s))
+    return _reclaim_where(database, ended, wait=False, max_deaths=max_deaths)
 
 
-def reclaim_dead(database: Database, worker_suffix: str) -> dict[str, int]:
+def reclaim_dead(database: Database, worker_suffix: str, *, max_deaths: int = MAX_DEATHS) -> dict[str, int]:
     """Take back at once, whatever their leases say, the jobs of dead workers: those whose IDs end like this."""
-    return _reclaim_where(database, jobs.c.worker_id.endswith(worker_suffix, autoescape=True), wait=True)
+    is_dead = jobs.c.worker_id.endswith(worker_suffix, autoescape=True)
+    return _reclaim_where(database, is_dead, wait=True, max_deaths=max_deaths)
 
 
-def _reclaim_where(database: Database, condition: ColumnElement[bool], *, wait: bool) -> dict[str, int]:
+def _reclaim_where(
+    database: Database, condition: ColumnElement[bool], *, wait: bool, max_deaths: int
+) -> dict[str, int]:
     held = select(jobs.c.batch_id).where(_IS_RUNNING, jobs.c.lease_until.is_not(None), condition).distinct()
     with database.reading() as connection:
         batch_ids = sorted(connection.scalars(held))
-    reclaimed = {batch_id: _reclaim_batch(database, batch_id, condition, wait=wait) for batch_id in batch_ids}
+    reclaimed = {
+        batch_id: _reclaim_batch(database, batch_id, condition, wait=wait, max_deaths=max_deaths)
+        for batch_id in batch_ids
+    }
     return {batch_id: count for batch_id, count in reclaimed.items() if count}
 
 
-def _reclaim_batch(database: Database, batch_id: str, condition: ColumnElement[bool], *, wait: bool) -> int:
+def _reclaim_batch(
+    database: Database, batch_id: str, condition: ColumnElement[bool], *, wait: bool, max_deaths: int
+) -> int:
     """Take back a batch's jobs, unless another reaper is at it: two would each see a part of a chunk."""
     lost = (
         select(jobs, batches.c.cancelled_at)
@@ -57,44 +85,64 @@ def _reclaim_batch(database: Database, batch_id: str, condition: ColumnElement[b
             return 0
         share_batch(connection, batch_id)
         rows = connection.execute(lost).all()
-        for _, group in groupby(rows, key=lambda row: row.worker_id):
-            _reclaim(connection, list(group))
-        if rows:
-            connection.execute(update(batches).where(batches.c.id == batch_id).values(torn_at=now()))
+        steady_since = connection.scalar(select(pulse.c.steady_since))
+        groups = [list(group) for _, group in groupby(rows, key=lambda row: row.worker_id)]
+        for group in groups:
+            _reclaim(connection, group, steady_since)
+        if groups:
+            _count_deaths(connection, batch_id, len(groups), max_deaths)
     return len(rows)
 
 
-def _reclaim(connection: Connection, rows: Sequence[Row[Any]]) -> None:
-    """Take back what one dead process held of one batch: that is, one chunk or what was left of it."""
+def _count_deaths(connection: Connection, batch_id: str, n_deaths: int, max_deaths: int) -> None:
+    this = batches.c.id == batch_id
+    connection.execute(update(batches).where(this).values(torn_at=now(), deaths=batches.c.deaths + n_deaths))
+    too_many = (batches.c.deaths >= max_deaths, batches.c.finished_at.is_(None), batches.c.stopped.is_(None))
+    sentence = (
+        f"stopped: {max_deaths} worker processes died on this batch, and none of its jobs was done in between; "
+        f"look into its inputs and the workers' logs, then: wavemill retry {batch_id}"
+    )
+    connection.execute(update(batches).where(this, *too_many).values(stopped=sentence))
+
+
+def _reclaim(connection: Connection, rows: Sequence[Row[Any]], steady_since: dt.datetime | None) -> None:
+    """Take back what one dead process held of one batch: that is, one chunk or what was left of it.
+
+    A lease that ended while the table was away is no evidence of a death, and so its attempt does not count.
+    """
     batch_id, worker_id = rows[0].batch_id, rows[0].worker_id
-    in_company = len(rows) > 1
-    died_before = max(row.attempt for row in rows) > 1
+    # A first claim may have been one of small chunks of several batches.
+    in_company = len(rows) > 1 or rows[0].claims == 1
+    most_attempts = max(row.attempt for row in rows)
     if rows[0].cancelled_at is None and in_company:
         spent = [row.id for row in rows if row.attempt + _LONE_ATTEMPTS > row.max_attempts]
         more = jobs.c.attempt + _LONE_ATTEMPTS
         connection.execute(update(jobs).where(jobs.c.id.in_(spent)).values(max_attempts=more))
-    outcomes = [_outcome(row, in_company=in_company) for row in rows]
-    started_at = {(row.id, row.attempt): row.started_at for row in rows}
+    blame = steady_since is None or max(row.lease_until for row in rows) > steady_since
+    outcomes = [_outcome(row, in_company=in_company, blame=blame) for row in rows]
+    started_at = {(row.id, row.claims): row.started_at for row in rows}
     record_outcomes(connection, batch_id, worker_id, outcomes, started_at)
     again = [outcome.job.seq for outcome in outcomes if outcome.state is State.QUEUED]
-    add_chunks(connection, batch_id, _ranges(again, halve=died_before), again=True)
+    delay_s = _DELAYS_S[min(most_attempts, len(_DELAYS_S)) - 1]
+    add_chunks(connection, batch_id, _ranges(again, halve=most_attempts > 1), delay_s=delay_s, again=True)
 
 
-def _outcome(row: Row[Any], *, in_company: bool) -> Outcome:
+def _outcome(row: Row[Any], *, in_company: bool, blame: bool) -> Outcome:
     job = ClaimedJob(
         id=row.id,
         seq=row.seq,
         spectrogram_id=row.spectrogram_id,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
+        fence=row.claims,
     )
     error = f"the worker process died or fell silent in attempt {row.attempt}"
     if row.cancelled_at is not None:
         return Outcome(job=job, state=State.CANCELLED)
-    if not in_company and row.attempt >= row.max_attempts:
+    if blame and not in_company and row.attempt >= row.max_attempts:
         error += ", as it did before; look into this input, then: wavemill retry"
         return Outcome(job=job, state=State.FAILED, error_code=WorkerLostError.code, error=error)
-    return Outcome(job=job, state=State.QUEUED, error_code=WorkerLostError.code, error=error)
+    return Outcome(job=job, state=State.QUEUED, error_code=WorkerLostError.code, error=error, blame=blame)
 
 
 def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:
@@ -106,7 +154,11 @@ def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:
             yield part[0], part[-1]
 
 
-def mend_torn(database: Database, clear: Callable[[Row[Any], Sequence[str]], None]) -> int:
+# Asked once the removal is prepared: the jobs that were begun and are not done; none if the batch goes on meanwhile.
+Begun = Callable[[], Sequence[str]]
+
+
+def mend_torn(database: Database, clear: Callable[[Row[Any], Begun], bool]) -> int:
     """Clear up after the dead workers of batches that are finished; return how many batches were.
 
     A worker that died between moving outputs into place and saying so leaves files; most are overwritten by the next
@@ -115,27 +167,31 @@ def mend_torn(database: Database, clear: Callable[[Row[Any], Sequence[str]], Non
     Parameters
     ----------
     clear : callable
-        Called with the batch and the IDs of its jobs that were begun and are not done: nothing of theirs is to stay.
-        Nobody else moves a job of the batch meanwhile.
+        Called with the batch and a function that returns the IDs of jobs that were begun and are not done; outside any
+        transaction. It returns whether it has removed what is left of them; otherwise the next sweep tries again.
     """
-    torn = select(batches.c.id).where(batches.c.torn_at.is_not(None), batches.c.finished_at.is_not(None))
+    torn = select(batches).where(batches.c.torn_at.is_not(None), batches.c.finished_at.is_not(None))
     with database.reading() as connection:
-        batch_ids = sorted(connection.scalars(torn))
-    return sum(_mend(database, batch_id, clear) for batch_id in batch_ids)
+        found = connection.execute(torn.order_by(batches.c.id)).all()
+    return sum(_mend(database, batch) for batch in found if clear(batch, partial(_begun, database, batch)))
 
 
-def _mend(database: Database, batch_id: str, clear: Callable[[Row[Any], Sequence[str]], None]) -> bool:
-    this_batch = batches.c.id == batch_id
+def _is_unchanged(batch: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a batch was neither retried nor torn again."""
+    same = ("id", "torn_at", "finished_at")
+    return tuple(batches.c[name] == getattr(batch, name) for name in same)
+
+
+def _begun(database: Database, batch: Row[Any]) -> Sequence[str]:
+    query = (
+        select(jobs.c.spectrogram_id)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(*_is_unchanged(batch), jobs.c.state != State.DONE, jobs.c.started_at.is_not(None))
+    )
+    with database.reading() as connection:
+        return connection.scalars(query).all()
+
+
+def _mend(database: Database, batch: Row[Any]) -> bool:
     with database.transaction() as connection:
-        own_batch(connection, batch_id)
-        batch = connection.execute(select(batches).where(this_batch)).one_or_none()
-        if batch is None or batch.torn_at is None or batch.finished_at is None:  # retried, or mended by another reaper
-            return False
-        connection.execute(update(batches).where(this_batch).values(torn_at=None))
-        begun = select(jobs.c.spectrogram_id).where(
-            jobs.c.batch_id == batch_id,
-            jobs.c.state != State.DONE,
-            jobs.c.started_at.is_not(None),
-        )
-        clear(batch, list(connection.scalars(begun)))
-    return True
+        return bool(connection.execute(update(batches).where(*_is_unchanged(batch)).values(torn_at=None)).rowcount)

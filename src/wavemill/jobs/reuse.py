@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import fsspec
 from sqlalchemy import Row, select, text
 
 from wavemill.errors import WavemillError
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, finish_jobs
+from wavemill.jobs.claims import Claim, ClaimedJob, claim_chunk
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome, finish
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
-from wavemill.storage import OutputStore, Staged, batch_root, open_store
+from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store
 
 # Jobs' names and items -> the digest of what each reads, by name; None where it cannot be told.
 InputDigests = Callable[[Sequence[Row[Any]]], Mapping[str, str | None]]
@@ -52,7 +52,6 @@ def reuse_outputs(database: Database, batch_id: str, *, input_digests: InputDige
             claim = claim_chunk(database, batch_id, first, last, worker_id=worker_id, lease_s=_LEASE_S)
             if claim is not None:
                 reused += _finish(database, claim, found, store)
-    store.clear_staging()
     return reused
 
 
@@ -98,37 +97,31 @@ def _made_before(
 
 
 def _finish(database: Database, claim: Claim, found: Mapping[int, list[Row[Any]]], store: OutputStore) -> int:
-    outcomes = [_outcome(claim, job, found.get(job.seq, []), store) for job in claim.jobs]
-    finish_jobs(database, claim, outcomes, on_place_error=lambda job, _: Outcome(job=job, state=State.QUEUED))
+    outcomes = [_outcome(job, found.get(job.seq, []), store) for job in claim.jobs]
+    finished = finish(database, [(claim, outcomes)], on_place_error=lambda job, _: Outcome(job=job, state=State.QUEUED))
+    if finished.over:
+        store.clear_staging()
     return sum(outcome.state is State.DONE for outcome in outcomes)
 
 
-def _outcome(claim: Claim, job: ClaimedJob, candidates: Sequence[Row[Any]], store: OutputStore) -> Outcome:
-    token = f"{claim.worker_id}-{job.id}-{job.attempt}".replace("/", "_")
+def _outcome(job: ClaimedJob, candidates: Sequence[Row[Any]], store: OutputStore) -> Outcome:
     for earlier in candidates:
         contents = _intact(earlier)
         if not contents:
             continue
+        outputs = JobOutputs(store, job_id=job.id, fence=job.fence)
         try:
-            staged = {
-                column: store.stage(path, data, token=f"{token}-{column}") for column, (path, data) in contents.items()
-            }
+            paths = {column: outputs.stage(column, path, data) for column, (path, data) in contents.items()}
         except WavemillError:  # a full disk, say: a worker will meet it too, and has the patience for it
             break
-        paths = {column: output.path for column, output in staged.items()}
-        place = partial(_place, list(staged.values()))
-        return Outcome(job=job, state=State.DONE, columns=_columns(earlier) | paths, place=place)
+        return Outcome(
+            job=job,
+            state=State.DONE,
+            columns=_columns(earlier) | paths,
+            place=outputs.place,
+            discard=outputs.discard,
+        )
     return Outcome(job=job, state=State.QUEUED)  # for a worker; the attempt does not count
-
-
-def _place(staged: Sequence[Staged]) -> None:
-    try:
-        for output in staged:
-            output.place()
-    except Exception:
-        for output in staged:
-            output.discard()
-        raise
 
 
 def _intact(earlier: Row[Any]) -> dict[str, tuple[str, bytes]] | None:

@@ -107,7 +107,9 @@ def _write(
     created_at = connection.execute(select(now())).scalar_one()
     batch_id = new_batch_id(created_at)
     columns = {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "max_attempts"}
-    connection.execute(insert(batches).values(id=batch_id, created_at=created_at, total=0, **columns))
+    connection.execute(
+        insert(batches).values(id=batch_id, created_at=created_at, turn_at=created_at, total=0, **columns)
+    )
     is_postgresql = connection.dialect.name == "postgresql"
     write = _copy if is_postgresql else _insert
     # Past SQLAlchemy, so written as UtcDateTime would.

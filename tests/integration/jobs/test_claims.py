@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 from support.batches import (
     all_done,
     audit,
@@ -20,9 +20,10 @@ from support.batches import (
 )
 
 from wavemill.errors import OutputError
-from wavemill.jobs.claims import Outcome, claim_chunk, renew_leases
+from wavemill.jobs.claims import claim_chunk, claim_next, renew_leases
 from wavemill.jobs.control import cancel_batch, pause_batch
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.queries import batch_status, get_job
 from wavemill.jobs.recovery import reclaim_expired
 from wavemill.jobs.schema import chunks, jobs
@@ -180,23 +181,21 @@ def test_done_and_the_file_under_its_name_come_together(database: Database, tmp_
 def test_a_renewed_lease_outlives_the_first_one(database: Database) -> None:
     batch_id = submit(database, 3, chunk_size=3)
     claimed = claim(database, batch_id, 0, 2, lease_s=0.001)
-    assert renew_leases(database, claimed, lease_s=60) == 3
+    assert renew_leases(database, [claimed], lease_s=60) == 3
     assert not reclaim_expired(database)
     finish(database, claimed, all_done(claimed)[:2])
-    assert renew_leases(database, claimed, lease_s=60) == 1
-    assert renew_leases(database, claimed, lease_s=0.001) == 1
+    assert renew_leases(database, [claimed], lease_s=60) == 1
+    assert renew_leases(database, [claimed], lease_s=0.001) == 1
     assert reclaim(database) == 1
-    assert renew_leases(database, claimed, lease_s=60) == 0
+    assert renew_leases(database, [claimed], lease_s=60) == 0
 
 
-def test_a_message_of_a_paused_batch_starts_nothing_and_is_due_again(database: Database) -> None:
+def test_a_paused_batch_starts_nothing(database: Database) -> None:
     batch_id = submit(database, 4)
-    with database.transaction() as connection:
-        connection.execute(update(chunks).values(published_at=chunks.c.available_at))
     pause_batch(database, batch_id)
     assert claim_chunk(database, batch_id, 0, 3, worker_id="w", lease_s=60) is None
-    with database.reading() as connection:
-        assert connection.execute(select(chunks.c.published_at)).scalars().all() == [None]
+    assert claim_next(database, worker_id="w", lease_s=60) == ()
+    assert chunk_ranges(database, batch_id) == [(0, 3)]
     audit(database, batch_id)
 
 

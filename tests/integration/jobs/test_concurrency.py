@@ -156,7 +156,7 @@ def test_cancel_and_retry_amid_claims_and_finishes_leave_a_sound_table(database:
             claimed = claim_chunk(database, batch_id, first, first + 3, worker_id=name, lease_s=60)
             if claimed is None:
                 continue
-            renew_leases(database, claimed, lease_s=60)
+            renew_leases(database, [claimed], lease_s=60)
             outcomes = all_done(claimed)
             if k % 2:
                 outcomes = [retried(j) if j.attempt < j.max_attempts else failed(j) for j in claimed.jobs]
@@ -184,7 +184,7 @@ def test_the_heartbeat_and_the_finish_of_one_worker_do_not_deadlock(database: Da
 
     def renew() -> None:
         while not stop.is_set():
-            renew_leases(database, claimed, lease_s=60)
+            renew_leases(database, [claimed], lease_s=60)
 
     def finish_and_claim() -> None:
         try:

@@ -12,8 +12,8 @@ import pytest
 from pyarrow import parquet
 from support.batches import claim, failed, finish, new_jobs, request
 
-from wavemill.jobs.claims import Outcome
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.queries import batch_status, list_jobs
 from wavemill.jobs.schema import jobs
 from wavemill.jobs.states import State

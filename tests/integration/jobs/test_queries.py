@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from support.batches import all_done, claim, failed, finish, job_rows, submit
 
 from wavemill.errors import DatabaseUnavailableError, NotFoundError, SettingsError
-from wavemill.jobs.control import cancel_batch, is_stopped, pause_batch, retry_batch
+from wavemill.jobs.control import cancel_batch, ordered_state, pause_batch, retry_batch
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.queries import batch_is_final, batch_status, get_job, list_batches, list_jobs, list_workers
 from wavemill.jobs.states import State
@@ -97,7 +97,7 @@ def test_what_is_not_there_is_said_with_where_to_look(database: Database) -> Non
             ask(database, "nope")
     with pytest.raises(NotFoundError, match="no job 99"):
         get_job(database, 99)
-    assert is_stopped(database, "nope") is State.CANCELLED
+    assert ordered_state(database, "nope") is State.CANCELLED
 
 
 def test_batches_are_listed_newest_first(database: Database) -> None:

@@ -16,16 +16,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from support.batches import Outgoing, all_done, audit, failed, finish, job_rows, retried, submit
 
 from wavemill.errors import UsageError
-from wavemill.jobs.claims import Claim, ClaimedJob, Outcome, claim_chunk, renew_leases
-from wavemill.jobs.control import cancel_batch, is_stopped, pause_batch, resume_batch, retry_batch
-from wavemill.jobs.database import Database
+from wavemill.jobs.claims import Claim, ClaimedJob, claim_next, renew_leases
+from wavemill.jobs.control import cancel_batch, ordered_state, pause_batch, resume_batch, retry_batch
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.outbox import publish_due, recall_lost, restore_missing_chunks
 from wavemill.jobs.recovery import reclaim_expired
-from wavemill.jobs.schema import batches
+from wavemill.jobs.schema import batches, chunks
 from wavemill.jobs.states import FINAL, MOVES, State
 
 _N_JOBS = 12
@@ -77,25 +78,21 @@ class BatchHistory(RuleBasedStateMachine):
     def restore(self) -> None:
         assert restore_missing_chunks(self.database) == 0  # nothing here loses a chunk
 
-    @rule(target=held, which=st.integers(0, 1000), dies=st.booleans())
-    def deliver(self, which: int, dies: bool) -> object:
+    @rule(target=held, dies=st.booleans())
+    def deliver(self, dies: bool) -> object:
         """A message arrives: any that was ever sent, however late, however often."""
         if not self.outgoing.messages:
             self.publish()
         if not self.outgoing.messages:
             return multiple()
-        message = self.outgoing.messages[which % len(self.outgoing.messages)]
         self.n_claims += 1
         lease_s = -1.0 if dies else 60.0
-        worker_id = f"w{self.n_claims}"
-        claim = claim_chunk(
-            self.database, self.batch_id, message.first, message.last, worker_id=worker_id, lease_s=lease_s
-        )
-        return multiple() if claim is None else claim
+        claims = claim_next(self.database, worker_id=f"w{self.n_claims}", lease_s=lease_s)
+        return claims[0] if claims else multiple()
 
     @rule(claim=held)
     def heartbeat(self, claim: Claim) -> None:
-        renew_leases(self.database, claim, lease_s=60.0)
+        renew_leases(self.database, [claim], lease_s=60.0)
 
     @rule(claim=consumes(held), fates=_SOME_FATES)
     def end_a_chunk(self, claim: Claim, fates: list[str]) -> None:
@@ -120,7 +117,7 @@ class BatchHistory(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         cancel_batch(self.database, self.batch_id)
-        assert is_stopped(self.database, self.batch_id) is State.CANCELLED
+        assert ordered_state(self.database, self.batch_id) is State.CANCELLED
 
     @rule()
     def pause(self) -> None:
@@ -166,9 +163,10 @@ class BatchHistory(RuleBasedStateMachine):
         inbox = Outgoing()
         publish_due(self.database, inbox)
         recall_lost(self.database, set(), grace_s=-1)
-        for message in inbox.messages:
-            claim = claim_chunk(self.database, self.batch_id, message.first, message.last, worker_id="last", lease_s=60)
-            if claim is not None:
+        with self.database.transaction() as connection:
+            connection.execute(update(chunks).values(available_at=now()))
+        for _ in inbox.messages:
+            for claim in claim_next(self.database, worker_id="last", lease_s=60):
                 finish(self.database, claim, all_done(claim))
         rows = job_rows(self.database, self.batch_id)
         self.before = {row.id: row.state for row in rows}

@@ -83,6 +83,6 @@ def downgrade() -> None:
     for name in _TABLES:
         op.drop_table(name)
     for name, columns in _COLUMNS.items():
-        with op.batch_alter_table(name) as altered:
+        with op.batch_alter_table(name) as batch:
             for column in columns:
-                altered.drop_column(column)
+                batch.drop_column(column)

@@ -1,0 +1,64 @@
+"""Which batches a worker leaves alone for a while, because what they need does not answer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from wavemill.errors import OutageError
+
+logger = logging.getLogger(__name__)
+
+_MAX_AVOIDED_S = 30.0
+
+
+@dataclass(kw_only=True)
+class _Outage:
+    count: int = 0  # chunks in a row that met it
+    until: float = 0.0
+    is_new: bool = True  # met by the chunk in hand
+
+
+class AvoidedBatches:
+    """The outages that one worker has met, by batch: other batches' storage may answer, so these go on."""
+
+    def __init__(self) -> None:
+        self._met: dict[str, _Outage] = {}
+        self._lock = threading.Lock()  # the jobs of a chunk fail in several threads
+
+    def ids(self) -> list[str]:
+        """Return the batches that are not to be claimed now."""
+        return [batch_id for batch_id, outage in self._met.items() if outage.until > monotonic()]
+
+    @property
+    def pause_s(self) -> float:
+        """How long until the first avoided batch may be tried again; 0 where none is avoided."""
+        until = min((outage.until for outage in self._met.values()), default=0.0)
+        return max(0.0, until - monotonic())
+
+    @contextmanager
+    def watching(self, batch_id: str) -> Iterator[None]:
+        """Work on a batch: an outage that was met before, and is not met now, is over."""
+        before = self._met.get(batch_id)
+        if before is not None:
+            before.is_new = False
+        yield
+        if before is not None and not before.is_new:
+            logger.warning("batch %s: its storage answers again", batch_id)
+            del self._met[batch_id]
+
+    def add(self, batch_id: str, exc: OutageError, *, pause_s: Callable[[int], float]) -> int:
+        """Note an outage, of which a chunk may meet many; return how many chunks in a row met one before."""
+        with self._lock:
+            outage = self._met.setdefault(batch_id, _Outage(is_new=False))
+            if not outage.is_new:
+                if not outage.count:
+                    logger.warning("batch %s: %s; waiting, and trying again now and then", batch_id, exc)
+                outage.is_new = True
+                outage.count += 1
+                outage.until = monotonic() + min(pause_s(outage.count - 1), _MAX_AVOIDED_S)
+            return outage.count - 1

@@ -1,0 +1,268 @@
+"""Finishing: what came of claimed jobs, and where their outputs go.
+
+Outputs are staged first, under names of this claim alone. Then, in this order: the table is asked which jobs are still
+this claim's; outputs of these are moved into place, outside any transaction; one short transaction records what is
+still this claim's, and nothing else. Whoever moves outputs of a job that was claimed before first removes what earlier
+claims have staged for it. So a process that was asked, fell asleep, and lost the job meanwhile finds nothing to move.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
+
+from wavemill.jobs.claims import Claim, ClaimedJob
+from wavemill.jobs.counters import move_counts
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.locks import share_batch
+from wavemill.jobs.outbox import add_chunks
+from wavemill.jobs.schema import batches, job_attempts, jobs
+from wavemill.jobs.states import State
+
+
+def _nothing() -> None:
+    """Do nothing: for outcomes without outputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one job.
+
+    `state` QUEUED gives it back: with an `error_code` it waits `delay_s` for its next attempt, without one, or without
+    `blame`, the attempt does not count. `columns` are more columns of the row. `place` moves the outputs to where they
+    belong; `discard` removes what is still staged, and never what was moved.
+    """
+
+    job: ClaimedJob
+    state: State
+    error_code: str | None = None
+    error: str | None = None
+    delay_s: float = 0.0
+    blame: bool = True
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    place: Callable[[], None] = _nothing
+    discard: Callable[[], None] = _nothing
+    is_torn: bool = False  # some of the outputs may be in place although the job is not done
+
+    def __post_init__(self) -> None:
+        if self.error is not None:
+            # What names a file may hold what no database stores: NUL (PostgreSQL), bytes that are no text (both).
+            storable = self.error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+            object.__setattr__(self, "error", storable)
+
+    @property
+    def counts_as_attempt(self) -> bool:
+        """Whether work was done, or failed, rather than given back."""
+        return self.state is not State.QUEUED or (self.error_code is not None and self.blame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a finish has recorded."""
+
+    jobs: int  # those that were still the claim's
+    over: tuple[str, ...]  # batches that have no job left to do
+    gone: tuple[str, ...]  # batches that were pruned meanwhile
+
+
+OnPlaceError = Callable[[ClaimedJob, Exception], Outcome]
+Work = tuple[Claim, Sequence[Outcome]]
+
+
+def finish_jobs(database: Database, claim: Claim, outcomes: Sequence[Outcome], *, on_place_error: OnPlaceError) -> int:
+    """Move outputs into place and record outcomes of jobs that are still this claim's; return how many were."""
+    return finish(database, [(claim, outcomes)], on_place_error=on_place_error).jobs
+
+
+def finish(
+    database: Database, work: Sequence[Work], *, on_place_error: OnPlaceError, placing: Executor | None = None
+) -> Finished:
+    """Move outputs into place and record outcomes; see `place_outputs` and `record`."""
+    return record(database, place_outputs(database, work, on_place_error=on_place_error, placing=placing))
+
+
+def place_outputs(
+    database: Database, work: Sequence[Work], *, on_place_error: OnPlaceError, placing: Executor | None = None
+) -> list[Work]:
+    """Move outputs of jobs that are still their claim's into place; return the work with what came of it.
+
+    An output that cannot be moved gives its job the outcome that `on_place_error` says. Outputs of jobs that others
+    have taken over are discarded.
+
+    Parameters
+    ----------
+    placing : Executor, optional
+        Moves this many outputs at a time: for stores that take long to answer.
+    """
+    work = [(claim, outcomes) for claim, outcomes in work if outcomes]
+    if any(outcome.place is not _nothing for _, outcomes in work for outcome in outcomes):
+        with database.reading() as connection:
+            held = {fence for claim, outcomes in work for fence in _held(connection, claim, outcomes, lock=False)}
+    else:
+        held = {_fence(outcome.job) for _, outcomes in work for outcome in outcomes}
+    run = map if placing is None else placing.map
+
+    def place(outcome: Outcome) -> Outcome | None:
+        if _fence(outcome.job) in held:
+            return _placed(outcome, on_place_error)
+        outcome.discard()
+        return None
+
+    return [(claim, [done for done in run(place, outcomes) if done is not None]) for claim, outcomes in work]
+
+
+def _placed(outcome: Outcome, on_place_error: OnPlaceError) -> Outcome:
+    try:
+        outcome.place()
+    except Exception as exc:  # whatever a store raises: one bad item harms itself only
+        outcome.discard()
+        return replace(on_place_error(outcome.job, exc), is_torn=True)
+    return outcome
+
+
+def record(database: Database, work: Sequence[Work]) -> Finished:
+    """Record outcomes of jobs that are still their claim's, in one transaction.
+
+    Where a batch was cancelled meanwhile, what would go back to the queue is cancelled.
+    """
+    work = sorted(work, key=lambda one: str(one[0].batch.id))  # two finishes must not deadlock
+    if not work:
+        return Finished(jobs=0, over=(), gone=())
+    batch_ids = [claim.batch.id for claim, _ in work]
+    with database.transaction() as connection:
+        count = sum(_record(connection, claim, outcomes) for claim, outcomes in work)
+        rows = connection.execute(
+            select(batches.c.id, batches.c.finished_at).where(
+                batches.c.id.in_(batch_ids), batches.c.pruned_at.is_(None)
+            )
+        ).all()
+    over = tuple(row.id for row in rows if row.finished_at is not None)
+    gone = tuple(sorted(set(batch_ids) - {row.id for row in rows}))
+    return Finished(jobs=count, over=over, gone=gone)
+
+
+def _record(connection: Connection, claim: Claim, outcomes: Sequence[Outcome]) -> int:
+    share_batch(connection, claim.batch.id)
+    cancelled = connection.scalar(select(batches.c.cancelled_at).where(batches.c.id == claim.batch.id)) is not None
+    held = _held(connection, claim, outcomes, lock=True)
+    mine = [outcome for outcome in outcomes if _fence(outcome.job) in held]
+    if cancelled:
+        mine = [_not_queued(outcome) for outcome in mine]
+    record_outcomes(connection, claim.batch.id, claim.worker_id, mine, held)
+    again = [outcome for outcome in mine if outcome.state is State.QUEUED]
+    for delay_s in sorted({outcome.delay_s for outcome in again}):
+        seqs = [outcome.job.seq for outcome in again if outcome.delay_s == delay_s]
+        add_chunks(connection, claim.batch.id, [(min(seqs), max(seqs))], delay_s=delay_s, again=True)
+    if any(outcome.is_torn for outcome in mine):
+        connection.execute(update(batches).where(batches.c.id == claim.batch.id).values(torn_at=now()))
+    return len(mine)
+
+
+def _not_queued(outcome: Outcome) -> Outcome:
+    if outcome.state is not State.QUEUED:
+        return outcome
+    return Outcome(job=outcome.job, state=State.CANCELLED, is_torn=outcome.is_torn)
+
+
+def _fence(job: ClaimedJob) -> tuple[int, int]:
+    return job.id, job.fence
+
+
+def _held(
+    connection: Connection, claim: Claim, outcomes: Iterable[Outcome], *, lock: bool
+) -> dict[tuple[int, int], Any]:
+    """Return (job, fence) -> when it was started, of those that are still the claim's."""
+    query: Select[Any] = select(jobs.c.id, jobs.c.claims, jobs.c.started_at).where(
+        jobs.c.id.in_([outcome.job.id for outcome in outcomes]),
+        jobs.c.worker_id == claim.worker_id,
+        jobs.c.state == State.RUNNING,
+    )
+    if lock:
+        query = query.order_by(jobs.c.seq).with_for_update()
+    return {(row.id, row.claims): row.started_at for row in connection.execute(query)}
+
+
+def record_outcomes(
+    connection: Connection,
+    batch_id: str,
+    worker_id: str | None,
+    outcomes: Sequence[Outcome],
+    started_at: Mapping[tuple[int, int], Any],
+) -> None:
+    """Move locked, running jobs to where their outcomes say, with attempts and counters; `started_at` by fence."""
+    if not outcomes:
+        return
+    finished_at = connection.scalar(select(now()))
+    connection.execute(_FINISH, [_finish_values(outcome, finished_at) for outcome in outcomes])
+    attempts = [
+        {
+            "job_id": outcome.job.id,
+            "attempt": outcome.job.attempt,
+            "worker_id": worker_id,
+            "outcome": "retry" if outcome.state is State.QUEUED else outcome.state.value,
+            "error_code": outcome.error_code,
+            "error": outcome.error,
+            "started_at": started_at[_fence(outcome.job)],
+            "finished_at": finished_at,
+        }
+        for outcome in outcomes
+        if outcome.counts_as_attempt
+    ]
+    if attempts:
+        connection.execute(insert(job_attempts), attempts)
+    changes = Counter(outcome.state for outcome in outcomes)
+    changes[State.RUNNING] -= len(outcomes)
+    extra = {"deaths": 0} if changes[State.DONE] else {}
+    move_counts(connection, batch_id, changes, **extra)
+
+
+# Columns that an outcome may set besides its state.
+RESULT_COLUMNS = (
+    "inputs_sha256",
+    "generated_path",
+    "original_path",
+    "latent_path",
+    "sha256",
+    "original_sha256",
+    "latent_sha256",
+    "quality",
+    "flags",
+    "timings",
+)
+_FINISH = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("job_id"),
+        jobs.c.attempt == bindparam("job_attempt"),
+        jobs.c.state == State.RUNNING,
+    )
+    .values(
+        {
+            "state": bindparam("new_state"),
+            "attempt": bindparam("new_attempt"),
+            "lease_until": None,
+            "error_code": bindparam("new_error_code"),
+            "error": bindparam("new_error"),
+            "finished_at": bindparam("new_finished_at"),
+            **{name: bindparam(f"new_{name}", type_=jobs.c[name].type) for name in RESULT_COLUMNS},
+        }
+    )
+)
+
+
+def _finish_values(outcome: Outcome, finished_at: Any) -> dict[str, Any]:
+    return {
+        "job_id": outcome.job.id,
+        "job_attempt": outcome.job.attempt,
+        "new_state": outcome.state.value,
+        "new_attempt": outcome.job.attempt - (not outcome.counts_as_attempt),
+        "new_error_code": outcome.error_code,
+        "new_error": outcome.error,
+        "new_finished_at": None if outcome.state is State.QUEUED else finished_at,
+        **{f"new_{name}": outcome.columns.get(name) for name in RESULT_COLUMNS},
+    }

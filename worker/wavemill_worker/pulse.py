@@ -1,0 +1,52 @@
+"""The supervisor's pulse: says in the table that the table answers, that the supervisor lives, and what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+from wavemill.errors import DatabaseUnavailableError
+from wavemill.jobs.database import Database
+from wavemill.jobs.pulse import BEATS_PER_LEASE, beat
+from wavemill.jobs.workers import supervisor_beat, supervisor_stopped
+from wavemill.settings import Settings
+from wavemill_worker.background import Background
+
+logger = logging.getLogger(__name__)
+
+_SILENT_SWEEPS = 6  # a reaper that has finished nothing for so many periods is in trouble
+_LEAST_SILENT_S = 30.0
+
+
+class Pulse:
+    """Beats `BEATS_PER_LEASE` times a lease, and reports on the `watched` duties."""
+
+    def __init__(self, database: Database, settings: Settings, *, watched: Background) -> None:
+        self._database = database
+        self._settings = settings
+        self._watched = watched
+        self._id = f"{settings.worker_name}/{os.getpid()}"
+        self.duty = Background("the pulse", self._step)
+
+    def run(self, stop: threading.Event) -> None:
+        """Beat until `stop` is set, then say goodbye."""
+        while True:
+            self.duty.once()
+            if stop.wait(self._settings.lease_s / BEATS_PER_LEASE):
+                break
+        try:
+            supervisor_stopped(self._database, self._id)
+        except DatabaseUnavailableError as exc:
+            logger.warning("%s", exc)
+
+    def _step(self) -> None:
+        beat(self._database, lease_s=self._settings.lease_s)
+        silent_s = max(_SILENT_SWEEPS * self._settings.sweep_s, _LEAST_SILENT_S)
+        supervisor_beat(
+            self._database,
+            self._id,
+            host=self._settings.worker_name,
+            pid=os.getpid(),
+            trouble=self._watched.trouble(silent_s=silent_s),
+        )
