@@ -23,6 +23,7 @@ WavemillError
     │   ├── DatabaseUnavailableError
     │   ├── BrokerUnavailableError
     │   └── StorageUnavailableError
+    ├── ModelNotHereError     this worker cannot serve the batch's model; another may
     └── DeviceMemoryError
 
 `code` is what the table's `error_code` column holds; it is part of the contract with scripts.
@@ -169,6 +170,12 @@ class StorageUnavailableError(OutageError):
     """The storage is full or does not answer."""
 
     code = "storage-unavailable"
+
+
+class ModelNotHereError(TransientError):
+    """A worker does not have the batch's model, or not whole; another worker may."""
+
+    code = "model-not-here"
 
 
 class DeviceMemoryError(TransientError):
