@@ -26,6 +26,7 @@ WavemillError
     │   ├── BrokerUnavailableError
     │   └── StorageUnavailableError
     ├── StorageError
+    ├── ModelNotHereError     this worker cannot serve the batch's model; another may
     └── DeviceMemoryError
 
 `code` is what the table's `error_code` column holds; it is part of the contract with scripts.
@@ -188,6 +189,12 @@ class StorageError(TransientError):
     """The storage failed in a way that nobody knows; it may be a fault of wavemill's own."""
 
     code = "storage-error"
+
+
+class ModelNotHereError(TransientError):
+    """A worker does not have the batch's model, or not whole; another worker may."""
+
+    code = "model-not-here"
 
 
 class DeviceMemoryError(TransientError):

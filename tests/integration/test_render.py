@@ -115,29 +115,12 @@ def test_a_model_that_changed_after_submit_is_refused_by_the_worker(bench: Bench
     batch = bench.submit(model=folder)
     weights = folder / "weights.npz"
     weights.write_bytes(weights.read_bytes() + b"x")
-    for _ in range(3):  # another worker may have the right one
-        bench.render(batch)
-    jobs = list(batch.jobs())
-    assert {(job.state, job.error_code) for job in jobs} == {("failed", ModelChangedError.code)}
-    assert "weights.npz" in jobs[0].error
+    bench.render(batch)
+    job = next(batch.jobs())
+    assert (job.state, job.attempt, job.error_code) == ("queued", 0, "model-not-here")  # another may have the right one
+    assert "weights.npz" in job.error
     with pytest.raises(ModelChangedError, match=r"weights\.npz"):
         bench.submit(model=folder)
-
-
-def test_another_model_of_the_same_name_is_refused_by_the_worker(bench: Bench, tmp_path: Path) -> None:
-    folder = tmp_path / "replaced"
-    save_untrained_model(folder)
-    batch = bench.submit(model=folder)
-    shutil.rmtree(folder)
-    save_untrained_model(tmp_path / "another")
-    shutil.copytree(tmp_path / "another", folder)
-    bench.render(batch)
-    assert {job.state for job in batch.jobs()} == {"queued"}  # another worker may have the right one
-    bench.render(batch)
-    bench.render(batch)
-    assert {job.state for job in batch.jobs()} == {"failed"}
-    assert {job.error_code for job in batch.jobs()} == {ModelChangedError.code}
-    assert "was submitted with" in next(batch.jobs()).error
 
 
 def test_an_output_folder_that_is_a_file_fails_the_jobs_and_a_retry_works_once_it_is_mended(bench: Bench) -> None:
