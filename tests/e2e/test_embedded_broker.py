@@ -119,3 +119,32 @@ def test_another_broker_that_is_named_is_left_alone(tmp_path: Path) -> None:
         assert named.where == "broker: broker:6379/0 (WAVEMILL_BROKER_URL)"
         assert not named.tend()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_up_whose_broker_died_with_damaged_files_goes_on_with_an_empty_one(alone: Stack) -> None:
+    with up(alone) as process:
+        broker(alone).set("key", "1")
+        killed = server_pid(alone)
+        for manifest in (alone.settings.home / "valkey" / "appendonlydir").glob("*.manifest"):
+            manifest.write_text("no manifest\n")
+        os.kill(killed, signal.SIGKILL)
+        new_server(alone, than=killed)
+        assert broker(alone).dbsize() == 0
+        assert process.poll() is None
+    assert alone.log().count("set aside") == 1
+    assert "Traceback" not in alone.log()
+
+
+def test_an_up_that_cannot_start_its_broker_again_says_so_once_and_tries_on(alone: Stack) -> None:
+    folder = alone.settings.home / "valkey"
+    with up(alone) as process:
+        killed = server_pid(alone)
+        lent = folder.rename(folder.with_name("elsewhere"))
+        folder.write_text("a file in its place")
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: "did not start" in alone.log(), what="a try", timeout_s=30)
+        folder.unlink()
+        lent.rename(folder)
+        new_server(alone, than=killed)
+        assert process.poll() is None
+    assert alone.log().count("did not start") == 1

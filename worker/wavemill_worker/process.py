@@ -12,7 +12,7 @@ from billiard.process import active_children
 from celery import platforms, signals
 
 from wavemill.settings import Settings
-from wavemill_worker import acknowledgement, undertaker
+from wavemill_worker import beats, log, seam, undertaker
 from wavemill_worker.app import create_app
 
 
@@ -25,10 +25,11 @@ def main() -> None:
     if os.getppid() != supervisor_pid:
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
-    acknowledgement.install()
+    log.set_up(settings.log_level)
     undertaker.name_process(token)
     signals.worker_shutting_down.connect(_tell_children)
     app = create_app(settings)
+    seam.install(app, beat_name=beats.loop_file(token))
     undertaker.install(settings, app)
     app.worker_main(
         [

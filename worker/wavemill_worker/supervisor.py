@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -19,7 +20,7 @@ from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import is_drained
 from wavemill.settings import Settings
-from wavemill_worker import devices
+from wavemill_worker import beats, devices
 from wavemill_worker.app import create_app
 from wavemill_worker.pulse import Pulse
 from wavemill_worker.reaper import Reaper
@@ -29,6 +30,13 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.2
 _HEALTHY_AFTER_S = 60.0
 _MAX_RESTART_DELAY_S = 30.0
+_START_S = 600.0  # until the first beat of a message loop: Python and Celery come from a slow network disk
+# A loop that turns beats each second, also while it waits for its broker, and no step of it waits for over 5 s.
+_LOOP_SILENCE_S = 30.0
+# A child that stands still may hold SQLite's lock, for which all others wait. Its jobs were given to others after one
+# lease; within three, somebody who stopped it on purpose may have woken it.
+_CHILD_SILENCE_S = 60.0
+_LEASES_OF_SILENCE = 3
 
 
 @dataclass(kw_only=True)
@@ -50,6 +58,7 @@ class Supervisor:
     def __init__(self, settings: Settings, *, device_list: Sequence[str], per_device: int, drain: bool = False) -> None:
         self._settings = settings
         self._drain = drain
+        self._child_silence_s = max(_CHILD_SILENCE_S, _LEASES_OF_SILENCE * settings.lease_s)
         n_threads = devices.threads_per_process(len(device_list) * per_device, settings.threads)
         self._slots = [
             _Slot(
@@ -63,6 +72,7 @@ class Supervisor:
             for device in device_list
             for k in range(per_device)
         ]
+        self._watch = beats.Watch()
         self._stop = threading.Event()
 
     def stop(self, *_: Any) -> None:
@@ -71,13 +81,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
-        database = Database(self._settings.sqlalchemy_url)
+        database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
         self._reaper = Reaper(database, create_app(self._settings), self._settings)
         self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
         try:
             while not self._stop.is_set():
                 if self._drain and _nothing_is_left(database):
                     break
+                self._watch.look()
+                self._end_frozen_children()
                 for background in (self._pulse, self._reaper):
                     background.duty.keep_running(partial(background.run, self._stop))
                 for slot in self._slots:
@@ -90,6 +102,7 @@ class Supervisor:
             self._reaper.duty.join()
             self._pulse.duty.join()
             database.close()
+            self._watch.close()
 
     def _tend(self, slot: _Slot) -> None:
         if slot.process is None:
@@ -97,7 +110,7 @@ class Supervisor:
                 slot.token = secrets.token_hex(4)
                 slot.process = subprocess.Popen(
                     [sys.executable, "-m", "wavemill_worker.process", slot.name, slot.token, str(os.getpid())],
-                    env=slot.environment,
+                    env={**slot.environment, beats.FOLDER_VARIABLE: str(self._watch.folder)},
                     start_new_session=True,  # Ctrl-C is for the supervisor, which then asks politely
                 )
                 slot.started_at = monotonic()
@@ -108,6 +121,25 @@ class Supervisor:
             delay_s = min(2.0**slot.failures / 2, _MAX_RESTART_DELAY_S)
             logger.warning("%s ended with %s; restart in %.1f s", slot.name, slot.process.returncode, delay_s)
             slot.process, slot.start_at = None, monotonic() + delay_s
+            self._watch.forget(beats.loop_file(slot.token))
+        elif (silent_s := self._silence_of_loop(slot)) is not None:
+            logger.warning("%s: its message loop has not turned for %.0f s; killed", slot.name, silent_s)
+            slot.process.kill()
+
+    def _silence_of_loop(self, slot: _Slot) -> float | None:
+        """Return for how long a message loop has been silent if that is too long."""
+        silent_s = self._watch.silent_s(beats.loop_file(slot.token))
+        if silent_s is None:
+            since_start_s = monotonic() - slot.started_at
+            return since_start_s if since_start_s >= _START_S else None
+        return silent_s if silent_s >= _LOOP_SILENCE_S else None
+
+    def _end_frozen_children(self) -> None:
+        for pid in self._watch.frozen_processes(self._child_silence_s):
+            logger.warning("process %d has stood still for %.0f s; killed", pid, self._child_silence_s)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+            self._watch.forget(str(pid))
 
     def _end_processes(self) -> None:
         alive = [slot.process for slot in self._slots if slot.process is not None]

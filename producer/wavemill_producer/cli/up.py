@@ -32,7 +32,7 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     settings = Settings.from_env()
     stop = threading.Event()
     on_end_signals(stop.set)
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     ensure(database)
     database.close()
     with (
@@ -41,7 +41,7 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     ):
         click.echo(f"{broker.where}\ntable: {database.name}\nqueue jobs from another terminal; Ctrl-C stops", err=True)
         while not stop.wait(_POLL_S):
-            if broker.tend():
+            if broker.keep():
                 click.echo(f"the broker was gone and was started again; {broker.where}", err=True)
             if process is not None and process.poll() is not None:
                 raise click.ClickException(f"the workers ended with exit code {process.returncode}; see above")

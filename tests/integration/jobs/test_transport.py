@@ -22,6 +22,7 @@ from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
 from wavemill.storage import open_store
 from wavemill.transport import message_count, ping, sender, waiting_chunks
+from wavemill_producer import Producer
 from wavemill_worker.reaper import Reaper
 
 
@@ -162,3 +163,15 @@ def test_a_batch_of_high_priority_is_served_next_however_much_waits(app: Celery)
     first = after.index("high")
     assert first <= 1, "at most the one in hand comes before"
     assert after[first : first + 7] == ["high"] * 3 + ["middle"] * 3 + ["low"]
+
+
+def test_several_submissions_together_send_no_more_than_the_broker_may_hold(
+    valkey: ValkeyServer, tmp_path: Path, small_dataset: Path
+) -> None:
+    url = f"redis://127.0.0.1:{valkey.port}/0"
+    settings = Settings(home=tmp_path, broker_url=url, chunk_size=1, max_messages=10)
+    ids = [path.stem for path in sorted((small_dataset / "spectrograms").rglob("*.npy"))]
+    with Producer(settings) as producer:
+        for _ in range(5):
+            producer.invert(ids, dataset=small_dataset, output=tmp_path / "out")
+            assert message_count(producer._app) == 10

@@ -1,0 +1,115 @@
+"""Signs of life: a file for each process that is watched, touched each second by what must not stand still in it.
+
+The files are in a private folder of the supervisor's. Nothing here needs the table or the broker, so that a process
+that waits for either is not taken for a frozen one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+FOLDER_VARIABLE = "WAVEMILL_BEATS"
+BEAT_S = 1.0
+
+_MAX_STEP_S = 2.0  # what one look may add: the time during which the watcher itself stood still counts for nobody
+
+
+def loop_file(token: str) -> str:
+    """Return the file that a Celery process's message loop touches."""
+    return f"{token}.loop"
+
+
+def beat(name: str) -> None:
+    """Say that this process lives; where the folder is gone, nobody watches any more."""
+    with suppress(OSError):
+        Path(os.environ[FOLDER_VARIABLE], name).touch(mode=0o600)
+
+
+def keep_beating() -> None:
+    """Beat for this process as a whole, in a file that is named by its ID.
+
+    The file is locked: as long as it is, the ID still means this process.
+    """
+    name = str(os.getpid())
+    try:
+        file = os.open(Path(os.environ[FOLDER_VARIABLE], name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    beat_from_thread(name)
+
+
+def beat_from_thread(name: str) -> None:
+    """Beat each second until this process ends or freezes."""
+
+    def beat_forever() -> None:
+        while True:
+            beat(name)
+            sleep(BEAT_S)
+
+    threading.Thread(target=beat_forever, name="beat", daemon=True).start()
+
+
+class Watch:
+    """Tells for how long each process has been silent, by its own clock and not by the files'."""
+
+    def __init__(self) -> None:
+        self._owned = tempfile.TemporaryDirectory(prefix="wavemill-beats-", ignore_cleanup_errors=True)
+        self.folder = Path(self._owned.name)
+        self._looked_at = monotonic()
+        self._silences: dict[str, tuple[int, float]] = {}  # when a file was touched last, and seconds seen since
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._owned.cleanup()
+
+    def look(self) -> None:
+        """Look at every file; to be called at least every second."""
+        looked_at, self._looked_at = self._looked_at, monotonic()
+        step_s = min(self._looked_at - looked_at, _MAX_STEP_S)
+        now: dict[str, tuple[int, float]] = {}
+        for name, touched_at in self._touched():
+            before, silent_s = self._silences.get(name, (None, 0.0))
+            now[name] = (touched_at, silent_s + step_s if touched_at == before else 0.0)
+        self._silences = now
+
+    def _touched(self) -> Iterator[tuple[str, int]]:
+        with suppress(OSError):
+            for entry in os.scandir(self.folder):
+                with suppress(OSError):
+                    yield entry.name, entry.stat().st_mtime_ns
+
+    def silent_s(self, name: str) -> float | None:
+        """Return for how long a file was not touched; None if it never was."""
+        return self._silences[name][1] if name in self._silences else None
+
+    def forget(self, name: str) -> None:
+        """Remove the file of a process that has ended."""
+        (self.folder / name).unlink(missing_ok=True)
+        self._silences.pop(name, None)
+
+    def frozen_processes(self, limit_s: float) -> Iterator[int]:
+        """Yield the IDs of processes that live and have been silent for so long; forget those that have ended."""
+        for name, (_, silent_s) in list(self._silences.items()):
+            if name.isdecimal() and silent_s >= limit_s:
+                if self._is_locked(name):
+                    yield int(name)
+                else:
+                    self.forget(name)
+
+    def _is_locked(self, name: str) -> bool:
+        try:
+            with (self.folder / name).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False

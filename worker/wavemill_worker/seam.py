@@ -1,0 +1,161 @@
+"""The one place that leans on the insides of kombu and Celery: how messages come in, and how a broker is waited for.
+
+Written against kombu and Celery 5.7. With another version nothing of this is put in place, and a worker is plain
+Celery: it works as long as every message is ours, and the broker either answers or is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from time import monotonic, sleep
+from typing import Any
+
+import celery
+import kombu
+from celery import Celery
+from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
+from kombu.transport import redis as transport
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from wavemill_worker import beats
+from wavemill_worker.screening import Screen
+
+logger = logging.getLogger(__name__)
+
+_KNOWN_VERSION = (5, 7)
+_PAUSE_S = 1.0  # before a broker is asked again that refuses, or was lost
+_MAX_PAUSE_S = 2.0
+
+
+def install(app: Celery, *, beat_name: str) -> None:
+    """Let this process take its messages through a `Screen`, wait for its broker, and beat in the file `beat_name`."""
+    if not (kombu.VERSION[:2] == celery.VERSION[:2] == _KNOWN_VERSION):
+        logger.warning(
+            "written for kombu and Celery %d.%d, found %s and %s: a damaged message may end this worker's process",
+            *_KNOWN_VERSION,
+            kombu.__version__,
+            celery.__version__,
+        )
+        beats.beat_from_thread(beat_name)
+        return
+    transport.Transport.Channel = ScreenedChannel
+    transport.SentinelTransport.Channel = ScreenedSentinelChannel
+    app.conf.worker_consumer = f"{__name__}:{PatientConsumer.__name__}"
+    PatientConsumer.beat_name = beat_name
+
+
+class ScreenedRedis(Redis):
+    """Reads answers to BRPOP: drops messages that are not ours, and takes a refusal for an outage."""
+
+    screen = Screen()
+    refused_at = float("-inf")
+    is_refused = False
+
+    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+        """Return what came, or None as if nothing had come in time."""
+        if command_name != "BRPOP":
+            return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        try:
+            reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        except ResponseError as exc:
+            return self._refused(connection, exc)
+        except RedisConnectionError:
+            raise
+        except RedisError as exc:  # no answer that a server gives: what follows on this connection means nothing
+            raise RedisConnectionError(f"{type(exc).__name__}: {exc}") from exc
+        if self.is_refused:
+            self.is_refused = False
+            logger.warning("the broker hands out messages again")
+        if not reply:
+            return None
+        key, raw = reply
+        message = self.screen.clean(key, raw)
+        return None if message is None else (key, message)
+
+    def _refused(self, connection: Any, exc: ResponseError) -> None:
+        """Wait for a server that is read-only, out of memory, or allows nothing; its successor has the same name."""
+        if not self.is_refused:
+            logger.warning("the broker refuses to hand out messages (%s); waiting for it", exc)
+        self.is_refused, self.refused_at = True, monotonic()
+        connection.disconnect()
+
+
+class Screened:
+    """A channel whose client is a `ScreenedRedis`."""
+
+    do_restore = False  # at its end it puts nothing back: the table sends again what is not done
+
+    def _get_client(self) -> type[Redis]:
+        super()._get_client()  # type: ignore[misc]  # a mixin; this looks at the version of redis-py
+        return ScreenedRedis
+
+    def _queue_bind(self, *_: Any) -> None:
+        """Write down nothing: messages name the list itself, and a server that is read-only would refuse."""
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if monotonic() - self.client.refused_at >= _PAUSE_S:  # type: ignore[attr-defined]
+            super()._brpop_start(timeout)  # type: ignore[misc]
+
+
+class ScreenedChannel(Screened, transport.Channel):  # type: ignore[misc]  # kombu has no types
+    """For `redis://`, `rediss://` and sockets."""
+
+
+class ScreenedSentinelChannel(Screened, transport.SentinelChannel):  # type: ignore[misc]
+    """For `sentinel://`."""
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
+    """Waits for a broker without a word for each try, and says each second that its loop still turns."""
+
+    beat_name = ""
+    _is_waiting = False
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Beat from the loop itself."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(beats.BEAT_S, beats.beat, self.beat_name)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Try until the broker answers; Celery's own pauses grow to half a minute."""
+        self._beat_and_obey()
+        conn.ensure_connection(
+            self._note_failure,
+            None,
+            interval_start=_PAUSE_S,
+            interval_step=_PAUSE_S,
+            interval_max=_MAX_PAUSE_S,
+            callback=self._beat_and_obey,
+        )
+        self.first_connection_attempt = False
+        if self._is_waiting:
+            logger.warning("the broker answers again")
+            self._is_waiting = False
+        return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Let go of the connection, and not faster than Celery believes in."""
+        beats.beat(self.beat_name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what Celery 6 will do; `contract` says what is wanted of any version
+            super().on_connection_error_after_connected(exc)
+        beats.beat(self.beat_name)
+        sleep(_PAUSE_S)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Say it once."""
+        self._note_failure(exc, _PAUSE_S)
+        sleep(_PAUSE_S)
+
+    def _note_failure(self, exc: Exception, _pause_s: float) -> None:
+        if not self._is_waiting:
+            logger.warning("the broker %s does not answer (%s); waiting for it", self.conninfo.as_uri(), exc)
+            self._is_waiting = True
+
+    def _beat_and_obey(self) -> None:
+        beats.beat(self.beat_name)
+        maybe_shutdown()
