@@ -111,11 +111,11 @@ class Arena:
             slow_while=self.slow,
             placed=self.placed,
             freeze=self.freeze,
+            table_clock=self.host_clock.file if self.clocks and self.postgres is None else None,
         )
-        clock = self.host_clock.environment() if self.clocks and self.postgres is None else {}
         options = [f"--devices={self.device}", f"--per-device={self.per_device}"]
         self.cluster = [
-            Host.make(f"host-{k}", self.folder / f"host-{k}", {**environment, **at_fault, **clock}, options)
+            Host.make(f"host-{k}", self.folder / f"host-{k}", {**environment, **at_fault}, options)
             for k in range(self.hosts)
         ]
         self.tend()
