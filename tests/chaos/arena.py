@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
+from chaos import history
 from chaos.clocks import Clock
 from chaos.disks import Disk
 from chaos.hosts import Host
@@ -103,6 +104,7 @@ class Arena:
         own = {key[9:].lower(): value for key, value in environment.items() if key.startswith("WAVEMILL_")}
         own |= {"database_url": url, "broker_url": f"redis://127.0.0.1:{self.broker_port}/0"}
         self.producer = Producer(Settings.model_validate({**own, "home": self.folder / "home"}))
+        history.install(self.producer.database)
         self.environment = environment  # of commands beside the hosts
         at_fault = faults(
             self.folder,

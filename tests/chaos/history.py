@@ -87,6 +87,15 @@ def _postgresql() -> Iterator[str]:
         )
 
 
+def claims_of(database: Database, batch_id: str) -> dict[int, int]:
+    """Return how often each job of a batch was claimed."""
+    query = (
+        "SELECT job_id, count(*) FROM chaos_history WHERE batch_id = :batch AND new_state = 'running' GROUP BY job_id"
+    )
+    with database.reading() as connection:
+        return {job_id: count for job_id, count in connection.execute(text(query), {"batch": batch_id})}
+
+
 def collect(database: Database, all_notes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the lines: those of the table in its order, those of files among them by their times."""
     with database.reading() as connection:
