@@ -13,7 +13,7 @@ from sqlalchemy import Row, RowMapping
 
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
-from wavemill.jobs import queries
+from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
@@ -152,6 +152,10 @@ class Producer(Orders[Batch]):
         """Return the workers whose heartbeat is fresh."""
         alive_within_s = self.settings.lease_s
         return self._repeat(lambda: queries.list_workers(self.database, alive_within_s=alive_within_s))
+
+    def refused_models(self) -> list[dict[str, Any]]:
+        """Return the models that living workers lack, and how many open batches need each."""
+        return refusals.refused_models(self.database, alive_within_s=self.settings.lease_s)
 
     def all_left(self) -> dict[str, Any]:
         """Return what is left of all batches together: `jobs_left`, `jobs_per_second`, `eta_s`."""

@@ -12,6 +12,7 @@ import click
 
 from wavemill.errors import WavemillError
 from wavemill_producer.cli.printing import json_option, print_json, print_table
+from wavemill_producer.cli.status import refusal
 
 if TYPE_CHECKING:
     from wavemill.settings import Settings
@@ -107,6 +108,18 @@ def _workers(settings: Settings) -> str:
     return ", ".join(row["id"] for row in alive) or "none alive; start one with: wavemill worker"
 
 
+def _refused(settings: Settings) -> str:
+    from wavemill.errors import ModelNotHereError
+    from wavemill.jobs.database import Database
+    from wavemill.jobs.refusals import refused_models
+
+    found = refused_models(Database(settings.sqlalchemy_url), alive_within_s=settings.lease_s)
+    said = "; ".join(refusal(model) for model in found)
+    if any(model["open_batches"] and not model["may_be_served"] for model in found):
+        raise ModelNotHereError(said)
+    return said or "no living worker lacks a model"
+
+
 def _models(settings: Settings) -> str:
     from wavemill.vae.record import list_models, verify
 
@@ -132,6 +145,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "table": _table,
     "broker": _broker,
     "workers": _workers,
+    "refused models": _refused,
     "models": _models,
     "packages": _packages,
     "disk": _disk,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,8 +61,9 @@ def _rate(status: dict[str, Any]) -> str:
 
 def _show_all(producer: Producer, *, as_json: bool) -> None:
     batches, workers, left = producer.batches(), producer.workers(), producer.all_left()
+    refused = producer.refused_models()
     if as_json:
-        print_json({"batches": batches, "workers": [dict(row) for row in workers], "left": left})
+        print_json({"batches": batches, "workers": [dict(row) for row in workers], "left": left, "refused": refused})
         return
     if not batches:
         click.echo("no batch yet; queue one with: wavemill submit reconstruct --help")
@@ -73,6 +74,18 @@ def _show_all(producer: Producer, *, as_json: bool) -> None:
     click.echo(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
     for row in workers:
         click.echo(f"  {row['id']}: {row['jobs_done']} jobs done")
+    for model in refused:
+        click.echo(refusal(model))
+
+
+def refusal(model: Mapping[str, Any]) -> str:
+    """Say on one line which workers lack a model, who needs it, and whether that can be helped."""
+    name = f"model {model['model'] or '?'} ({model['model_digest'][:12]})"
+    who, why = next(iter(model["workers"].items()))
+    others = len(model["workers"]) - 1
+    lacking = f"{who} and {others} more refuse it" if others else f"{who} refuses it"
+    then = "others may serve it" if model["may_be_served"] else "no living worker can serve it"
+    return f"{name}, needed by {model['open_batches']} open batches: {lacking}; {then}; {why}"
 
 
 def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
