@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
+from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.states import BatchState, State
+from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.waiting import PATIENCE_S, repeat
+
+T = TypeVar("T")
 
 FINISHED = frozenset({BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED})
 
@@ -19,16 +24,26 @@ class Batch:
     """A batch in the table; `id` is all that it takes to find it again. Made by `Producer`."""
 
     def __init__(
-        self, database: Database, batch_id: str, *, announce: Callable[[str], None], extra_attempts: int
+        self,
+        database: Database,
+        batch_id: str,
+        *,
+        announce: Callable[[str], None],
+        extra_attempts: int,
+        patience_s: float | None = PATIENCE_S,
     ) -> None:
         self._database = database
         self._announce = announce
         self._extra_attempts = extra_attempts
+        self._patience_s = patience_s
         self.id = batch_id
 
     def status(self) -> dict[str, Any]:
         """Return what `wavemill status BATCH --json` prints."""
-        return queries.batch_status(self._database, self.id)
+        return self._repeat(lambda: queries.batch_status(self._database, self.id))
+
+    def _repeat(self, action: Callable[[], T]) -> T:
+        return repeat(action, for_s=self._patience_s)
 
     def wait(
         self,
@@ -37,17 +52,24 @@ class Batch:
         poll_s: float = 0.5,
         progress: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> BatchState:
-        """Wait until every job is final; TimeoutError after `timeout_s`. `progress` sees each status."""
+        """Wait until every job is final; TimeoutError after `timeout_s`. `progress` sees each status.
+
+        While the table is away, wait for it, and log so once.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            status = self.status()
+            try:
+                status = repeat(lambda: queries.batch_status(self._database, self.id), for_s=None, by=deadline)
+            except DatabaseUnavailableError as exc:
+                raise TimeoutError(f"where batch {self.id} stands is unknown after {timeout_s} s: {exc}") from exc
             progress(status)
             if status["state"] in FINISHED:
                 return BatchState(status["state"])
             if deadline is not None and time.monotonic() >= deadline:
                 counts = ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count)
                 raise TimeoutError(f"batch {self.id} is {status['state']} after {timeout_s} s: {counts}")
-            time.sleep(poll_s)  # the table tells nobody when it changes
+            left = poll_s if deadline is None else deadline - time.monotonic()
+            time.sleep(max(0.0, min(poll_s, left)))  # the table tells nobody when it changes
 
     def jobs(
         self,
@@ -59,24 +81,32 @@ class Batch:
     ) -> Iterator[Row[Any]]:
         """Yield the batch's jobs, a page at a time from the table; columns are attributes."""
         chosen = None if state is None else State(state)
-        return queries.list_jobs(self._database, batch_id=self.id, state=chosen, flag=flag, after=after, limit=limit)
+        return pages_of_jobs(
+            self._database, self._patience_s, batch_id=self.id, state=chosen, flag=flag, after=after, limit=limit
+        )
 
     def cancel(self) -> int:
-        """Cancel what is not done; return how many jobs were still queued."""
-        return control.cancel_batch(self._database, self.id)
+        """Cancel what is not done; return how many jobs were still queued, as far as an outage lets that be known."""
+        return self._repeat(lambda: control.cancel_batch(self._database, self.id))
 
     def pause(self) -> None:
         """Start no more of its jobs."""
-        control.pause_batch(self._database, self.id)
+        self._repeat(lambda: control.pause_batch(self._database, self.id))
 
     def resume(self) -> None:
         """Go on after a pause."""
-        control.resume_batch(self._database, self.id)
+        self._repeat(lambda: control.resume_batch(self._database, self.id))
         self._announce(self.id)
 
     def retry(self, *, only_failed: bool = False) -> int:
-        """Queue failed jobs again, and cancelled ones unless `only_failed`; return how many."""
+        """Queue failed jobs again, and cancelled ones unless `only_failed`; return how many.
+
+        Not repeated after an outage, since a job could have failed again meanwhile; what was queued by then stays so.
+        """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
-        count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
+        try:
+            count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
+        except DatabaseUnavailableError as exc:
+            raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already: retry once more") from exc
         self._announce(self.id)
         return count

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
 
 from celery import Celery
 from sqlalchemy import Row, RowMapping
@@ -17,6 +17,7 @@ from wavemill.jobs import queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
+from wavemill.jobs.patience import or_a_day
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
@@ -26,6 +27,10 @@ from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
 from wavemill_producer.orders import Order, Orders
+from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.waiting import PATIENCE_S, repeat
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -40,20 +45,27 @@ class Producer(Orders[Batch]):
     >>> with Producer.from_env() as producer:
     ...     batch = producer.reconstruct(ids, dataset="data/fsdd", model="fsdd-vae", output="out")
     ...     batch.wait()
+
+    Parameters
+    ----------
+    patience_s : float or None
+        How long to ask again while the table is away, before that is an error; None: for ever. Asked again is whatever
+        can be repeated safely: questions, cancel, pause, resume, and a submission of which nothing was written.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patience_s: float | None = PATIENCE_S) -> None:
         self.settings = settings
-        self.database = Database(settings.sqlalchemy_url)
-        ensure(self.database)
+        self._patience_s = patience_s
+        self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
+        self._repeat(lambda: ensure(self.database))
         self._app = Celery("wavemill-producer", set_as_current=False)
         self._app.conf.update(contract.celery_settings(settings.celery_broker_url))
         self._send = sender(self._app)
 
     @classmethod
-    def from_env(cls) -> Self:
+    def from_env(cls, *, patience_s: float | None = PATIENCE_S) -> Self:
         """Make one from the `WAVEMILL_*` variables."""
-        return cls(Settings.from_env())
+        return cls(Settings.from_env(), patience_s=patience_s)
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +84,13 @@ class Producer(Orders[Batch]):
         return DryRun(self.settings, self.database)
 
     def _take(self, order: Order) -> Batch:
-        batch_id, _ = write_batch(self.database, order.request, order.new_jobs, progress=order.progress)
+        batch_id, _ = write_batch(
+            self.database,
+            order.request,
+            order.new_jobs,
+            progress=order.progress,
+            patience_s=or_a_day(self._patience_s),
+        )
         if order.checked.duplicates:
             logger.warning("%d IDs came more than once; each is queued once", order.checked.duplicates)
         if order.reuse:
@@ -82,20 +100,33 @@ class Producer(Orders[Batch]):
 
     def _reuse(self, batch_id: str, order: Order) -> None:
         worker_id = f"{self.settings.worker_name}/reuse/{os.getpid()}-{secrets.token_hex(3)}"
-        with input_digests(order.request) as digests:
-            reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
+        try:
+            with input_digests(order.request) as digests:
+                reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
+        except DatabaseUnavailableError as exc:  # no error any more: it would say that nothing was queued
+            logger.warning("%s. Batch %s is queued; what was not copied yet is rendered", exc, batch_id)
 
     def _batch(self, batch_id: str) -> Batch:
-        return Batch(self.database, batch_id, announce=self.announce, extra_attempts=self.settings.max_attempts)
+        return Batch(
+            self.database,
+            batch_id,
+            announce=self.announce,
+            extra_attempts=self.settings.max_attempts,
+            patience_s=self._patience_s,
+        )
+
+    def _repeat(self, action: Callable[[], T]) -> T:
+        return repeat(action, for_s=self._patience_s)
 
     def batch(self, batch_id: str) -> Batch:
         """Return the batch of that ID; NotFoundError if there is none."""
-        queries.batch_status(self.database, batch_id)
-        return self._batch(batch_id)
+        found = self._batch(batch_id)
+        found.status()
+        return found
 
     def batches(self, *, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest batches' statuses, newest first."""
-        return queries.list_batches(self.database, limit=limit)
+        return self._repeat(lambda: queries.list_batches(self.database, limit=limit))
 
     def jobs(
         self,
@@ -109,19 +140,22 @@ class Producer(Orders[Batch]):
         """Yield jobs of one batch or of all, in the order of their IDs; `flag` is one of `wavemill.jobs.flags.Flag`."""
         if batch_id is not None:
             self.batch(batch_id)
-        return queries.list_jobs(self.database, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit)
+        return pages_of_jobs(
+            self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
+        )
 
     def job(self, job_id: int) -> dict[str, Any]:
         """Return one job with its batch's request and every attempt; NotFoundError if there is none."""
-        return queries.get_job(self.database, job_id)
+        return self._repeat(lambda: queries.get_job(self.database, job_id))
 
     def workers(self) -> list[RowMapping]:
         """Return the workers whose heartbeat is fresh."""
-        return queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
+        alive_within_s = self.settings.lease_s
+        return self._repeat(lambda: queries.list_workers(self.database, alive_within_s=alive_within_s))
 
     def all_left(self) -> dict[str, Any]:
         """Return what is left of all batches together: `jobs_left`, `jobs_per_second`, `eta_s`."""
-        return queries.all_left(self.database)
+        return self._repeat(lambda: queries.all_left(self.database))
 
     def announce(self, batch_id: str) -> None:
         """Publish a batch's due messages; if the broker or the table is gone, a worker's reaper does it later."""

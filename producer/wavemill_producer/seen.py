@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from wavemill.dataset.index import Dataset
+from wavemill.dataset.index_reader import INDEX_ERRORS, index_error
 from wavemill.dataset.manifest import INDEX_NAME
 
 _CACHE_KB = 48_000  # a million IDs of 30 characters; more go to a temporary file
@@ -18,13 +20,15 @@ class SeenIds:
     def __init__(self, dataset: Dataset | None) -> None:
         # No name: a private database that SQLite removes by itself.
         self._connection = sqlite3.connect("", uri=True, isolation_level=None, check_same_thread=False)
+        self._dataset = dataset
         self._pages = 0
         self.count = 0
         for statement in (f"PRAGMA cache_size = -{_CACHE_KB}", "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"):
             self._connection.execute(statement)
         if dataset is not None:
             index = (dataset.path / INDEX_NAME).absolute().as_uri()
-            self._connection.execute("ATTACH ? AS dataset", [f"{index}?mode=ro"])
+            with self._readable_index():
+                self._connection.execute("ATTACH ? AS dataset", [f"{index}?mode=ro"])
         self._connection.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, page INTEGER) WITHOUT ROWID")
         self._connection.execute("BEGIN")
 
@@ -48,11 +52,21 @@ class SeenIds:
     def unknown(self, n_examples: int) -> tuple[int, list[str]]:
         """Return how many IDs the dataset does not have, and a few of them."""
         count, examples = 0, []
-        for (ID,) in self._connection.execute(_UNKNOWN):
-            if count < n_examples:
-                examples.append(ID)
-            count += 1
+        with self._readable_index():
+            for (ID,) in self._connection.execute(_UNKNOWN):
+                if count < n_examples:
+                    examples.append(ID)
+                count += 1
         return count, examples
+
+    @contextmanager
+    def _readable_index(self) -> Iterator[None]:
+        try:
+            yield
+        except INDEX_ERRORS as exc:
+            if self._dataset is None:
+                raise
+            raise index_error(self._dataset.path, exc) from exc
 
     def close(self) -> None:
         """Forget them."""

@@ -20,6 +20,7 @@ from wavemill.jobs.control import ordered_state
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, record
 from wavemill.jobs.states import State
+from wavemill.refused import RefusedModels
 from wavemill.settings import Settings
 from wavemill.storage import batch_root, is_remote, open_store
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _MAX_RETRY_DELAY_S = 300.0
 _MAX_PAUSE_S = 5.0  # without work because of an outage: others' batches are looked for so often
 _LOOK_S = 0.2  # between two looks for orders: each costs as much as rendering a clip
+_LOOK_AGAIN_S = 60.0  # for a model that was refused
 _REMOTE_MOVES = 16  # at a time; each waits for an answer and uses next to no core
 _GIVE_UP_BEFORE_KILL_S = 5.0
 
@@ -54,6 +56,7 @@ class ChunkWorker:
         self._batch_ids: dict[int, str] = {}  # of the jobs in hand
         self._looked_at = 0.0
         self._avoided = AvoidedBatches()
+        self._refused = RefusedModels(settings.models, look_again_s=min(settings.lease_s, _LOOK_AGAIN_S))
         self._jitter = 1.0  # one for all of a chunk, which so stays whole when it goes back
         self.jobs_done = 0
 
@@ -87,8 +90,9 @@ class ChunkWorker:
 
     def _claim(self) -> tuple[Claim, ...]:
         claims = self._claim_once()
-        if not claims and (pause_s := self._avoided.pause_s):
-            # Other messages would find nothing either, and be used up before the outage is over.
+        if not claims and (pause_s := self._avoided.pause_s or self._refused.pause_s):
+            # Other messages would find nothing either, and be used up: before the outage is over, or by this worker
+            # alone, though others have the model.
             self._stop.wait(min(pause_s, _MAX_PAUSE_S))
             claims = self._claim_once()
         return claims
@@ -100,6 +104,7 @@ class ChunkWorker:
                 worker_id=self._worker_id,
                 lease_s=self._settings.lease_s,
                 avoided=self._avoided.ids(),
+                refused=self._refused.digests(),
             )
         )
         self._looked_at = monotonic()  # the claim did

@@ -22,8 +22,11 @@ WavemillError
 └── TransientError            trying again later can help
     ├── OutageError           what everybody needs does not answer; no job is to blame
     │   ├── DatabaseUnavailableError
+    │   │   └── TableRevisionError
     │   ├── BrokerUnavailableError
     │   └── StorageUnavailableError
+    ├── StorageError
+    ├── ModelNotHereError     this worker cannot serve the batch's model; another may
     └── DeviceMemoryError
 
 `code` is what the table's `error_code` column holds; it is part of the contract with scripts.
@@ -166,6 +169,10 @@ class DatabaseUnavailableError(OutageError):
     code = "database-unavailable"
 
 
+class TableRevisionError(DatabaseUnavailableError):
+    """The tables are not there, or are those of another version: workers wait until somebody upgrades them."""
+
+
 class BrokerUnavailableError(OutageError):
     """The broker does not answer."""
 
@@ -176,6 +183,18 @@ class StorageUnavailableError(OutageError):
     """The storage is full or does not answer."""
 
     code = "storage-unavailable"
+
+
+class StorageError(TransientError):
+    """The storage failed in a way that nobody knows; it may be a fault of wavemill's own."""
+
+    code = "storage-error"
+
+
+class ModelNotHereError(TransientError):
+    """A worker does not have the batch's model, or not whole; another worker may."""
+
+    code = "model-not-here"
 
 
 class DeviceMemoryError(TransientError):

@@ -9,15 +9,24 @@ import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wavemill.dataset.arrays import parse_array
-from wavemill.errors import LatentError, SpectrogramError, StorageUnavailableError, UnknownLatentError, UsageError
+from wavemill.errors import (
+    LatentError,
+    SpectrogramError,
+    StorageUnavailableError,
+    UnknownLatentError,
+    UsageError,
+    WavemillError,
+)
 from wavemill.levels import MOST_LEVEL_DB, Levels
-from wavemill.storage import file_system_of
+from wavemill.storage import file_system_of, is_url
+from wavemill.storage_errors import Verdict, is_missing, reason, require_there, unknown_error, verdict
 from wavemill.synthesis import DEFAULT_PEAK_DB
 from wavemill.vae.model import Model
 
@@ -60,9 +69,9 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, dict[
     UnknownLatentError, LatentError
         It is not there; it is no finite vector of the model's length, or its JSON is malformed.
     StorageUnavailableError
-        The storage does not answer.
+        The storage does not answer, or the whole folder is gone.
     """
-    data = _read(f"{folder.rstrip('/')}/{name}.npy")
+    data = _read(folder, f"{name}.npy")
     if data is None:
         raise UnknownLatentError(f"{name}: there is no {folder}/{name}.npy; {_ADVICE}")
     try:
@@ -73,7 +82,7 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, dict[
         latent = np.asarray(latent, np.float32)
     if not np.isfinite(latent).all():
         raise LatentError(f"{name}: expected finite float32 numbers, received NaN, infinity or more; {_ADVICE}")
-    sidecar = _read(f"{folder.rstrip('/')}/{name}.json")
+    sidecar = _read(folder, f"{name}.json")
     said = _numbers(name, sidecar)
     duration_s = said.pop("duration_s", model.features.duration_s)
     peak_db = said.pop("peak_db", DEFAULT_PEAK_DB)
@@ -100,14 +109,54 @@ def _numbers(name: str, data: bytes | None) -> dict[str, float]:
     return numbers
 
 
-def _read(path: str) -> bytes | None:
+def _read(folder: str, file: str) -> bytes | None:
+    """Return what is in a file; None where there is no such file in a folder that is there.
+
+    A file that is not found is looked for twice: its folder may have been away until a moment ago.
+    """
+    for _ in range(2):
+        data = _read_once(f"{folder.rstrip('/')}/{file}")
+        if data is not None:
+            return data
+        _require_folder(folder)
+    return None
+
+
+def _read_once(path: str) -> bytes | None:
     try:
         file_system, inner = file_system_of(path)
         data: bytes = file_system.cat_file(inner, end=_MOST_BYTES)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except IsADirectoryError:
         return None
-    except (ImportError, ValueError) as exc:
-        raise UsageError(f"cannot read {path}: {exc}") from exc
-    except Exception as exc:  # object stores raise errors of their own kinds
-        raise StorageUnavailableError(f"cannot read {path} now: {exc}") from exc
+    except Exception as exc:
+        if is_missing(exc):
+            return None
+        raise _unread(path, exc) from exc
     return data
+
+
+def _require_folder(folder: str) -> None:
+    """Raise StorageUnavailableError while there is nothing at all in a folder, or below a URL."""
+    if not is_url(folder):
+        require_there(Path(folder), "the folder of latents")
+        return
+    try:
+        file_system, inner = file_system_of(folder)
+        file_system.invalidate_cache()  # of what was there before
+        file_system.info(inner)
+    except Exception as exc:
+        if is_missing(exc):
+            raise StorageUnavailableError(
+                f"there is nothing below {folder}; jobs wait for it, `wavemill cancel` ends that"
+            ) from exc
+        raise _unread(folder, exc) from exc
+
+
+def _unread(path: str, exc: Exception) -> WavemillError:
+    match verdict(exc):
+        case Verdict.PERMANENT:
+            return UsageError(f"cannot read {path}: {reason(exc)}")
+        case Verdict.OUTAGE:
+            return StorageUnavailableError(f"cannot read {path} now: {reason(exc)}")
+        case Verdict.UNKNOWN:
+            return unknown_error(f"cannot read {path}", exc)

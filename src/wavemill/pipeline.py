@@ -2,7 +2,8 @@
 
 One thread for each core takes a sub-batch through forward pass, inversion and encoding, all of which release the GIL;
 other threads read ahead and write behind, so that no core waits for a disk. They take a sub-batch at a time too, as
-handing over a job costs more than reading it. A GPU inverts a sub-batch in one call.
+handing over a job costs more than reading it. A GPU inverts a sub-batch in one call; where that keeps failing, the CPU
+takes over for some minutes. None of this ever ran on a GPU.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from functools import cached_property
 from time import perf_counter
 from typing import TypeAlias
 
+from wavemill.breaker import Breaker
 from wavemill.dataset.index import Entry
+from wavemill.errors import PermanentError
 from wavemill.inversion.gpu import first_gpu
 from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.finishing import Outcome
@@ -75,6 +78,7 @@ class Pipeline:
         self._n_threads = n_threads
         self._ordered_to_stop = ordered_to_stop
         self._failure = failure
+        self._gpu_breaker = Breaker("inversion on the GPU", instead="the CPU takes over")
         self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
         # Many short steps, each of which takes the GIL: two threads at it do less than one beside a forward pass.
         self._encoding = threading.Lock()
@@ -146,13 +150,18 @@ class Pipeline:
 
     def _invert_on_gpu(self, tools: BatchTools, results: Sequence[Made]) -> Sequence[Sounds | None]:
         """Return the sounds of a whole sub-batch; None for each where the CPU is to invert them one by one."""
-        if self._gpu is None:
+        gpu = self._gpu
+        if gpu is None or not self._gpu_breaker.allows():
             return [None] * len(results)
         try:
-            return invert_made(tools, results, gpu=self._gpu)
-        except Exception as exc:  # one bad item, which the CPU will find, or a GPU without memory left
-            logger.warning("inversion on %s failed, the CPU takes over: %s", self._gpu, exc)
+            sounds = invert_made(tools, results, gpu=gpu)
+        except PermanentError:  # one bad item, which the CPU will find
             return [None] * len(results)
+        except Exception as exc:  # a GPU without memory left, or a broken one
+            self._gpu_breaker.failed(exc)
+            return [None] * len(results)
+        self._gpu_breaker.worked()
+        return sounds
 
     @cached_property
     def _gpu(self) -> str | None:

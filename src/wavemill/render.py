@@ -7,14 +7,19 @@ import threading
 from time import perf_counter
 
 from wavemill.chunk_worker import ChunkWorker
+from wavemill.errors import DatabaseUnavailableError, ModelError, ModelNotHereError, OutageError
 from wavemill.jobs.claims import Claim
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
+from wavemill.jobs.refusals import nobody_can, refuse, withdraw
+from wavemill.jobs.states import State
 from wavemill.pipeline import Pipeline
 from wavemill.runtime import Runtime
 from wavemill.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_LEASES_TO_WAIT = 3  # for another worker that has a model: one that died is back by then
 
 
 class Renderer(ChunkWorker):
@@ -41,9 +46,43 @@ class Renderer(ChunkWorker):
         started = perf_counter()
         try:
             tools = self._runtime.tools(claim.batch)
+            self._accept(claim.batch.model_digest)
             outcomes = self._pipeline.outcomes(claim, tools)
+        except ModelNotHereError as exc:
+            return self._refuse(claim, exc)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
-            logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
+            if not isinstance(exc, OutageError):  # which is said once, not for each chunk
+                logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
             return [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs]
         logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, len(outcomes), perf_counter() - started)
         return outcomes
+
+    def _refuse(self, claim: Claim, exc: ModelNotHereError) -> list[Outcome]:
+        """Leave a claim to workers that have its model; where none is alive, fail it."""
+        digest = claim.batch.model_digest
+
+        def ask() -> str | None:
+            refuse(self._database, self._worker_id, digest, str(exc))
+            return nobody_can(self._database, digest, _LEASES_TO_WAIT * self._settings.lease_s)
+
+        try:
+            sentence = self._while_database_is_gone(ask)
+        except DatabaseUnavailableError:  # and told to stop
+            sentence = None
+        if sentence is None:
+            if not self._refused.discard(digest):
+                logger.warning("batch %s is left to other workers: %s", claim.batch.id, exc)
+            self._refused.add(digest)
+            return [
+                Outcome(job=job, state=State.QUEUED, error_code=exc.code, error=str(exc), blame=False)
+                for job in claim.jobs
+            ]
+        logger.error("batch %s cannot be rendered: %s", claim.batch.id, sentence)
+        code = exc.__cause__.code if isinstance(exc.__cause__, ModelError) else exc.code
+        return [Outcome(job=job, state=State.FAILED, error_code=code, error=sentence) for job in claim.jobs]
+
+    def _accept(self, digest: str | None) -> None:
+        """Take a refusal back once the model is there."""
+        if digest is not None and self._refused.discard(digest):
+            self._while_database_is_gone(lambda: withdraw(self._database, self._worker_id, digest))
+            logger.warning("model %s is here now", digest[:12])

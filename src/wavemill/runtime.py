@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,17 +11,21 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
+from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.dataset.manifest import INDEX_NAME
-from wavemill.errors import ModelChangedError, PresetMismatchError, UsageError
+from wavemill.errors import DatasetError, ModelError, ModelNotHereError, PresetMismatchError, UsageError
 from wavemill.presets import Features
 from wavemill.requests import DecodeParams, Operation, params_from_row
 from wavemill.storage import OutputStore, batch_root, open_store
+from wavemill.vae.finding import folders_of_digest, stated_digest
 from wavemill.vae.forward import use_mixed_precision
 from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
 
 T = TypeVar("T")
+
+_MOST_MODELS = 2  # kept open
 
 
 class Runtime:
@@ -37,25 +42,61 @@ class Runtime:
         self.mixed_precision = mixed_precision
         if mixed_precision:
             use_mixed_precision()
-        self.model: Callable[[str, str], Model] = lru_cache(maxsize=2)(self._load_model)
+        self._models: OrderedDict[str, Model] = OrderedDict()  # by digest; the last used at the end
         self._dataset: Callable[[str, object], Dataset] = lru_cache(maxsize=8)(
             lambda path, _identity: Dataset.open(path)
         )
         self.store: Callable[..., OutputStore] = lru_cache(maxsize=8)(open_store)
 
+    def model(self, name_or_path: str, digest: str) -> Model:
+        """Return the model of that digest, wherever it lies below the models' folder, and whatever it is called there.
+
+        Raises
+        ------
+        ModelNotHereError
+            When this worker does not have it, or its copy is damaged: the model is not to blame, nor the batch.
+        """
+        if digest not in self._models:
+            while len(self._models) >= _MOST_MODELS:
+                self._models.popitem(last=False)
+                _free()
+            self._models[digest] = self._load_model(name_or_path, digest)
+        self._models.move_to_end(digest)
+        return self._models[digest]
+
     def _load_model(self, name_or_path: str, digest: str) -> Model:
-        model = load_model(name_or_path, models_dir=self._models_dir)
-        if model.digest != digest:
-            raise ModelChangedError(
-                f"model {name_or_path!r} on this worker has digest {model.digest[:12]}, the batch was submitted with "
-                f"{digest[:12]}: put the same model on every worker, or submit again"
-            )
-        model.warm_up()
-        gc.freeze()  # TensorFlow's million objects stay: collections need not walk through them again
-        return model
+        damage: ModelError | None = None
+        for folder in folders_of_digest(digest, name_or_path, self._models_dir):
+            try:
+                model = load_model(folder.resolve())
+            except ModelError as exc:
+                damage = exc
+                continue
+            if model.digest == digest:  # else it was replaced meanwhile
+                model.warm_up()
+                gc.freeze()  # TensorFlow's million objects stay: collections need not walk through them again
+                return model
+        if damage is not None:
+            raise ModelNotHereError(f"its copy of model {name_or_path!r} is damaged: {damage}") from damage
+        raise ModelNotHereError(_lacking(name_or_path, digest, self._models_dir))
 
     def dataset(self, path: str) -> Dataset:
-        """Open a dataset once, and again when another one stands in its place; DatasetError if there is none."""
+        """Open a dataset once, and again when another one stands in its place.
+
+        Raises
+        ------
+        DatasetError
+            There is none in that folder.
+        StorageUnavailableError
+            The folder is away, as on a disk that is not mounted.
+        """
+        try:
+            return self._opened_dataset(path)
+        except DatasetError:
+            require_dataset_there(Path(path))
+        return self._opened_dataset(path)  # it may have been away until a moment ago
+
+    def _opened_dataset(self, path: str) -> Dataset:
         try:
             index = (Path(path) / INDEX_NAME).stat()
         except OSError:
@@ -66,6 +107,22 @@ class Runtime:
     def tools(self, batch: Row[Any]) -> BatchTools:
         """Open what a batch needs, or raise what is wrong with all of it."""
         return BatchTools(self, batch)
+
+
+def _lacking(name_or_path: str, digest: str, models_dir: Path) -> str:
+    named = stated_digest(models_dir / name_or_path) or stated_digest(Path(name_or_path))
+    other = "" if named is None else f" (what has its name there has digest {named[:12]})"
+    return (
+        f"model {name_or_path!r}, with which the batch was submitted with digest {digest[:12]}, is not in "
+        f"{models_dir}{other}: copy it there, under any name"
+    )
+
+
+def _free() -> None:
+    """Let go of what is used no more: a model is full of cycles, and frozen objects are never collected."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 class BatchTools:

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     message_grace_s: float = Field(
         10.0, gt=0, description="A message neither seen nor claimed for so long is published again."
     )
+    silence_s: float = Field(20.0, ge=2, description="A server that does not answer for so long counts as gone.")
     max_messages: int = Field(
         10_000, ge=1, description="Messages in the broker at a time; what is due beyond these waits in the table."
     )

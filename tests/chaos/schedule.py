@@ -25,6 +25,49 @@ EVERYTHING = {
 # As the target of the release has it: workers die, the rest comes at certain times.
 DEATHS = {"kill a worker": 1}
 
+# Each once, in an order in which none hides another; the longest first.
+FAULTS = (
+    "lose the table for three leases",
+    "make the table read-only",
+    "mute the network",
+    "freeze in a finish",
+    "lose the spectrograms",
+    "send bad messages",
+    "queue killers first",
+    "lose the dataset",
+    "hush the table's connections",
+    "freeze in a finish",
+    "make the outputs read-only",
+    "prune under a frozen worker",
+    "hush the broker's connections",
+    "fill the table's disk",
+    "damage the broker's file",
+    "lose the outputs",
+    "fill the broker's memory",
+    "make the broker a replica",
+    "queue small batches",
+    "freeze in a finish",
+    "restart the database",
+)
+# The essential ones, for leases of three seconds.
+SHORT = (
+    (2.0, "lose the table for three leases"),
+    (13.0, "send bad messages"),
+    (14.0, "freeze in a finish"),
+    (16.0, "queue killers first"),
+    (21.0, "lose the spectrograms"),
+    (27.0, "make the table read-only"),
+    (36.0, "lose the outputs"),
+    (38.0, "queue small batches"),
+    (42.0, "mute the network"),
+)
+CLOCKS = ("set the broker's clock back", "set the hosts' clock ahead")
+
+
+def spread(names: Sequence[str], *, first_s: float, gap_s: float) -> list[tuple[float, str]]:
+    """Return when each is certain to happen."""
+    return [(first_s + k * gap_s, name) for k, name in enumerate(names)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -33,19 +76,21 @@ class Event:
     at_s: float
     name: str
     which: int
+    is_certain: bool = False
 
 
 def schedule(
     seed: int, *, weights: Mapping[str, int], mean_gap_s: float, certain: Sequence[tuple[float, str]] = ()
 ) -> Iterator[Event]:
-    """Yield events for ever, about one every `mean_gap_s`, and among them those of `certain` at their times."""
+    """Yield events about every `mean_gap_s`, those of `certain` at their times; without weights only the latter."""
     chance = random.Random(seed)
     waiting = sorted(certain)
     at_s = 0.0
-    while True:
+    while weights or waiting:
         at_s += mean_gap_s * chance.uniform(0.4, 1.6)
         while waiting and waiting[0][0] <= at_s:
             when, name = waiting.pop(0)
-            yield Event(at_s=when, name=name, which=chance.randrange(1 << 16))
-        (name,) = chance.choices(list(weights), weights=list(weights.values()))
-        yield Event(at_s=at_s, name=name, which=chance.randrange(1 << 16))
+            yield Event(at_s=when, name=name, which=chance.randrange(1 << 16), is_certain=True)
+        if weights:
+            (name,) = chance.choices(list(weights), weights=list(weights.values()))
+            yield Event(at_s=at_s, name=name, which=chance.randrange(1 << 16))

@@ -8,29 +8,58 @@ from pathlib import Path
 
 import pytest
 from chaos.campaign import Campaign
-from chaos.schedule import EVERYTHING
+from chaos.pooler import find_pgbouncer
+from chaos.schedule import EVERYTHING, SHORT
 from support.postgres import Postgres, migrated
 from support.stack import QUICK
 
 SEED = 20_26
+SETTINGS = {**QUICK, "WAVEMILL_CHUNK_SIZE": "8"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres | None]:
-    if request.param == "sqlite":
-        yield None
-        return
+@pytest.fixture
+def server() -> Iterator[Postgres]:
     server = migrated()
     yield server
     server.close()
 
 
-def test_every_promise_holds_while_workers_die_and_servers_are_lost(
-    tmp_path: Path, small_dataset: Path, postgres: Postgres | None
-) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def postgres(request: pytest.FixtureRequest) -> Postgres | None:
+    return None if request.param == "sqlite" else request.getfixturevalue("server")
+
+
+@pytest.mark.timeout(600)
+def test_every_promise_holds_whatever_happens(tmp_path: Path, small_dataset: Path, postgres: Postgres | None) -> None:
     dataset = shutil.copytree(small_dataset, tmp_path / "dataset")
-    certain = [(4.0, "flush the broker"), (6.0, "restart the database"), (10.0, "restart the broker")]
     campaign = Campaign(
-        seed=SEED, n_jobs=1_000, mean_gap_s=1.5, storm_s=15.0, weights=EVERYTHING, certain=certain, settings=QUICK
+        seed=SEED,
+        n_jobs=1_000,
+        n_killers=48,
+        n_small=100,
+        mean_gap_s=3.0,
+        storm_s=SHORT[-1][0] + 2.0,
+        weights=EVERYTHING,
+        certain=SHORT,
+        settings=SETTINGS,
+        timeout_s=180.0,
     )
     assert not campaign.run(tmp_path, dataset, postgres=postgres, say=print).violations
+
+
+@pytest.mark.skipif(find_pgbouncer() is None, reason="needs PgBouncer (Debian: pgbouncer)")
+def test_every_promise_holds_behind_a_pooler_of_transactions(
+    tmp_path: Path, small_dataset: Path, server: Postgres
+) -> None:
+    dataset = shutil.copytree(small_dataset, tmp_path / "dataset")
+    campaign = Campaign(
+        seed=SEED,
+        n_jobs=500,
+        mean_gap_s=1.5,
+        storm_s=10.0,
+        weights=EVERYTHING,
+        certain=[(4.0, "restart the database"), (7.0, "flush the broker")],
+        pooled=True,
+        settings=SETTINGS,
+    )
+    assert not campaign.run(tmp_path, dataset, postgres=server, say=print).violations

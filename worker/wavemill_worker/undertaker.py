@@ -52,7 +52,7 @@ def install(settings: Settings, app: Celery) -> None:
 
 
 def _bury(settings: Settings, app: Celery, pid: int) -> None:
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     try:
         bury(database, suffix_of(pid), sender(app), settings=settings, app=app)
     except WavemillError as exc:

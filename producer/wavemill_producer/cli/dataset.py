@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from wavemill.dataset.index import Dataset
-from wavemill.errors import UsageError
+from wavemill.errors import UsageError, WavemillError
 from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
 
 _PROBLEMS_SHOWN = 5
@@ -124,7 +124,19 @@ def ids(dataset_dir: Path, conditions: tuple[str, ...], limit: int | None, as_js
 def _entry_lines(opened: Dataset, found: Iterator[str]) -> Iterator[str]:
     while page := list(islice(found, 1_000)):
         entries = opened.get_many(page)
-        yield from (json.dumps(asdict(entries[spectrogram_id])) for spectrogram_id in page)
+        for spectrogram_id in page:
+            yield json.dumps(
+                asdict(entries[spectrogram_id]) if spectrogram_id in entries else _why(opened, spectrogram_id)
+            )
+
+
+def _why(opened: Dataset, spectrogram_id: str) -> dict[str, str]:
+    """Say why there is no entry of an ID that the index lists."""
+    try:
+        opened.get(spectrogram_id)
+    except WavemillError as exc:
+        return {"spectrogram_id": spectrogram_id, "error_code": exc.code, "error": str(exc)}
+    return {"spectrogram_id": spectrogram_id}
 
 
 def _condition(text: str) -> tuple[str, str]:

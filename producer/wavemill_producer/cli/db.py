@@ -42,7 +42,8 @@ def current(as_json: bool) -> None:
     from wavemill.jobs.database import Database
     from wavemill.settings import Settings
 
-    database = Database(Settings.from_env().sqlalchemy_url)
+    settings = Settings.from_env()
+    database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     revision, needed = migrate.current(database), migrate.NEWEST
     if as_json:
         print_json({"database": database.name, "revision": revision, "needed": needed})

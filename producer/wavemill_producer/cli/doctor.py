@@ -16,6 +16,7 @@ from wavemill_producer.cli.printing import json_option, print_json, print_table
 if TYPE_CHECKING:
     from wavemill.settings import Settings
 
+_ANSWER_S = 10.0  # whoever asks the doctor waits for the answer
 _LEAST_FREE_BYTES = 1_000_000_000
 
 
@@ -80,7 +81,7 @@ def _table(settings: Settings) -> str:
     from wavemill.jobs import migrate
     from wavemill.jobs.database import Database
 
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.sqlalchemy_url, silence_s=_ANSWER_S)
     migrate.ensure(database)
     return f"{database.name}, revision {migrate.current(database)}"
 
@@ -101,7 +102,8 @@ def _workers(settings: Settings) -> str:
     from wavemill.jobs.database import Database
     from wavemill.jobs.queries import list_workers
 
-    alive = list_workers(Database(settings.sqlalchemy_url), alive_within_s=settings.lease_s)
+    database = Database(settings.sqlalchemy_url, silence_s=_ANSWER_S)
+    alive = list_workers(database, alive_within_s=settings.lease_s)
     return ", ".join(row["id"] for row in alive) or "none alive; start one with: wavemill worker"
 
 

@@ -106,7 +106,20 @@ def run(arguments: list[str]) -> int:
             raise
         click.echo(f"wavemill: this command needs {exc.name}: pip install 'wavemill[{_extra(exc.name)}]'", err=True)
         return 1
+    except Exception as exc:
+        if (words := _refusal(exc)) is None:
+            raise
+        click.echo(f"wavemill: the database refused a statement: {words}", err=True)
+        return 1
     return result if isinstance(result, int) else 0
+
+
+def _refusal(exc: Exception) -> str | None:
+    """Return what the database said, where it was the one who raised this; SQLAlchemy is not imported to find out."""
+    errors = sys.modules.get("sqlalchemy.exc")
+    if errors is None or not isinstance(exc, errors.DBAPIError):
+        return None
+    return str(exc.orig).strip().partition("\n")[0]
 
 
 def _extra(module: str | None) -> str:

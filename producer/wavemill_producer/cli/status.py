@@ -32,7 +32,8 @@ def status(batch_id: str | None, watch: bool, as_json: bool) -> None:
 
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: choose one")
-    with Producer.from_env() as producer:
+    say_warnings()
+    with Producer.from_env(**({"patience_s": None} if watch else {})) as producer:
         if watch:
             _watch(producer, batch_id)
         elif batch_id is not None:
@@ -121,17 +122,31 @@ def _watch(producer: Producer, batch_id: str | None) -> None:
 def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bool) -> None:
     """Wait until a batch is finished; exit code 3 if some of its jobs failed or were cancelled.
 
+    While the table is away it waits too, until --timeout.
+
     Example: wavemill wait 20260101-120000-1a2b3c4d
     """
+    from time import monotonic
+
     from wavemill_producer.producer import Producer
 
-    with Producer.from_env() as producer:
+    say_warnings()
+    begun = monotonic()
+    with Producer.from_env(patience_s=timeout_s) as producer:
         batch = producer.batch(batch_id)
         say_if_nobody_works(producer)
-        code = wait_for(batch, quiet=as_json, timeout_s=timeout_s)
+        left_s = None if timeout_s is None else max(0.0, timeout_s - (monotonic() - begun))
+        code = wait_for(batch, quiet=as_json, timeout_s=left_s)
         if as_json:
             print_json(batch.status())
         ctx.exit(code)
+
+
+def say_warnings() -> None:
+    """Write what the library warns of, such as a table that is away, to standard error."""
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
 
 
 def say_if_nobody_works(producer: Producer) -> None:
@@ -152,11 +167,13 @@ def wait_for(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, disable=quiet or not console.is_terminal, transient=True,
     )  # fmt: skip
+    last: dict[str, Any] = {}
     with bar:
         task = bar.add_task("rendering", total=None)
 
         def show(status: dict[str, Any]) -> None:
             check()
+            last.update(status)
             finished = status["total"] - status["counts"]["queued"] - status["counts"]["running"]
             bar.update(task, total=status["total"], completed=finished)
 
@@ -165,8 +182,7 @@ def wait_for(
         except TimeoutError as exc:
             raise click.ClickException(str(exc)) from exc
     if not quiet:
-        status = batch.status()
-        click.echo(f"batch {batch.id}: {counts(status)}", err=True)
-        if status["counts"]["failed"]:
+        click.echo(f"batch {batch.id}: {counts(last)}", err=True)
+        if last["counts"]["failed"]:
             click.echo(f"why: wavemill jobs --batch {batch.id} --state failed", err=True)
     return 0 if state == "done" else EXIT_SOME_FAILED

@@ -14,6 +14,7 @@ from wavemill_producer.cli.printing import duration, json_option, print_json
 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
+    from wavemill_producer.batch import Batch
     from wavemill_producer.orders import Orders
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,7 +114,7 @@ def submit(
             return
         with _progress(quiet=as_json) as progress:
             batch = place_order(producer, {**queue, "progress": progress})
-        status = batch.status()
+        status = _status(batch)
         if as_json:
             print_json({"batch_id": batch.id, "total": status["total"]})
         else:
@@ -123,6 +124,16 @@ def submit(
 
             say_if_nobody_works(producer)
             click.get_current_context().exit(wait_for(batch, quiet=as_json))
+
+
+def _status(batch: Batch) -> dict[str, Any]:
+    """Return the status, or say that the batch is queued although the table has gone away since."""
+    from wavemill.errors import DatabaseUnavailableError
+
+    try:
+        return batch.status()
+    except DatabaseUnavailableError as exc:
+        raise DatabaseUnavailableError(f"queued as batch {batch.id}, but now {exc}") from exc
 
 
 @contextmanager

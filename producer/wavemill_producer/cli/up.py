@@ -32,7 +32,7 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     settings = Settings.from_env()
     stop = threading.Event()
     on_end_signals(stop.set)
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     ensure(database)
     database.close()
     with (

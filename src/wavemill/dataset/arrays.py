@@ -5,18 +5,26 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.dataset.files import NotAFileError, OutsideDatasetError
+from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_opened
+from wavemill.dataset.files import OutsideDatasetError, require_dataset_there
 from wavemill.dataset.headers import DTYPE, npy_header, read_header
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.dataset.packs import read_item, split_name
-from wavemill.errors import SilentSpectrogramError, SpectrogramError, StorageUnavailableError, UnknownSpectrogramError
+from wavemill.errors import (
+    SilentSpectrogramError,
+    SpectrogramError,
+    StorageUnavailableError,
+    UnknownSpectrogramError,
+    WavemillError,
+)
+from wavemill.storage_errors import Verdict, is_missing, reason, unknown_error, verdict
 
 _REBUILD = "build the dataset again: wavemill dataset build"
+_HEADER_BYTES = 2**16  # at most, of a .npy file
 
 
 def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
@@ -35,14 +43,14 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
     Raises
     ------
     UnknownSpectrogramError
-        The file is gone.
+        The file is gone, while the dataset's folder is there.
     SpectrogramError
         The file is damaged, pickled, of another shape or type, holds NaN or values outside [0, 1], lies outside the
         dataset's folder, or has changed since the dataset was built.
     SilentSpectrogramError
         Every value is the same.
     StorageUnavailableError
-        The disk does not answer.
+        The disk does not answer, or the dataset's folder is gone.
     """
     name, shape = entry.spectrogram_id, dataset.features.shape
     data = _read(dataset, entry)
@@ -87,7 +95,7 @@ def parse_array(
     file = io.BytesIO(data)
     try:
         shape, fortran_order, dtype = read_header(file)
-    except (ValueError, EOFError, OSError) as exc:
+    except ValueError as exc:
         problem = "an empty file" if not data else f"no .npy file ({str(exc).splitlines()[0]})"
         raise SpectrogramError(
             f"{name}: expected a float array of shape {expected}, received {problem}; {advice}"
@@ -120,24 +128,58 @@ def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, adv
         )
 
 
+def most_bytes(*shapes: tuple[int, ...]) -> int:
+    """Return how many bytes a `.npy` file of floats in one of `shapes` has at most."""
+    return _HEADER_BYTES + max(math.prod(shape) for shape in shapes) * np.dtype(np.float64).itemsize
+
+
 def _read(dataset: Dataset, entry: Entry) -> bytes:
-    """Return the bytes of the entry's `.npy` file, or of the file that a pack's item would be."""
+    """Return the bytes of the entry's `.npy` file, or of the file that a pack's item would be.
+
+    A file that is not found is looked for twice, if its dataset is there: it may have been away until a moment ago.
+    """
+    try:
+        return _read_once(dataset, entry)
+    except UnknownSpectrogramError:
+        dataset.files.forget()
+        require_dataset_there(dataset.path)
+    try:
+        return _read_once(dataset, entry)
+    except UnknownSpectrogramError:
+        require_dataset_there(dataset.path)
+        raise
+
+
+def _read_once(dataset: Dataset, entry: Entry) -> bytes:
     name = entry.spectrogram_id
     try:
         if dataset.manifest.packed:
             return _read_packed(dataset, entry)
-        with dataset.files.opened(entry.file) as descriptor, os.fdopen(descriptor, "rb", 0, closefd=False) as file:
-            return file.read()
+        with dataset.files.opened(entry.file) as descriptor:
+            return read_opened(descriptor, most_bytes=most_bytes(dataset.features.shape))
     except OutsideDatasetError as exc:
         raise SpectrogramError(f"{name}: its file {entry.file!r} lies outside the dataset; {_REBUILD}") from exc
     except NotAFileError as exc:
         raise SpectrogramError(f"{name}: expected a file, received a folder or device; {_REBUILD}") from exc
-    except FileNotFoundError as exc:
-        raise UnknownSpectrogramError(f"{name}: its file {entry.file} is gone; {_REBUILD}") from exc
-    except (PermissionError, RuntimeError, ValueError) as exc:  # RuntimeError: a loop of symbolic links
+    except TooLargeError as exc:
+        raise SpectrogramError(f"{name}: its file is no spectrogram: {exc}; {_REBUILD}") from exc
+    except (RuntimeError, ValueError) as exc:  # a loop of symbolic links; a name that no file can have
         raise SpectrogramError(f"{name}: its file cannot be read: {exc}") from exc
     except OSError as exc:
-        raise StorageUnavailableError(f"{name}: {exc}") from exc
+        raise _unread(entry, exc) from exc
+
+
+def _unread(entry: Entry, exc: OSError) -> WavemillError:
+    if is_missing(exc):
+        return UnknownSpectrogramError(f"{entry.spectrogram_id}: its file {entry.file} is gone; {_REBUILD}")
+    what = f"{entry.spectrogram_id}: its file cannot be read"
+    match verdict(exc):
+        case Verdict.PERMANENT:
+            return SpectrogramError(f"{what}: {reason(exc)}")
+        case Verdict.OUTAGE:
+            return StorageUnavailableError(f"{what} now: {reason(exc)}")
+        case Verdict.UNKNOWN:
+            return unknown_error(what, exc)
 
 
 def _read_packed(dataset: Dataset, entry: Entry) -> bytes:

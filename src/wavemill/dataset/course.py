@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.audio.load import audio_suffixes
-from wavemill.dataset.arrays import check_values, parse_array
+from wavemill.dataset.arrays import check_values, most_bytes, parse_array
+from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.dataset.course_pickle import Range, read_ranges
 from wavemill.dataset.making import write_array
 from wavemill.dataset.sources import Problem, labels_of, printable
@@ -153,7 +154,13 @@ class _Importer:
 
 
 def _read_array(path: Path) -> NDArray[np.float32]:
-    parsed = parse_array(path.read_bytes(), name=path.name, shapes=_SHAPES, advice=_ADVICE)
+    try:
+        data = read_file(path, most_bytes=most_bytes(*_SHAPES))
+    except NotAFileError as exc:
+        raise SpectrogramError(f"{path.name}: expected a file, received a folder or device") from exc
+    except TooLargeError as exc:
+        raise SpectrogramError(f"{path.name}: it is no array of shape {_FEATURES.shape}: {exc}; {_ADVICE}") from exc
+    parsed = parse_array(data, name=path.name, shapes=_SHAPES, advice=_ADVICE)
     if np.isnan(parsed).all():
         raise SilentSpectrogramError(f"{path.name}: a silent recording, of which the course's normalisation makes NaN")
     check_values(parsed, name=path.name, advice=_ADVICE)

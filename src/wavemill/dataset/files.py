@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from wavemill.dataset.bounded import FLAGS, NotAFileError, size_of
+from wavemill.dataset.manifest import SPECTROGRAMS_NAME
+from wavemill.storage_errors import require_there
+
 _FOLDERS_REMEMBERED = 4_096
-# A named pipe would keep a plain `open` waiting for a writer; a link at the end is looked at before it is followed.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class OutsideDatasetError(Exception):
     """A path leads out of the dataset's folder."""
-
-
-class NotAFileError(Exception):
-    """A folder, pipe, socket or device stands where a file should."""
 
 
 class DatasetFiles:
@@ -45,25 +42,36 @@ class DatasetFiles:
         """
         descriptor = self._open(file)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotAFileError
+            size_of(descriptor)  # of a file
             yield descriptor
         finally:
             os.close(descriptor)
 
+    def forget(self) -> None:
+        """Resolve all folders again: another disk may be where they were."""
+        self._inside.cache_clear()
+
     def _open(self, file: str) -> int:
         parent, _, name = file.rpartition("/")
         try:
-            return os.open(f"{self._inside(parent)}/{name}", _FLAGS)
+            # A link at the end is looked at before it is followed.
+            return os.open(f"{self._inside(parent)}/{name}", FLAGS | os.O_NOFOLLOW)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket
                 raise NotAFileError from exc
             if exc.errno != errno.ELOOP:
                 raise
-        return os.open(self._resolve(file), _FLAGS)  # a link that leads to a place inside is followed
+        return os.open(self._resolve(file), FLAGS)  # a link that leads to a place inside is followed
 
     def _resolve(self, relative: str) -> str:
-        path = (self._folder / relative).resolve()
-        if not path.is_relative_to(self._folder.resolve()):
+        # Strict, so that what is not there is not remembered: it may come back as a link to somewhere else.
+        path = (self._folder / relative).resolve(strict=True)
+        if not path.is_relative_to(self._folder.resolve(strict=True)):
             raise OutsideDatasetError
         return str(path)
+
+
+def require_dataset_there(folder: Path) -> None:
+    """Raise StorageUnavailableError while a dataset or its spectrograms are away, as on a disk that is not mounted."""
+    require_there(folder, "the dataset")
+    require_there(folder / SPECTROGRAMS_NAME, "the dataset's folder")

@@ -28,7 +28,10 @@ def npy_header(shape: Shape, *, fortran_order: bool = False) -> bytes:
 
 
 def read_header(file: io.BytesIO) -> tuple[Shape, bool, np.dtype[Any]]:
-    """Read shape, order (column-major or not) and type, up to where the numbers begin; ValueError, EOFError if bad."""
-    version = npy.read_magic(file)
-    with _reading:
-        return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    """Read shape, order (column-major or not) and type, up to where the numbers begin; ValueError if there is none."""
+    try:
+        version = npy.read_magic(file)
+        with _reading:
+            return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    except Exception as exc:  # a forged header can raise nearly anything
+        raise ValueError(str(exc) or type(exc).__name__) from exc

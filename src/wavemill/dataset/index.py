@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import random
-import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from wavemill.dataset.entries import ENTRY_COLUMNS, READABLE_LABELS, Entry, is_text, parse_row
 from wavemill.dataset.files import DatasetFiles
+from wavemill.dataset.index_reader import IndexReader
 from wavemill.dataset.manifest import INDEX_NAME, Manifest, read_manifest
-from wavemill.errors import DatasetError, UnknownSpectrogramError, UsageError
+from wavemill.errors import DatasetError, SpectrogramError, UnknownSpectrogramError, UsageError
+from wavemill.identifiers import MAX_ID_BYTES
 from wavemill.presets import Features
+
+__all__ = ["Dataset", "Entry"]
 
 _LOOKUP_SIZE = 5_000  # IDs in one IN (...); SQLite takes 32,766
 _PAGE_SIZE = 10_000  # IDs fetched at a time when all are streamed
-_ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One spectrogram, as the index knows it."""
-
-    spectrogram_id: str
-    file: str  # relative to the dataset's folder; in a packed one with "#" and the number in the pack
-    labels: Mapping[str, str]
-    min_db: float
-    max_db: float
-    duration_s: float  # of the sound in it, without the padding
-    sha256: str  # of the file; of the one that it would be, in a pack
-
-    @property
-    def scale(self) -> tuple[float, float, float]:
-        """What is not in the file and decides the sound all the same: lowest and highest level in dB, and length."""
-        return self.min_db, self.max_db, self.duration_s
 
 
 class Dataset:
@@ -46,16 +28,23 @@ class Dataset:
     Use `Dataset.open`, and close it, or use it in a `with` statement.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, manifest: Manifest, reader: IndexReader) -> None:
         self.path = path
         self.manifest = manifest
         self.files = DatasetFiles(path)
-        self._connection = connection
-        self._lock = threading.Lock()  # one connection serves all threads, one short query at a time
+        self._reader = reader
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open the dataset in folder `path`; DatasetError if it is missing, no dataset, or not built to the end."""
+        """Open the dataset in folder `path`.
+
+        Raises
+        ------
+        DatasetError
+            It is missing, no dataset, damaged, or not built to the end.
+        StorageUnavailableError
+            Its disk does not answer.
+        """
         folder = Path(path)
         manifest = read_manifest(folder)
         if not manifest.complete:
@@ -63,13 +52,7 @@ class Dataset:
                 f"{folder} was not built to the end; run its `wavemill dataset {manifest.origin}` command again: "
                 "what is done is kept"
             )
-        uri = f"{(folder / INDEX_NAME).absolute().as_uri()}?mode=ro"
-        try:
-            connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=30.0)
-            connection.execute(f"SELECT {_ENTRY_COLUMNS} FROM spectrograms LIMIT 1").fetchall()  # noqa: S608 constant
-        except sqlite3.Error as exc:
-            raise _unreadable(folder, exc) from exc
-        return cls(folder, manifest, connection)
+        return cls(folder, manifest, IndexReader(folder))
 
     @property
     def features(self) -> Features:
@@ -79,22 +62,43 @@ class Dataset:
     @property
     def count(self) -> int:
         """Number of spectrograms."""
-        return int(self._query("SELECT count(*) FROM spectrograms")[0][0])
+        return int(self._reader.query("SELECT count(*) FROM spectrograms")[0][0])
 
     def get(self, spectrogram_id: str) -> Entry:
-        """Return the entry of that ID, or raise UnknownSpectrogramError."""
-        found = self.get_many([spectrogram_id])
-        if spectrogram_id not in found:
+        """Return the entry of that ID.
+
+        Raises
+        ------
+        UnknownSpectrogramError
+            The index has no such ID.
+        SpectrogramError
+            Its row is damaged.
+        """
+        try:
+            rows = self._lookup(ENTRY_COLUMNS, [spectrogram_id])
+        except DatasetError as exc:
+            raise SpectrogramError(f"{spectrogram_id[:80]}: its row in the index cannot be read: {exc}") from exc
+        if not rows:
             raise UnknownSpectrogramError(
                 f"{self.path} holds no spectrogram {spectrogram_id[:80]!r}; list its IDs with: "
                 "wavemill dataset ids DATASET"
             )
-        return found[spectrogram_id]
+        return parse_row(rows[0], longest_s=self.features.duration_s)
 
     def get_many(self, ids: Sequence[str]) -> dict[str, Entry]:
-        """Return the entries of those IDs that are in the index, by ID; the others are left out."""
-        rows = self._lookup(_ENTRY_COLUMNS, ids)
-        return {row[0]: _entry(row) for row in rows}
+        """Return the entries of those IDs that are in the index, by ID.
+
+        Left out are the others, and those whose rows are damaged; `get` says what is wrong with one.
+        """
+        try:
+            rows = self._lookup(ENTRY_COLUMNS, ids)
+        except DatasetError:
+            rows = self._readable(ids)
+        entries = {}
+        for row in rows:
+            with suppress(SpectrogramError):
+                entries[row[0]] = parse_row(row, longest_s=self.features.duration_s)
+        return entries
 
     def unknown(self, ids: Sequence[str]) -> list[str]:
         """Return the IDs that are not in the index, each once, in the order given."""
@@ -122,12 +126,13 @@ class Dataset:
         for position, spectrogram_id in enumerate(self._stream_ids({})):
             if position in draw_order:
                 drawn[draw_order[position]] = spectrogram_id
+        if not all(drawn):
+            raise self._damaged(f"it counts {count} spectrograms and lists fewer")
         return drawn
 
     def close(self) -> None:
         """Close the index; closing twice does no harm."""
-        with self._lock:
-            self._connection.close()
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -137,52 +142,53 @@ class Dataset:
 
     def _stream_ids(self, where: Mapping[str, str]) -> Iterator[str]:
         # Through json_each, so that a label's name needs no quoting inside a JSON path.
-        has_label = " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
-        statement = f"SELECT id FROM spectrograms WHERE id > ?{has_label * len(where)} ORDER BY id LIMIT ?"  # noqa: S608 constant
-        wanted = [text for label in where.items() for text in label]
-        after = ""  # sorts before every ID
-        while page := self._query(statement, [after, *wanted, _PAGE_SIZE]):
-            yield from (row[0] for row in page)
-            after = page[-1][0]
-
-    def _lookup(self, columns: str, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of those IDs, in no particular order."""
-        # A lone surrogate cannot be bound to a statement; no ID holds one.
-        possible = iter(
-            [spectrogram_id for spectrogram_id in ids if spectrogram_id.isascii() or _is_text(spectrogram_id)]
+        has_label = f" AND EXISTS (SELECT 1 FROM json_each({READABLE_LABELS}) WHERE key = ? AND value = ?)"  # noqa: S608 constant
+        statement = (
+            f"SELECT id FROM spectrograms WHERE id > CAST(? AS TEXT) AND typeof(id) = 'text'{has_label * len(where)} "  # noqa: S608 constant
+            "ORDER BY id LIMIT ?"
         )
-        while batch := list(islice(possible, _LOOKUP_SIZE)):
+        wanted = [text for label in where.items() for text in label]
+        after = b""  # sorts before every ID
+        while page := self._reader.query(statement, [after, *wanted, _PAGE_SIZE]):
+            yield from (_readable_text(row[0]) for row in page)
+            last = page[-1][0].encode(errors="surrogateescape")
+            if last <= after:
+                raise self._damaged("its IDs are in no order")
+            after = last
+
+    def _lookup(self, columns: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return the rows of those IDs, in no particular order."""
+        possible = [spectrogram_id for spectrogram_id in ids if _is_possible(spectrogram_id)]
+        rows = []
+        for start in range(0, len(possible), _LOOKUP_SIZE):
+            batch = possible[start : start + _LOOKUP_SIZE]
             marks = ",".join("?" * len(batch))
-            yield from self._query(f"SELECT {columns} FROM spectrograms WHERE id IN ({marks})", batch)  # noqa: S608 constant
+            rows += self._reader.query(f"SELECT {columns} FROM spectrograms WHERE id IN ({marks})", batch)  # noqa: S608 constant
+        return rows
 
-    def _query(self, statement: str, values: Sequence[str | int] = ()) -> list[tuple[Any, ...]]:
-        try:
-            with self._lock:
-                return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as exc:
-            raise _unreadable(self.path, exc) from exc
+    def _readable(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return the rows of those IDs that can be read in an index that is damaged; raises if there is none."""
+        rows, problem = [], None
+        for spectrogram_id in ids:
+            try:
+                rows += self._lookup(ENTRY_COLUMNS, [spectrogram_id])
+            except DatasetError as exc:
+                problem = exc
+        if problem and not rows:
+            raise problem
+        return rows
 
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    spectrogram_id, file, labels, min_db, max_db, duration_s, sha256 = row
-    return Entry(
-        spectrogram_id=spectrogram_id,
-        file=file,
-        labels=json.loads(labels),
-        min_db=min_db,
-        max_db=max_db,
-        duration_s=duration_s,
-        sha256=sha256,
-    )
+    def _damaged(self, problem: str) -> DatasetError:
+        return DatasetError(f"{self.path / INDEX_NAME} is damaged: {problem}; build the dataset again")
 
 
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_possible(spectrogram_id: str) -> bool:
+    # A lone surrogate cannot be bound to a statement; no ID holds one, and none is that long.
+    return len(spectrogram_id) <= MAX_ID_BYTES and (spectrogram_id.isascii() or is_text(spectrogram_id))
 
 
-def _unreadable(folder: Path, exc: sqlite3.Error) -> DatasetError:
-    return DatasetError(f"{folder / INDEX_NAME} cannot be read: {exc}; build the dataset again")
+def _readable_text(spectrogram_id: str) -> str:
+    """Return an ID with a replacement character for each byte that is no UTF-8."""
+    if spectrogram_id.isascii() or is_text(spectrogram_id):
+        return spectrogram_id
+    return spectrogram_id.encode(errors="surrogateescape").decode(errors="replace")

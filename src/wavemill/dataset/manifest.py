@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import wavemill
-from wavemill.errors import DatasetError, UsageError
+from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
+from wavemill.errors import DatasetError, StorageUnavailableError, UsageError
 from wavemill.presets import Features
+from wavemill.storage_errors import Verdict, reason, verdict
 
 FORMAT = 1
 PACKED_FORMAT = 2  # versions that know no packs refuse it
@@ -18,6 +20,10 @@ TEMPORARY_MANIFEST_NAME = ".dataset.json.tmp"
 INDEX_NAME = "index.sqlite"
 SPECTROGRAMS_NAME = "spectrograms"
 SCRATCH_NAME = ".building"  # unfinished files
+_MOST_BYTES = 2**20  # an honest one has a thousand
+_MOST_NUMBERS = 2**24  # in a spectrogram: 64 MiB, minutes of music
+_MOST_SAMPLES = 2**31
+_MOST_RANGE_DB = 1_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +49,32 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read `dataset.json`, or raise DatasetError that says why the folder is no dataset."""
+    """Read `dataset.json`.
+
+    Raises
+    ------
+    DatasetError
+        The folder is no dataset; says why.
+    StorageUnavailableError
+        Its disk does not answer.
+    """
+    path = folder / MANIFEST_NAME
     try:
-        content = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, most_bytes=_MOST_BYTES))
     except FileNotFoundError as exc:
         problem = f"holds no {MANIFEST_NAME}" if folder.is_dir() else "is not an existing folder"
         raise DatasetError(
             f"{folder} {problem}; make a dataset with: wavemill dataset build AUDIO_DIR DATASET"
         ) from exc
-    except (OSError, ValueError) as exc:
-        raise DatasetError(f"{folder / MANIFEST_NAME} cannot be read: {exc}; build the dataset again") from exc
-    return _parse(content, folder / MANIFEST_NAME)
+    except OSError as exc:
+        if verdict(exc) is Verdict.OUTAGE:
+            raise StorageUnavailableError(f"{path} cannot be read now: {reason(exc)}") from exc
+        raise DatasetError(f"{path} cannot be read: {exc}") from exc
+    except NotAFileError as exc:
+        raise DatasetError(f"{path} is no file; build the dataset again") from exc
+    except (ValueError, RecursionError, TooLargeError) as exc:
+        raise DatasetError(f"{path} cannot be read: {exc}; build the dataset again") from exc
+    return _parse(content, path)
 
 
 def _parse(content: Any, path: Path) -> Manifest:
@@ -64,7 +85,7 @@ def _parse(content: Any, path: Path) -> Manifest:
         )
     try:
         return Manifest(
-            features=Features.from_dict(content["features"]),
+            features=_features(content["features"]),
             origin=str(content["origin"]),
             packed=content.get("packed") is True,
             complete=content["complete"] is True,
@@ -72,5 +93,21 @@ def _parse(content: Any, path: Path) -> Manifest:
             labels=tuple(map(str, content["labels"])),
             wavemill_version=str(content["wavemill_version"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UsageError) as exc:
         raise DatasetError(f"{path} is damaged: {exc}; build the dataset again") from exc
+
+
+def _features(values: dict[str, Any]) -> Features:
+    """Return features of which a spectrogram fits into memory; ValueError for others."""
+    features = Features.from_dict(values)
+    for name in ("sample_rate_hz", "n_fft", "hop_length", "n_samples", "n_bins", "n_frames"):
+        number = getattr(features, name)
+        if type(number) is not int or not 0 < number <= _MOST_SAMPLES:
+            raise ValueError(f"{name}: expected a whole number from 1 to {_MOST_SAMPLES}, received {number!r:.40}")
+    if features.n_bins * features.n_frames > _MOST_NUMBERS:
+        raise ValueError(f"a spectrogram of {features.n_bins} x {features.n_frames} numbers is too large")
+    if type(features.range_db) not in (int, float) or not 0 < features.range_db < _MOST_RANGE_DB:
+        raise ValueError(f"range_db: expected 0 to {_MOST_RANGE_DB}, received {features.range_db!r:.40}")
+    if not isinstance(features.preset, str):
+        raise TypeError(f"preset: expected a name, received {features.preset!r:.40}")
+    return features

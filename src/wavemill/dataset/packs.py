@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.dataset.bounded import size_of
 from wavemill.dataset.headers import DTYPE, Shape, npy_header, read_header
 from wavemill.dataset.manifest import SPECTROGRAMS_NAME
 from wavemill.dataset.placing import place
@@ -61,7 +62,10 @@ def read_item(descriptor: int, number: int, shape: Shape) -> bytes:
     if number >= count:
         raise ValueError(f"a pack of {count}")
     size = math.prod(shape) * DTYPE.itemsize
-    return npy_header(shape) + os.pread(descriptor, size, end_of_item(number, shape) - size)
+    start = end_of_item(number, shape) - size
+    if start > size_of(descriptor):  # a forged header may promise more than a file can hold
+        raise ValueError(f"a pack of {size_of(descriptor)} bytes")
+    return npy_header(shape) + os.pread(descriptor, size, start)
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +76,7 @@ def _count(header: bytes, shape: Shape) -> int:
     file = io.BytesIO(header)
     try:
         found, fortran_order, dtype = read_header(file)
-    except (ValueError, EOFError) as exc:
+    except ValueError as exc:
         raise ValueError(f"no .npy file ({str(exc).splitlines()[0]})") from exc
     if dtype != DTYPE or fortran_order or len(found) != 1 + len(shape) or found[1:] != shape:
         raise ValueError(f"a pack of {dtype} of shape {found}")

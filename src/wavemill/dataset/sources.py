@@ -24,10 +24,13 @@ CREATE TEMP TABLE sources (
 ) WITHOUT ROWID;
 CREATE TEMP TABLE pending (id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER);
 """
-# One source per ID: the first by name. The dataset's row for it, if it was made from that very state of the file.
+# One source per ID: the first by name. The dataset's row for it, if it was made from that very state of the file, and
+# is not damaged.
 _CHOSEN = """
 SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
+    AND typeof(d.file) = 'text' AND typeof(d.sha256) = 'text' AND typeof(d.labels) = 'text' AND json_valid(d.labels)
+    AND abs(d.min_db) <= 700 AND abs(d.max_db) <= 700 AND d.duration_s BETWEEN 1e-9 AND 1e9
 WHERE s.source = (SELECT min(source) FROM temp.sources o WHERE o.id = s.id)
 """
 _DOUBLED = """

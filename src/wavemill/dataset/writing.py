@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
+from wavemill.dataset.entries import READABLE_LABELS
 from wavemill.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -146,7 +147,9 @@ class DatasetWriter:
         spectrograms, cut, silent = self.connection.execute(
             "SELECT count(*), coalesce(sum(cut), 0), coalesce(sum(min_db = max_db), 0) FROM spectrograms"
         ).fetchone()
-        labels = self.connection.execute("SELECT DISTINCT key FROM spectrograms, json_each(labels) ORDER BY key")
+        labels = self.connection.execute(
+            f"SELECT DISTINCT key FROM spectrograms, json_each({READABLE_LABELS}) ORDER BY key"  # noqa: S608 constant
+        )
         self._manifest = replace(
             self._manifest,
             complete=True,

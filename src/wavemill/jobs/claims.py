@@ -10,7 +10,7 @@ only grows, by which the outputs of this claim are told from those of every othe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, sel
 
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.locks import share_batch
+from wavemill.jobs.locks import share_batch, share_batches
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
@@ -95,25 +95,27 @@ def claim_next(
         if not batch_ids:
             return ()
         with database.transaction() as connection:
-            hand = _Hand(connection, worker_id, lease_s)
-            first = next((claim for one in batch_ids if (claim := hand.claim(one, may_begin)) is not None), None)
-            if first is None:  # others were faster
+            found = next((pair for one in batch_ids if (pair := _first_chunk(connection, one, may_begin))), None)
+            if found is None:  # others were faster
                 return ()
-            claims = [first]
-            room = first.batch.chunk_size - len(first.jobs)
-            if room > 0 and _is_small(first):
-                claims += _more(hand, in_turn.where(*_alike(first.batch)).limit(room), may_begin, room)
-            _count(connection, claims)
-        if claims := [claim for claim in claims if claim.jobs]:
-            return tuple(claims)
+            batch, chunk = found
+            taken = [(batch, chunk)]
+            room = batch.chunk_size - _size(chunk)
+            if room > 0 and not chunk.again:
+                taken += _small_chunks(connection, in_turn.where(*_alike(batch)).limit(room), may_begin, room)
+            claims = _take(connection, taken, worker_id=worker_id, lease_s=lease_s)
+        if claims:
+            return claims
 
 
-def _is_small(claim: Claim) -> bool:
-    """Whether a claim may be worked on together with others: no job in it was begun before, so none is suspected."""
-    return all(job.fence == 1 for job in claim.jobs)
+_Chunk = tuple[Any, Any]  # rows of a batch and of one of its chunks
 
 
-def _alike(batch: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+def _size(chunk: Any) -> int:
+    return int(chunk.last - chunk.first + 1)
+
+
+def _alike(batch: Any) -> tuple[ColumnElement[bool], ...]:
     same = ("operation", "chunk_size", "priority")
     return (
         batches.c.id != batch.id,
@@ -123,61 +125,72 @@ def _alike(batch: Row[Any]) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _more(hand: _Hand, alike: Select[Any], may_begin: ColumnElement[bool], room: int) -> Iterator[Claim]:
-    for batch_id in list(hand.connection.scalars(alike)):
-        claim = hand.claim(batch_id, may_begin, at_most=room)
-        if claim is None:
-            continue
-        yield claim
-        room -= len(claim.jobs)
-        if room <= 0:
-            return
+def _due_chunks() -> Select[Any]:
+    # Locked, and those in others' hands left out.
+    columns = [chunks.c[name] for name in ("id", "batch_id", "first", "last", "again")]
+    return (
+        select(*columns)
+        .where(chunks.c.available_at <= now())
+        .order_by(chunks.c.batch_id, chunks.c.first, chunks.c.id)
+        .with_for_update(skip_locked=True)
+    )
 
 
-@dataclass(frozen=True)
-class _Hand:
-    """Claims one chunk of a batch after another, in one transaction."""
-
-    connection: Connection
-    worker_id: str
-    lease_s: float
-
-    def claim(self, batch_id: str, may_begin: ColumnElement[bool], *, at_most: int | None = None) -> Claim | None:
-        """Claim the next chunk of a batch; with `at_most`, only one of so many jobs that was never begun."""
-        share_batch(self.connection, batch_id)
-        batch = self.connection.execute(select(batches).where(batches.c.id == batch_id, may_begin)).one_or_none()
-        chunk = None if batch is None else self._next_chunk(batch_id, at_most)
-        if chunk is None:
-            return None
-        # Before the jobs are claimed: a chunk that is written meanwhile may be for jobs that this claim does not see.
-        self.connection.execute(delete(chunks).where(chunks.c.id == chunk.id))
-        return _take(self.connection, batch, chunk.first, chunk.last, worker_id=self.worker_id, lease_s=self.lease_s)
-
-    def _next_chunk(self, batch_id: str, at_most: int | None) -> Any:
-        query = (
-            select(chunks.c.id, chunks.c.first, chunks.c.last)
-            .where(chunks.c.batch_id == batch_id, chunks.c.available_at <= now())
-            .order_by(chunks.c.first, chunks.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if at_most is not None:
-            query = query.where(chunks.c.last - chunks.c.first < at_most, ~chunks.c.again)
-            return self.connection.execute(query).one_or_none()
-        again = self.connection.execute(query.where(chunks.c.again)).one_or_none()
-        return again or self.connection.execute(query).one_or_none()
+def _first_chunk(connection: Connection, batch_id: str, may_begin: ColumnElement[bool]) -> _Chunk | None:
+    """Lock the chunk of a batch that goes next: one that was begun before, or else the first."""
+    share_batch(connection, batch_id)
+    batch = connection.execute(select(batches).where(batches.c.id == batch_id, may_begin)).one_or_none()
+    if batch is None:
+        return None
+    query = _due_chunks().where(chunks.c.batch_id == batch_id).limit(1)
+    again = connection.execute(query.where(chunks.c.again)).one_or_none()
+    chunk = again or connection.execute(query).one_or_none()
+    return None if chunk is None else (batch, chunk)
 
 
-def _take(connection: Connection, batch: Any, first: int, last: int, *, worker_id: str, lease_s: float) -> Claim:
-    """Claim what is queued of a range of jobs; the counters are the caller's."""
+def _small_chunks(
+    connection: Connection, alike: Select[Any], may_begin: ColumnElement[bool], room: int
+) -> list[_Chunk]:
+    """Lock one chunk of each batch that is `alike`, of those never begun, as long as they fit into `room` jobs."""
+    batch_ids = list(connection.scalars(alike))
+    if not batch_ids:
+        return []
+    share_batches(connection, batch_ids)
+    rows = connection.execute(select(batches).where(batches.c.id.in_(batch_ids), may_begin)).all()
+    found = {row.id: row for row in rows}
+    small = _due_chunks().where(chunks.c.batch_id.in_(list(found)), ~chunks.c.again)
+    first = {chunk.batch_id: chunk for chunk in reversed(connection.execute(small).all())}
+    taken = []
+    for batch_id in batch_ids:
+        if batch_id in first and _size(first[batch_id]) <= room:
+            taken.append((found[batch_id], first[batch_id]))
+            room -= _size(first[batch_id])
+    return taken
+
+
+def _take(connection: Connection, taken: Sequence[_Chunk], *, worker_id: str, lease_s: float) -> tuple[Claim, ...]:
+    """Claim what is queued of locked chunks, which go."""
+    chunk_ids = [chunk.id for _, chunk in taken]
     # Locked in the order of seq, so that two claims of overlapping ranges cannot deadlock.
     queued = (
         select(jobs.c.id)
-        .where(jobs.c.batch_id == batch.id, jobs.c.seq.between(first, last), jobs.c.state == State.QUEUED)
-        .order_by(jobs.c.seq)
+        .join(
+            chunks,
+            and_(chunks.c.batch_id == jobs.c.batch_id, jobs.c.seq.between(chunks.c.first, chunks.c.last)),
+        )
+        .where(chunks.c.id.in_(chunk_ids), jobs.c.state == State.QUEUED)
+        .order_by(jobs.c.batch_id, jobs.c.seq)
         .limit(MOST_JOBS)
-        .with_for_update()
+        .with_for_update(of=jobs)
     )
+    claims = _claim(connection, queued, {batch.id: batch for batch, _ in taken}, worker_id, lease_s)
+    connection.execute(delete(chunks).where(chunks.c.id.in_(chunk_ids)))
+    return claims
+
+
+def _claim(
+    connection: Connection, queued: Select[Any], found: Mapping[str, Any], worker_id: str, lease_s: float
+) -> tuple[Claim, ...]:
     rows = connection.execute(
         update(jobs)
         .where(jobs.c.id.in_(queued), jobs.c.state == State.QUEUED)
@@ -193,21 +206,25 @@ def _take(connection: Connection, batch: Any, first: int, last: int, *, worker_i
         )
         .returning(*_CLAIMED)
     ).all()
-    claimed = sorted((ClaimedJob(**{**row._mapping, "item": row.item or {}}) for row in rows), key=lambda job: job.seq)
-    return Claim(batch=batch, worker_id=worker_id, jobs=tuple(claimed))
+    by_batch: dict[str, list[ClaimedJob]] = {}
+    for row in sorted(rows, key=lambda row: row.seq):
+        columns = {name: value for name, value in row._mapping.items() if name != "batch_id"}
+        by_batch.setdefault(row.batch_id, []).append(ClaimedJob(**{**columns, "item": row.item or {}}))
+    move_counts(
+        connection,
+        {ID: {State.QUEUED: -len(claimed), State.RUNNING: len(claimed)} for ID, claimed in by_batch.items()},
+    )
+    return tuple(
+        Claim(batch=batch, worker_id=worker_id, jobs=tuple(by_batch[ID]))
+        for ID, batch in found.items()
+        if ID in by_batch
+    )
 
 
 _CLAIMED = [
-    *(jobs.c[name] for name in ("id", "seq", "spectrogram_id", "attempt", "max_attempts", "item")),
+    *(jobs.c[name] for name in ("id", "batch_id", "seq", "spectrogram_id", "attempt", "max_attempts", "item")),
     jobs.c.claims.label("fence"),
 ]
-
-
-def _count(connection: Connection, claims: Sequence[Claim]) -> None:
-    # In the order of IDs: of two claims that touch the same batches, one waits for the other.
-    for claim in sorted(claims, key=lambda claim: str(claim.batch.id)):
-        n = len(claim.jobs)
-        move_counts(connection, claim.batch.id, {State.QUEUED: -n, State.RUNNING: n}, turn_at=now())
 
 
 def claim_chunk(
@@ -226,10 +243,16 @@ def claim_chunk(
             .order_by(chunks.c.id)
             .with_for_update()
         )
+        # Before the jobs are claimed: a chunk that is written meanwhile may be for jobs that this claim does not see.
         connection.execute(delete(chunks).where(chunks.c.id.in_(list(connection.scalars(covered)))))
-        claim = _take(connection, batch, first, last, worker_id=worker_id, lease_s=lease_s)
-        _count(connection, [claim])
-    return claim if claim.jobs else None
+        queued = (
+            select(jobs.c.id)
+            .where(jobs.c.batch_id == batch_id, jobs.c.seq.between(first, last), jobs.c.state == State.QUEUED)
+            .order_by(jobs.c.seq)
+            .with_for_update()
+        )
+        claims = _claim(connection, queued, {batch_id: batch}, worker_id, lease_s)
+    return claims[0] if claims else None
 
 
 def renew_leases(database: Database, claims: Sequence[Claim], *, lease_s: float) -> int:

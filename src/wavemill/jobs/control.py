@@ -36,7 +36,7 @@ def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) ->
         queued = _require(connection, batch_id).queued
         connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(cancelled_at=now()))
-        move_counts(connection, batch_id, {State.QUEUED: -queued, State.CANCELLED: queued})
+        move_counts(connection, {batch_id: {State.QUEUED: -queued, State.CANCELLED: queued}})
     deadline = monotonic() + budget_s
     while _settle_page(database, batch_id) and monotonic() < deadline:
         pass
@@ -111,7 +111,7 @@ def _fail_page(database: Database, batch_id: str) -> int:
         )
         if len(ids) < _PAGE:
             connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
-        move_counts(connection, batch_id, {State.QUEUED: -len(ids), State.FAILED: len(ids)})
+        move_counts(connection, {batch_id: {State.QUEUED: -len(ids), State.FAILED: len(ids)}})
     return len(ids)
 
 
@@ -214,7 +214,7 @@ def _retry_page(database: Database, batch_id: str, state: State, after: int, ext
             )
         )
         add_chunks(connection, batch_id, _covering([row.seq for row in rows], batch.chunk_size))
-        move_counts(connection, batch_id, {State.QUEUED: len(rows), state: -len(rows)})
+        move_counts(connection, {batch_id: {State.QUEUED: len(rows), state: -len(rows)}})
     return len(rows), last
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, or_, update
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, case, or_, update
 
 from wavemill.jobs.database import now
 from wavemill.jobs.schema import batches
@@ -19,28 +19,40 @@ from wavemill.jobs.states import FINAL, State
 MARK_S = 30.0  # the rate is that of the last 30 to 60 s
 _IDLE_S = 60.0  # work that begins after so long is counted anew
 
+Changes = Mapping[State, int]
 
-def move_counts(connection: Connection, batch_id: str, changes: Mapping[State, int], **more: Any) -> None:
-    """Add `changes` to the counters, set or clear `finished_at` by what is then left to do, and set the marks.
 
-    `more` are further columns of the batch to set in the same statement.
+def move_counts(connection: Connection, changes: Mapping[str, Changes]) -> None:
+    """Add changes to the counters of batches, given by ID, and what follows from them.
+
+    `finished_at` is set or cleared by what is then left to do. Work that begins or ends sets the marks; a claim is a
+    batch's turn; a job that is done says that deaths before it were chance.
     """
-    values: dict[str, Any] = {state.value: batches.c[state] + change for state, change in changes.items() if change}
-    if not values:
-        return
-    left = values.get(State.QUEUED, batches.c.queued) + values.get(State.RUNNING, batches.c.running)
-    values["finished_at"] = case((left == 0, now()), else_=None)
-    values |= more
-    if changes.get(State.RUNNING, 0):
-        values |= _marks(changes)
-    connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
+    work: list[dict[str, Any]] = []
+    other: list[dict[str, Any]] = []
+    for batch_id in sorted(changes):  # two transactions that touch the same batches must not deadlock
+        moved = changes[batch_id]
+        if any(moved.values()):
+            values = {_delta(state): moved.get(state, 0) for state in State}
+            (work if moved.get(State.RUNNING) else other).append({"this_batch": batch_id, **values})
+    if work:
+        connection.execute(_MOVE_WORK, work)
+    if other:
+        connection.execute(_MOVE, other)
 
 
-def _marks(changes: Mapping[State, int]) -> dict[str, ColumnElement[Any]]:
+def _delta(state: State) -> str:
+    return f"more_{state.value}"
+
+
+_MORE = {state: bindparam(_delta(state), type_=Integer) for state in State}
+
+
+def _marks() -> dict[str, ColumnElement[Any]]:
     """Return the marks after work was begun or finished."""
     c = batches.c
     before = sum((c[state] for state in sorted(FINAL)), start=0 * c.total)
-    final = before + sum(changes.get(state, 0) for state in FINAL)
+    final = sum((_MORE[state] for state in sorted(FINAL)), start=before)
     begins = or_(c.mark_at.is_(None), and_(c.running == 0, c.newer_mark_at < now(-_IDLE_S)))
     due = c.newer_mark_at < now(-MARK_S)
     return {
@@ -49,3 +61,26 @@ def _marks(changes: Mapping[State, int]) -> dict[str, ColumnElement[Any]]:
         "newer_mark_at": case((or_(begins, due), now()), else_=c.newer_mark_at),
         "newer_mark_final": case((begins, before), (due, final), else_=c.newer_mark_final),
     }
+
+
+def _counts() -> dict[str, ColumnElement[Any]]:
+    c = batches.c
+    left = c.queued + _MORE[State.QUEUED] + c.running + _MORE[State.RUNNING]
+    return {
+        **{state.value: c[state] + _MORE[state] for state in State},
+        "finished_at": case((left == 0, now()), else_=None),
+    }
+
+
+def _turn() -> dict[str, ColumnElement[Any]]:
+    c = batches.c
+    return {
+        "turn_at": case((_MORE[State.RUNNING] > 0, now()), else_=c.turn_at),
+        "deaths": case((_MORE[State.DONE] > 0, 0), else_=c.deaths),
+    }
+
+
+# Built once: SQLAlchemy takes longer to put them together than a database to run them.
+_THIS = batches.c.id == bindparam("this_batch")
+_MOVE = update(batches).where(_THIS).values(_counts())
+_MOVE_WORK = update(batches).where(_THIS).values(_counts() | _marks() | _turn())

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, create_engine, event, inspect, literal, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, Float, inspect, literal, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
 from wavemill.errors import DatabaseUnavailableError, SettingsError
+from wavemill.jobs import outages
+from wavemill.jobs.postgresql_engine import postgresql_engine
 from wavemill.jobs.schema import UtcDateTime
+from wavemill.jobs.sqlite_engine import sqlite_engine
 
-_BUSY_TIMEOUT_S = 30
+# Long enough for every statement of ours, of which none takes a tenth of it, and for the locks that it waits for. Short
+# enough that whatever hangs on a dead connection goes on within half a minute, a new connection included.
+SILENCE_S = 20.0
 
 
 class now(FunctionElement[Any]):  # noqa: N801  a SQL function is written in lower case
@@ -45,19 +48,29 @@ def _now_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> str:
 
 
 class Database:
-    """One engine; made by the process that uses it, after any fork or spawn."""
+    """One engine; made by the process that uses it, after any fork or spawn.
 
-    def __init__(self, url: str) -> None:
+    Parameters
+    ----------
+    silence_s : float, optional
+        A server that has said nothing for so long, or a lock of SQLite's that was not to be had, is an outage. None:
+        wait for ever, as no worker may.
+    """
+
+    def __init__(self, url: str, *, silence_s: float | None = SILENCE_S) -> None:
         try:
             self.url = make_url(url)
-            self.engine = _create_engine(url)
-        except (ArgumentError, NoSuchModuleError, ImportError) as exc:
+            self.engine = _engine(self.url, silence_s)
+        except (ArgumentError, ImportError) as exc:
             raise SettingsError(
                 f"WAVEMILL_DATABASE_URL: {exc}; expected sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
             ) from exc
         except OSError as exc:
             raise SettingsError(f"the folder of the table cannot be made: {exc}; set WAVEMILL_HOME") from exc
+        self.silence_s = silence_s
         self._reading_engine = self.engine.execution_options(wavemill_reads_only=True)
+        assert self.engine.dialect.loaded_dbapi is not None  # by create_engine
+        self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
 
     @property
     def is_postgresql(self) -> bool:
@@ -83,16 +96,26 @@ class Database:
 
     @contextmanager
     def _begin(self, engine: Engine) -> Iterator[Connection]:
+        driver_connection: Any = None
         try:
             with engine.begin() as connection:
+                driver_connection = connection.connection.driver_connection
                 yield connection
+        except PoolTimeoutError as exc:
+            raise DatabaseUnavailableError(f"all connections to {self.name} are in use ({_first_line(exc)})") from exc
         except DBAPIError as exc:
-            if _is_outage(exc):
-                raise DatabaseUnavailableError(
-                    f"the database {self.name} does not answer ({_first_line(exc)}); "
-                    "check WAVEMILL_DATABASE_URL and that the server runs"
-                ) from exc
+            is_lost = exc.connection_invalidated or driver_connection is None
+            self._raise_if_outage(exc.orig or exc, is_lost=is_lost)
             raise
+        except self._driver_error as exc:  # from what goes past SQLAlchemy, such as COPY
+            self._raise_if_outage(exc, is_lost=getattr(driver_connection, "closed", False))
+            raise DBAPIError.instance(None, None, exc, self._driver_error, dialect=self.engine.dialect) from exc
+
+    def _raise_if_outage(self, exc: BaseException, *, is_lost: bool) -> None:
+        if (reason := outages.reason(exc, is_lost=is_lost)) is None:
+            return
+        advice = "; check WAVEMILL_DATABASE_URL and that the server runs" if reason == outages.LOST else ""
+        raise DatabaseUnavailableError(f"the database {self.name} {reason} ({_first_line(exc)}){advice}") from exc
 
     def is_migrated(self) -> bool:
         """Whether the tables exist."""
@@ -104,50 +127,13 @@ class Database:
         self.engine.dispose()
 
 
-def _is_outage(exc: DBAPIError) -> bool:
-    # OperationalError covers a lost or refused connection, a busy SQLite file, a full disk and a deadlock's victim;
-    # DatabaseError itself, and not one of its kinds, a file that is no SQLite database or a damaged one.
-    return exc.connection_invalidated or type(exc).__name__ in {"OperationalError", "InterfaceError", "DatabaseError"}
+def _engine(url: URL, silence_s: float | None) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return sqlite_engine(url, silence_s=silence_s)
+    if url.drivername not in {"postgresql", "postgresql+psycopg"}:
+        raise ArgumentError(f"{url.drivername} is no database or no driver that wavemill knows")
+    return postgresql_engine(url.set(drivername="postgresql+psycopg"), silence_s=silence_s)
 
 
-def _first_line(exc: DBAPIError) -> str:
-    return str(exc.orig).strip().partition("\n")[0]
-
-
-def _create_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 10})
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_immediate)
-    return engine
-
-
-def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    dbapi_connection.isolation_level = None  # the driver must not begin by itself; see _begin_immediate
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S}000")
-    _switch_to_wal(cursor)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-@retry(
-    retry=retry_if_exception_type(sqlite3.OperationalError),
-    wait=wait_random(0.01, 0.1),
-    stop=stop_after_delay(_BUSY_TIMEOUT_S),
-    reraise=True,
-)
-def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    # Of processes that open a new file at once, SQLite tells some "database is locked" here without waiting.
-    cursor.execute("PRAGMA journal_mode=WAL")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # A deferred BEGIN that later writes fails at once when another writer was faster; IMMEDIATE waits its turn.
-    reads_only = connection.get_execution_options().get("wavemill_reads_only")
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0]

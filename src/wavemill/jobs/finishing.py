@@ -9,7 +9,7 @@ claims have staged for it. So a process that was asked, fell asleep, and lost th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Select, bindparam, insert, select, update
 from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.locks import share_batch
+from wavemill.jobs.locks import share_batches
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, job_attempts, jobs
 from wavemill.jobs.states import State
@@ -102,7 +102,7 @@ def place_outputs(
     work = [(claim, outcomes) for claim, outcomes in work if outcomes]
     if any(outcome.place is not _nothing for _, outcomes in work for outcome in outcomes):
         with database.reading() as connection:
-            held = {fence for claim, outcomes in work for fence in _held(connection, claim, outcomes, lock=False)}
+            held = set(_held(connection, work, lock=False))
     else:
         held = {_fence(outcome.job) for _, outcomes in work for outcome in outcomes}
     run = map if placing is None else placing.map
@@ -130,37 +130,38 @@ def record(database: Database, work: Sequence[Work]) -> Finished:
 
     Where a batch was cancelled meanwhile, what would go back to the queue is cancelled.
     """
-    work = sorted(work, key=lambda one: str(one[0].batch.id))  # two finishes must not deadlock
     if not work:
         return Finished(jobs=0, over=(), gone=())
-    batch_ids = [claim.batch.id for claim, _ in work]
+    batch_ids = sorted({claim.batch.id for claim, _ in work})
+    state_now = select(batches.c.id, batches.c.cancelled_at, batches.c.finished_at).where(
+        batches.c.id.in_(batch_ids), batches.c.pruned_at.is_(None)
+    )
     with database.transaction() as connection:
-        count = sum(_record(connection, claim, outcomes) for claim, outcomes in work)
-        rows = connection.execute(
-            select(batches.c.id, batches.c.finished_at).where(
-                batches.c.id.in_(batch_ids), batches.c.pruned_at.is_(None)
-            )
-        ).all()
-    over = tuple(row.id for row in rows if row.finished_at is not None)
-    gone = tuple(sorted(set(batch_ids) - {row.id for row in rows}))
-    return Finished(jobs=count, over=over, gone=gone)
+        share_batches(connection, batch_ids)
+        cancelled = {row.id for row in connection.execute(state_now) if row.cancelled_at is not None}
+        started_at = _held(connection, work, lock=True)
+        mine: dict[str, list[Outcome]] = {batch_id: [] for batch_id in batch_ids}
+        for claim, outcomes in work:
+            held = [outcome for outcome in outcomes if _fence(outcome.job) in started_at]
+            mine[claim.batch.id] += map(_not_queued, held) if claim.batch.id in cancelled else held
+        record_outcomes(connection, work[0][0].worker_id, mine, started_at)
+        for batch_id, outcomes in mine.items():
+            _give_back(connection, batch_id, outcomes)
+        rows = connection.execute(state_now).all()
+    return Finished(
+        jobs=sum(map(len, mine.values())),
+        over=tuple(row.id for row in rows if row.finished_at is not None),
+        gone=tuple(sorted(set(batch_ids) - {row.id for row in rows})),
+    )
 
 
-def _record(connection: Connection, claim: Claim, outcomes: Sequence[Outcome]) -> int:
-    share_batch(connection, claim.batch.id)
-    cancelled = connection.scalar(select(batches.c.cancelled_at).where(batches.c.id == claim.batch.id)) is not None
-    held = _held(connection, claim, outcomes, lock=True)
-    mine = [outcome for outcome in outcomes if _fence(outcome.job) in held]
-    if cancelled:
-        mine = [_not_queued(outcome) for outcome in mine]
-    record_outcomes(connection, claim.batch.id, claim.worker_id, mine, held)
-    again = [outcome for outcome in mine if outcome.state is State.QUEUED]
+def _give_back(connection: Connection, batch_id: str, outcomes: Sequence[Outcome]) -> None:
+    again = [outcome for outcome in outcomes if outcome.state is State.QUEUED]
     for delay_s in sorted({outcome.delay_s for outcome in again}):
         seqs = [outcome.job.seq for outcome in again if outcome.delay_s == delay_s]
-        add_chunks(connection, claim.batch.id, [(min(seqs), max(seqs))], delay_s=delay_s, again=True)
-    if any(outcome.is_torn for outcome in mine):
-        connection.execute(update(batches).where(batches.c.id == claim.batch.id).values(torn_at=now()))
-    return len(mine)
+        add_chunks(connection, batch_id, [(min(seqs), max(seqs))], delay_s=delay_s, again=True)
+    if any(outcome.is_torn for outcome in outcomes):
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(torn_at=now()))
 
 
 def _not_queued(outcome: Outcome) -> Outcome:
@@ -173,32 +174,36 @@ def _fence(job: ClaimedJob) -> tuple[int, int]:
     return job.id, job.fence
 
 
-def _held(
-    connection: Connection, claim: Claim, outcomes: Iterable[Outcome], *, lock: bool
-) -> dict[tuple[int, int], Any]:
-    """Return (job, fence) -> when it was started, of those that are still the claim's."""
+def _held(connection: Connection, work: Sequence[Work], *, lock: bool) -> dict[tuple[int, int], Any]:
+    """Return (job, fence) -> when it was started, of those that are still their claim's."""
     query: Select[Any] = select(jobs.c.id, jobs.c.claims, jobs.c.started_at).where(
-        jobs.c.id.in_([outcome.job.id for outcome in outcomes]),
-        jobs.c.worker_id == claim.worker_id,
+        jobs.c.id.in_([outcome.job.id for _, outcomes in work for outcome in outcomes]),
+        jobs.c.worker_id == work[0][0].worker_id,
         jobs.c.state == State.RUNNING,
     )
     if lock:
-        query = query.order_by(jobs.c.seq).with_for_update()
+        query = query.order_by(jobs.c.batch_id, jobs.c.seq).with_for_update()
     return {(row.id, row.claims): row.started_at for row in connection.execute(query)}
 
 
 def record_outcomes(
     connection: Connection,
-    batch_id: str,
     worker_id: str | None,
-    outcomes: Sequence[Outcome],
+    outcomes: Mapping[str, Sequence[Outcome]],
     started_at: Mapping[tuple[int, int], Any],
 ) -> None:
-    """Move locked, running jobs to where their outcomes say, with attempts and counters; `started_at` by fence."""
-    if not outcomes:
+    """Move locked, running jobs to where their outcomes say, with attempts and counters.
+
+    Parameters
+    ----------
+    outcomes : batch ID -> outcomes of its jobs
+    started_at : (job, fence) -> when that claim was made
+    """
+    every = [outcome for one in outcomes.values() for outcome in one]
+    if not every:
         return
     finished_at = connection.scalar(select(now()))
-    connection.execute(_FINISH, [_finish_values(outcome, finished_at) for outcome in outcomes])
+    connection.execute(_FINISH, [_finish_values(outcome, finished_at) for outcome in every])
     attempts = [
         {
             "job_id": outcome.job.id,
@@ -210,15 +215,18 @@ def record_outcomes(
             "started_at": started_at[_fence(outcome.job)],
             "finished_at": finished_at,
         }
-        for outcome in outcomes
+        for outcome in every
         if outcome.counts_as_attempt
     ]
     if attempts:
         connection.execute(insert(job_attempts), attempts)
+    move_counts(connection, {batch_id: _changes(one) for batch_id, one in outcomes.items()})
+
+
+def _changes(outcomes: Sequence[Outcome]) -> Counter[State]:
     changes = Counter(outcome.state for outcome in outcomes)
     changes[State.RUNNING] -= len(outcomes)
-    extra = {"deaths": 0} if changes[State.DONE] else {}
-    move_counts(connection, batch_id, changes, **extra)
+    return changes
 
 
 # Columns that an outcome may set besides its state.

@@ -9,12 +9,15 @@ SQLite runs one writing transaction at a time and needs none of this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, TextClause, text
 
 _BATCHES = 0x776D  # the first of two keys, so that these are no other program's locks
 _REAPER = 0x776E
 
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(:batch_id))")
+_SHARE_ALL = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(one)) FROM unnest(CAST(:ids AS text[])) AS one")
 _OWN = text("SELECT pg_advisory_xact_lock(:space, hashtext(:batch_id))")
 _TRY = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:batch_id))")
 
@@ -22,6 +25,12 @@ _TRY = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:batch_id))")
 def share_batch(connection: Connection, batch_id: str) -> None:
     """Wait until nobody owns the batch; hold it, with others who move single jobs, until the transaction ends."""
     _execute(connection, _SHARE, batch_id)
+
+
+def share_batches(connection: Connection, batch_ids: Sequence[str]) -> None:
+    """Share several batches, in the order of their IDs."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_SHARE_ALL, {"space": _BATCHES, "ids": sorted(batch_ids)})
 
 
 def own_batch(connection: Connection, batch_id: str) -> None:

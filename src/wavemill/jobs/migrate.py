@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from wavemill.errors import DatabaseUnavailableError
+from wavemill.errors import TableRevisionError
 from wavemill.jobs.database import Database
+from wavemill.jobs.patience import answers_within
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -34,7 +35,8 @@ def upgrade(database: Database) -> str:
     from alembic import command
 
     configuration = config()
-    with database.transaction() as connection:
+    # Without a limit: rewriting a large table takes its time, and another's upgrade as long again.
+    with answers_within(None), database.transaction() as connection:
         if database.is_postgresql:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         configuration.attributes["connection"] = connection
@@ -60,6 +62,6 @@ def ensure(database: Database) -> None:
         upgrade(database)
         return
     advice = "update wavemill here" if revision and revision > NEWEST else "run `wavemill db upgrade`"
-    raise DatabaseUnavailableError(
+    raise TableRevisionError(
         f"the tables in {database.name} are at revision {revision or 'none'}, this version needs {NEWEST}: {advice}"
     )

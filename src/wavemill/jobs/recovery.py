@@ -121,7 +121,7 @@ def _reclaim(connection: Connection, rows: Sequence[Row[Any]], steady_since: dt.
     blame = steady_since is None or max(row.lease_until for row in rows) > steady_since
     outcomes = [_outcome(row, in_company=in_company, blame=blame) for row in rows]
     started_at = {(row.id, row.claims): row.started_at for row in rows}
-    record_outcomes(connection, batch_id, worker_id, outcomes, started_at)
+    record_outcomes(connection, worker_id, {batch_id: outcomes}, started_at)
     again = [outcome.job.seq for outcome in outcomes if outcome.state is State.QUEUED]
     delay_s = _DELAYS_S[min(most_attempts, len(_DELAYS_S)) - 1]
     add_chunks(connection, batch_id, _ranges(again, halve=most_attempts > 1), delay_s=delay_s, again=True)

@@ -93,6 +93,31 @@ batches = Table(
     Column("turn_at", UtcDateTime),  # of the last claim, or the submission: of equal batches the smallest goes next
     _counter("deaths"),  # worker processes that died on it since one of its jobs was last done
     Column("stopped", Text),  # why no more of it is tried: its jobs killed one worker after another
+    Index("ix_batches_created_at", "created_at"),
+    Index(
+        "ix_batches_finished_at",
+        "finished_at",
+        sqlite_where=text("finished_at IS NOT NULL"),
+        postgresql_where=text("finished_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_batches_cancelled",
+        "id",
+        sqlite_where=text("cancelled_at IS NOT NULL"),
+        postgresql_where=text("cancelled_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_batches_pruned",
+        "id",
+        sqlite_where=text("pruned_at IS NOT NULL"),
+        postgresql_where=text("pruned_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_batches_torn",
+        "id",
+        sqlite_where=text("torn_at IS NOT NULL"),
+        postgresql_where=text("torn_at IS NOT NULL"),
+    ),
     Index(
         "ix_batches_open",
         "priority",
@@ -142,15 +167,26 @@ jobs = Table(
         sqlite_where=text("state = 'cancelled'"),
         postgresql_where=text("state = 'cancelled'"),
     ),
-    Index("ix_jobs_odd", "id", sqlite_where=text("flags IS NOT NULL"), postgresql_where=text("flags IS NOT NULL")),
     Index(
-        "ix_jobs_flagged",
-        "batch_id",
+        "ix_jobs_odd",
+        "flags",
+        "state",
         "id",
         sqlite_where=text("flags IS NOT NULL"),
         postgresql_where=text("flags IS NOT NULL"),
     ),
-    # Filled as jobs are done, so that submitting pays nothing for it.
+    Index(
+        "ix_jobs_flagged",
+        "batch_id",
+        "flags",
+        "state",
+        "id",
+        sqlite_where=text("flags IS NOT NULL"),
+        postgresql_where=text("flags IS NOT NULL"),
+    ),
+    Index("ix_jobs_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
+    # Filled as jobs are done, so that submitting pays nothing for them.
+    Index("ix_jobs_done_id", "id", sqlite_where=text("state = 'done'"), postgresql_where=text("state = 'done'")),
     Index(
         "ix_jobs_done",
         "spectrogram_id",

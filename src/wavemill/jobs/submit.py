@@ -11,18 +11,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from wavemill.errors import UsageError
+from wavemill.jobs.certainty import write_surely
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.locks import own_batch
 from wavemill.jobs.outbox import add_chunks
+from wavemill.jobs.postgresql_engine import expect_pauses
 from wavemill.jobs.schema import batches
 
 _PAGE = 10_000
 _SPOOL_BYTES = 8_000_000  # more goes to disk
+_MAX_PAUSE_S = 3_600.0  # of whoever hands in the jobs: a person who types them, a search that finds them
 _MAX_KEY = 200  # as wide as the column
 _JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "item", "max_attempts", "created_at")
 
@@ -67,6 +71,7 @@ def write_batch(
     new_jobs: Iterable[NewJob],
     *,
     progress: Callable[[int], None] = lambda _: None,
+    patience_s: float = 0.0,
 ) -> tuple[str, int]:
     """Write a batch and its jobs; nothing is visible to anyone before all of it is.
 
@@ -79,6 +84,8 @@ def write_batch(
         Streamed; each ID at most once, or outputs would overwrite each other.
     progress : callable
         Called with the number of jobs written so far.
+    patience_s : float
+        Begin again after an outage of the table, for so long, where `new_jobs` were not streamed past the first page.
 
     Returns
     -------
@@ -89,11 +96,17 @@ def write_batch(
     ------
     UsageError
         No jobs at all, or the key was used for another request.
+    DatabaseUnavailableError
+        Says whether the batch was queued.
     """
     with _read_ahead(database, _pages(new_jobs)) as pages:
         try:
-            with database.transaction() as connection:
-                return _write(connection, request, pages, progress)
+            return write_surely(
+                database,
+                lambda connection: _write(connection, request, pages, progress),
+                can_repeat=lambda: pages.can_begin_again,
+                for_s=patience_s,
+            )
         except IntegrityError:
             # Before any page was taken: the key is written first, and on PostgreSQL waits for who has it to commit.
             if (earlier := _batch_of_key(database, request.key)) is None:
@@ -106,11 +119,14 @@ def _write(
 ) -> tuple[str, int]:
     created_at = connection.execute(select(now())).scalar_one()
     batch_id = new_batch_id(created_at)
+    own_batch(connection, batch_id)
     columns = {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "max_attempts"}
     connection.execute(
         insert(batches).values(id=batch_id, created_at=created_at, turn_at=created_at, total=0, **columns)
     )
     is_postgresql = connection.dialect.name == "postgresql"
+    if is_postgresql:
+        expect_pauses(connection, _MAX_PAUSE_S)
     write = _copy if is_postgresql else _insert
     # Past SQLAlchemy, so written as UtcDateTime would.
     stored_at = created_at if is_postgresql else created_at.strftime("%Y-%m-%d %H:%M:%S.%f")
@@ -128,6 +144,8 @@ def _write(
         progress(total)
     if not total:
         raise UsageError("there is nothing to do: no IDs were given")
+    if is_postgresql:
+        expect_pauses(connection, None)  # no more jobs are awaited
     size = request.chunk_size
     add_chunks(connection, batch_id, ((i, min(i + size, total) - 1) for i in range(0, total, size)))
     content = digest.hexdigest() if request.key is not None else None
@@ -163,15 +181,45 @@ def _require_same(earlier: Row[Any], request: BatchRequest, pages: Iterable[list
     return earlier.id, earlier.total
 
 
+class _Streamed:
+    """Pages as they come; once more from the beginning as long as only the first, which is kept, was taken."""
+
+    def __init__(self, pages: Iterable[list[NewJob]]) -> None:
+        self._pages = iter(pages)
+        self._first: list[NewJob] | None = None
+        self.can_begin_again = True
+
+    def __iter__(self) -> Iterator[list[NewJob]]:
+        if self._first is None:
+            self._first = next(self._pages, [])
+        if self._first:
+            yield self._first
+        for page in self._pages:
+            self.can_begin_again = False
+            yield page
+
+
+class _Spooled:
+    """Pages from a file, as often as they are wanted."""
+
+    can_begin_again = True
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[list[NewJob]]:
+        self._file.seek(0)
+        return map(json.loads, self._file)
+
+
 @contextmanager
-def _read_ahead(database: Database, pages: Iterable[list[NewJob]]) -> Iterator[Iterable[list[NewJob]]]:
+def _read_ahead(database: Database, pages: Iterable[list[NewJob]]) -> Iterator[_Streamed | _Spooled]:
     if database.is_postgresql:
-        yield pages
+        yield _Streamed(pages)
         return
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="\n") as spool:
         spool.writelines(json.dumps(page) + "\n" for page in pages)
-        spool.seek(0)
-        yield map(json.loads, spool)
+        yield _Spooled(spool)
 
 
 def _pages(new_jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.errors import ModelError
+from wavemill.errors import ModelError, StorageUnavailableError
+from wavemill.storage_errors import Verdict, is_missing, reason, require_there, verdict
 from wavemill.vae.card import model_card
 from wavemill.vae.folder import write_folder
 from wavemill.vae.forward import keep_operations_on_one_thread
@@ -75,8 +76,23 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
         When a file differs from its recorded digest.
     ModelError
         When there is no such model or its files do not fit together.
+    StorageUnavailableError
+        When its disk does not answer, or goes away while it is loaded.
     """
-    return read_steadily(find_model(path_or_name, models_dir), _load)
+    folder = None
+    try:
+        folder = find_model(path_or_name, models_dir)
+        return read_steadily(folder, _load)
+    except (ModelError, OSError) as exc:
+        cause = exc if isinstance(exc, OSError) else exc.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        if not is_missing(cause) and verdict(cause) is Verdict.OUTAGE:
+            raise StorageUnavailableError(f"model {str(path_or_name)!r} cannot be read now: {reason(cause)}") from exc
+        if folder is None or not is_missing(cause):
+            raise
+    require_there(folder.resolve().parent, "the folder of models")
+    return read_steadily(folder, _load)  # it may have been away until a moment ago
 
 
 def _load(folder: Path) -> Model:

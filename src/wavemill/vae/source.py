@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -13,6 +14,8 @@ from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
 from wavemill.presets import Features
+
+logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]
 
@@ -72,8 +75,11 @@ class DatasetSource:
 
 
 def audible_entries(dataset: Dataset) -> Iterator[Entry]:
-    """Stream the entries with sound, in the order of their IDs."""
-    every_id = dataset.ids()
+    """Stream the entries with sound, in the order of their IDs; those whose rows are damaged are left out."""
+    every_id, n_damaged = dataset.ids(), 0
     while ids := list(islice(every_id, _PAGE_SIZE)):
         found = dataset.get_many(ids)
-        yield from (found[name] for name in ids if found[name].max_db > found[name].min_db)
+        n_damaged += len(ids) - len(found)
+        yield from (found[name] for name in ids if name in found and found[name].max_db > found[name].min_db)
+    if n_damaged:
+        logger.warning("%s: %d damaged rows of its index are left out", dataset.path, n_damaged)

@@ -58,24 +58,6 @@ def test_jobs_are_listed_by_key_page_by_page_each_once(database: Database) -> No
     assert list(list_jobs(database, limit=0)) == []
 
 
-def test_a_page_of_one_batch_reads_no_rows_of_others(database: Database) -> None:
-    """The plan is asked, not the clock: a batch behind a million older jobs lists as fast as the first."""
-    for _ in range(3):
-        batch_id = submit(database, 400)
-    statements: list[str] = []
-    from sqlalchemy import event
-
-    def keep(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", keep)
-    rows = list(list_jobs(database, batch_id=batch_id, limit=10))
-    event.remove(database.engine, "before_cursor_execute", keep)
-    assert [row.seq for row in rows] == list(range(10))
-    listing = next(statement for statement in statements if "spectrogram_id" in statement)
-    assert listing.count("jobs.id > ") == len(State)
-
-
 def test_a_job_tells_its_batchs_request_and_every_attempt(database: Database) -> None:
     batch_id = submit(database, 1)
     claimed = claim(database, batch_id, 0, 0, worker="a")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -133,3 +135,16 @@ def test_the_commands_are_light_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_one_damaged_row_ends_neither_show_nor_ids(recordings: Path, tmp_path: Path) -> None:
+    run("build", recordings, tmp_path / "d")
+    with closing(sqlite3.connect(tmp_path / "d/index.sqlite")) as connection, connection:
+        connection.execute("UPDATE spectrograms SET labels = '{' WHERE id = '7_ann_0'")
+    assert run("show", tmp_path / "d").exit_code == 0
+    assert run("ids", tmp_path / "d").stdout.split() == ["3_ann_0", "7_ann_0", "7_bob_0", "7_bob_1"]
+    assert run("ids", tmp_path / "d", "--where", "digit=7").stdout.split() == ["7_bob_0", "7_bob_1"]
+    lines = [json.loads(line) for line in run("ids", tmp_path / "d", "--json").stdout.splitlines()]
+    assert [line["spectrogram_id"] for line in lines] == ["3_ann_0", "7_ann_0", "7_bob_0", "7_bob_1"]
+    assert [line["error_code"] for line in lines if "error" in line] == ["bad-spectrogram"]
+    assert "its row in the index is damaged: expected labels" in lines[1]["error"]

@@ -15,12 +15,20 @@ branch_labels = None
 depends_on = None
 
 _TIME = sa.DateTime(timezone=True)
+_FLAGGED = "flags IS NOT NULL"
 # Table, index, columns, rows that it holds.
 _INDEXES = (
     ("batches", "ix_batches_open", ["priority", "turn_at"], "finished_at IS NULL"),
+    ("batches", "ix_batches_finished_at", ["finished_at"], "finished_at IS NOT NULL"),
+    ("batches", "ix_batches_cancelled", ["id"], "cancelled_at IS NOT NULL"),
+    ("batches", "ix_batches_pruned", ["id"], "pruned_at IS NOT NULL"),
+    ("batches", "ix_batches_torn", ["id"], "torn_at IS NOT NULL"),
     ("jobs", "ix_jobs_failed", ["id"], "state = 'failed'"),
     ("jobs", "ix_jobs_cancelled", ["id"], "state = 'cancelled'"),
-    ("jobs", "ix_jobs_odd", ["id"], "flags IS NOT NULL"),
+    ("jobs", "ix_jobs_running", ["id"], "state = 'running'"),
+    ("jobs", "ix_jobs_done_id", ["id"], "state = 'done'"),
+    ("jobs", "ix_jobs_odd", ["flags", "state", "id"], _FLAGGED),
+    ("jobs", "ix_jobs_flagged", ["batch_id", "flags", "state", "id"], _FLAGGED),
     ("chunks", "ix_chunks_again", ["batch_id", "first"], "again"),
 )
 _COLUMNS = {"jobs": ["claims"], "batches": ["turn_at", "deaths", "stopped"], "workers": ["trouble"]}
@@ -60,13 +68,18 @@ def upgrade() -> None:
         sa.Column("steady_since", _TIME, nullable=False),
         sa.Column("swept_at", _TIME),
     )
+    op.drop_index("ix_jobs_flagged", "jobs")  # it comes again with more columns
     for table, name, columns, rows in _INDEXES:
         op.create_index(name, table, columns, sqlite_where=sa.text(rows), postgresql_where=sa.text(rows))
+    op.create_index("ix_batches_created_at", "batches", ["created_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_batches_created_at", "batches")
     for table, name, _, _ in _INDEXES:
         op.drop_index(name, table)
+    where = sa.text(_FLAGGED)
+    op.create_index("ix_jobs_flagged", "jobs", ["batch_id", "id"], sqlite_where=where, postgresql_where=where)
     for name in _TABLES:
         op.drop_table(name)
     for name, columns in _COLUMNS.items():

@@ -1,0 +1,35 @@
+"""Jobs from the table, a page at a time, across outages of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Row
+
+from wavemill.jobs.database import Database
+from wavemill.jobs.queries import list_jobs
+from wavemill_producer.waiting import repeat
+
+PAGE = 1_000
+_PATIENCE_UNDER_WAY_S = 600.0  # whoever has read half of a million jobs would have to begin again
+
+
+def pages_of_jobs(
+    database: Database, patience_s: float | None, *, after: int = 0, limit: int | None = None, **choice: Any
+) -> Iterator[Row[Any]]:
+    """Yield what `list_jobs` yields; wait `patience_s` for the first page, and longer for the others."""
+    left = limit
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+
+        def page(after: int = after, size: int = size) -> list[Row[Any]]:
+            return list(list_jobs(database, after=after, limit=size, page=size, **choice))
+
+        rows = repeat(page, for_s=patience_s)
+        yield from rows
+        if len(rows) < size:
+            return
+        after = rows[-1].id
+        left = None if left is None else left - size
+        patience_s = None if patience_s is None else max(patience_s, _PATIENCE_UNDER_WAY_S)

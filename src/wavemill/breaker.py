@@ -1,0 +1,67 @@
+"""Stop using what keeps failing, and try it again now and then."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+logger = logging.getLogger(__name__)
+
+
+class Breaker:
+    """Opens after some failures in a row; from then on lets one try through at a time, each after a pause.
+
+    May be asked and told from several threads.
+
+    Parameters
+    ----------
+    what : what it guards, as a log line names it
+    instead : what happens while it is open
+    failures : int > 0, in a row
+    pause_s : float > 0
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        instead: str,
+        failures: int = 3,
+        pause_s: float = 300.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._what, self._instead = what, instead
+        self._failures, self._pause_s, self._clock = failures, pause_s, clock
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self._next_try = 0.0
+
+    def allows(self) -> bool:
+        """Whether to try now."""
+        with self._lock:
+            if self._in_a_row < self._failures:
+                return True
+            if self._clock() < self._next_try:
+                return False
+            self._next_try = self._clock() + self._pause_s  # the others wait for what becomes of this try
+            return True
+
+    def failed(self, exc: Exception) -> None:
+        """Note a failure; the one that opens it is said once."""
+        with self._lock:
+            self._in_a_row += 1
+            self._next_try = self._clock() + self._pause_s
+            if self._in_a_row == self._failures:
+                logger.warning(
+                    "%s failed %d times in a row: %s; the next try is in %.0f s: %s",
+                    self._what, self._failures, self._instead, self._pause_s, exc,
+                )  # fmt: skip
+
+    def worked(self) -> None:
+        """Close it again."""
+        with self._lock:
+            was_open, self._in_a_row = self._in_a_row >= self._failures, 0
+        if was_open:
+            logger.warning("%s works again", self._what)

@@ -1,0 +1,91 @@
+"""The rows of a dataset's index: what they hold, and whether it can be true. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from wavemill.errors import SpectrogramError
+
+ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256"
+# In SQL, labels that `json_each` can go through, whatever stands in the row.
+READABLE_LABELS = "CASE WHEN typeof(labels) = 'text' AND json_valid(labels) THEN labels ELSE '{}' END"
+MOST_DB = 700.0  # an amplitude of 1e35; float32 ends soon after, and one NaN would spoil the whole batch
+_ROUNDING_S = 1e-3
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One spectrogram, as the index knows it."""
+
+    spectrogram_id: str
+    file: str  # relative to the dataset's folder; in a packed one with "#" and the number in the pack
+    labels: Mapping[str, str]
+    min_db: float
+    max_db: float
+    duration_s: float  # of the sound in it, without the padding
+    sha256: str  # of the file; of the one that it would be, in a pack
+
+    @property
+    def scale(self) -> tuple[float, float, float]:
+        """What is not in the file and decides the sound all the same: lowest and highest level in dB, and length."""
+        return self.min_db, self.max_db, self.duration_s
+
+
+def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
+    """Return the entry of a row of `ENTRY_COLUMNS`; SpectrogramError if one of its values cannot be true."""
+    spectrogram_id, file, labels, min_db, max_db, duration_s, sha256 = row
+    if not (isinstance(file, str) and is_text(file) and file):
+        raise _bad(spectrogram_id, "the name of a file", file)
+    if not (isinstance(min_db, float) and isinstance(max_db, float) and -MOST_DB <= min_db <= max_db <= MOST_DB):
+        raise _bad(spectrogram_id, f"a range within {MOST_DB:.0f} dB of full scale", (min_db, max_db))
+    if not (isinstance(duration_s, float) and 0 < duration_s <= longest_s + _ROUNDING_S):
+        raise _bad(spectrogram_id, f"a length of up to {longest_s:.3f} s", duration_s)
+    if not (isinstance(sha256, str) and _DIGEST.fullmatch(sha256)):
+        raise _bad(spectrogram_id, "a SHA-256", sha256)
+    return Entry(
+        spectrogram_id=spectrogram_id,
+        file=file,
+        labels=_labels(spectrogram_id, labels),
+        min_db=min_db,
+        max_db=max_db,
+        duration_s=duration_s,
+        sha256=sha256,
+    )
+
+
+def is_text(value: str) -> bool:
+    """Whether text can be written as UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _labels(spectrogram_id: str, column: object) -> dict[str, str]:
+    try:
+        labels = json.loads(column) if isinstance(column, str) else None
+    except (ValueError, RecursionError):
+        labels = None
+    if isinstance(labels, dict) and all(isinstance(text, str) and is_text(text) for text in chain(*labels.items())):
+        return labels
+    raise _bad(spectrogram_id, "labels as a JSON object of texts", column)
+
+
+def _bad(spectrogram_id: str, expected: str, received: object) -> SpectrogramError:
+    return SpectrogramError(
+        f"{spectrogram_id}: its row in the index is damaged: expected {expected}, received {_shown(received)}; "
+        "build the dataset again: wavemill dataset build"
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(_shown(one) for one in value)
+    return ascii(value)[:40]

@@ -1,0 +1,185 @@
+"""Which jobs a page of a listing holds, found by reading little more than that page, whatever is asked for.
+
+There is an index for each question: by batch and state, by flags, and one for each state but `queued`, which each
+submission would have to fill. So the queued jobs of all batches are merged from those of each open batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations, product
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, select, text, tuple_, union_all
+
+from wavemill.jobs.flags import Flag
+from wavemill.jobs.schema import batches, jobs
+from wavemill.jobs.states import State
+
+_LAST_ID = 2**63 - 1
+_NEAR = 1_000  # rows that are read faster than all open batches are asked
+_MOST_ARMS = 16  # of a UNION: each costs the planner time, and each query a round trip
+
+# Without statistics, as after a large submission, or with old ones, PostgreSQL takes a million rows for a few and
+# sorts them. Until the transaction ends it is to read in the order of an index.
+_READ_IN_ORDER = text(
+    "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true), "
+    "set_config('jit', 'off', true)"
+)
+_cancelled_batches = select(batches.c.id).where(batches.c.cancelled_at.is_not(None))
+_hidden_batches = select(batches.c.id).where(batches.c.pruned_at.is_not(None))
+_next = (
+    select(jobs.c.id, jobs.c.state, jobs.c.batch_id)
+    .where(jobs.c.id > bindparam("after"))
+    .order_by(jobs.c.id)
+    .limit(bindparam("n"))
+    .subquery()
+)
+
+
+def page_of_ids(
+    connection: Connection, *, batch_id: str | None, state: State | None, flag: str | None, after: int, size: int
+) -> list[int]:
+    """Return the `size` lowest IDs over `after` of the jobs that were asked for, in order; fewer at the end."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_READ_IN_ORDER)
+    if batch_id is not None:
+        return _of_batch(connection, batch_id, state, flag, after, size)
+    if flag is not None:
+        return _flagged(connection, state, flag, after, size)
+    if state is None:
+        return _lowest(connection, [_by_id(after)], size)
+    if state is State.QUEUED:
+        return _queued(connection, after, size)
+    if state is State.CANCELLED:
+        return _cancelled(connection, after, size)
+    return _lowest(connection, [_by_state(state, after)], size)
+
+
+def _of_batch(
+    connection: Connection, batch_id: str, state: State | None, flag: str | None, after: int, size: int
+) -> list[int]:
+    seen = (batches.c.id == batch_id, batches.c.pruned_at.is_(None))
+    batch = connection.execute(select(batches.c.cancelled_at).where(*seen)).one_or_none()
+    if batch is None:
+        return []
+    if state is State.QUEUED and batch.cancelled_at is not None:
+        return []
+    stored = [state] if state is not None and batch.cancelled_at is None else _stored(state)
+    if flag is None:
+        columns = [jobs.c.batch_id, jobs.c.state]
+        return _lowest(connection, [_by_index(connection, columns, [batch_id, one], after) for one in stored], size)
+    columns = [jobs.c.batch_id, jobs.c.flags, jobs.c.state]
+    wanted = product([batch_id], _texts_with(flag), stored)
+    arms = [_by_index(connection, columns, values, after, jobs.c.flags.is_not(None)) for values in wanted]
+    return _lowest(connection, arms, size)
+
+
+def _flagged(connection: Connection, state: State | None, flag: str, after: int, size: int) -> list[int]:
+    columns = (jobs.c.flags, jobs.c.state)
+    arms = []
+    for words, one in product(_texts_with(flag), _stored(state)):
+        wanted = [jobs.c.flags.is_not(None), jobs.c.batch_id.not_in(_hidden_batches)]
+        if state is not None and one is State.QUEUED:
+            is_cancelled = jobs.c.batch_id.in_(_cancelled_batches)
+            wanted.append(is_cancelled if state is State.CANCELLED else ~is_cancelled)
+        arms.append(_by_index(connection, columns, (words, one), after, *wanted))
+    return _lowest(connection, arms, size)
+
+
+def _stored(state: State | None) -> list[State]:
+    """Return what the rows of jobs in `state` may say: a queued row of a cancelled batch is a cancelled job."""
+    if state is None:
+        return list(State)
+    return [State.QUEUED, State.CANCELLED] if state is State.CANCELLED else [state]
+
+
+def _texts_with(flag: str) -> list[str]:
+    """Return every text of `jobs.flags` that names `flag`: a few words, always in the same order."""
+    texts = (words for n in range(len(Flag)) for words in combinations([one.value for one in Flag], n + 1))
+    return [" ".join(words) for words in texts if flag in words]
+
+
+def _queued(connection: Connection, after: int, size: int) -> list[int]:
+    ids = _near(connection, (_next.c.state == State.QUEUED) & _next.c.batch_id.not_in(_cancelled_batches), after, size)
+    if len(ids) == size:
+        return ids
+    is_open = batches.c.finished_at.is_(None) & batches.c.cancelled_at.is_(None)
+    return _merged(connection, is_open, after, size)
+
+
+def _cancelled(connection: Connection, after: int, size: int) -> list[int]:
+    follows = (_next.c.state == State.QUEUED) & _next.c.batch_id.in_(_cancelled_batches)
+    ids = _near(connection, (_next.c.state == State.CANCELLED) | follows, after, size)
+    if len(ids) == size:
+        return ids
+    settled = _lowest(connection, [_by_state(State.CANCELLED, after)], size)
+    return sorted(settled + _merged(connection, batches.c.cancelled_at.is_not(None), after, size))[:size]
+
+
+def _near(connection: Connection, wanted: ColumnElement[bool], after: int, size: int) -> list[int]:
+    """Look among the next rows: mostly that is enough, and there may be thousands of batches to merge."""
+    found = select(_next.c.id).where(wanted, _next.c.batch_id.not_in(_hidden_batches)).order_by(_next.c.id)
+    return list(connection.scalars(found.limit(size), {"after": after, "n": _NEAR + 2 * size}))
+
+
+def _merged(connection: Connection, among: ColumnElement[bool], after: int, size: int) -> list[int]:
+    """Return the lowest IDs of queued rows, of all batches `among`.
+
+    Each batch's first one is looked up. In the order of these, batches are read until the page is full and none
+    begins before its end, each only up to there.
+    """
+    columns = (jobs.c.batch_id, jobs.c.state)
+    first = (
+        _by_index(connection, columns, (batches.c.id, State.QUEUED), after).limit(1).scalar_subquery().label("first")
+    )
+    starts = select(batches.c.id, first).where(among, batches.c.pruned_at.is_(None))
+    rows = connection.execute(starts.order_by(first.nulls_last()).limit(size))
+    waiting = [row for row in rows if row.first is not None]
+    ids: list[int] = []
+    n = 1
+    while waiting and (len(ids) < size or waiting[0].first < ids[-1]):
+        end = ids[-1] if len(ids) == size else _LAST_ID
+        batch_ids = [row.id for row in waiting[:n]]
+        arms = [_by_index(connection, columns, (one, State.QUEUED), after, jobs.c.id <= end) for one in batch_ids]
+        ids = sorted(ids + _lowest(connection, arms, size))[:size]
+        waiting, n = waiting[n:], min(2 * n, _MOST_ARMS)
+    return ids
+
+
+def _by_id(after: int) -> Select[Any]:
+    return select(jobs.c.id).where(jobs.c.id > after, jobs.c.batch_id.not_in(_hidden_batches)).order_by(jobs.c.id)
+
+
+def _by_state(state: State, after: int) -> Select[Any]:
+    # A bound parameter would not show that the partial index holds the rows.
+    return _by_id(after).where(jobs.c.state == literal(state.value, literal_execute=True))
+
+
+def _by_index(
+    connection: Connection,
+    columns: Sequence[ColumnElement[Any]],
+    values: Sequence[Any],
+    after: int,
+    *wanted: ColumnElement[bool],
+) -> Select[Any]:
+    """Select the IDs over `after` where `columns` have these values, in the order of the index on them and the ID.
+
+    PostgreSQL prefers the primary key's index for the order of IDs where it believes that most rows match, and then
+    reads a million where none does. A range of (last column, ID) leaves it no choice. SQLite chooses rightly, and does
+    not use the ID at the end of an index for such a range.
+    """
+    *equal, last = [column == value for column, value in zip(columns, values, strict=True)]
+    query = select(jobs.c.id).where(*wanted, *equal).order_by(columns[-1], jobs.c.id)
+    if connection.dialect.name != "postgresql":
+        return query.where(last, jobs.c.id > after)
+    row = tuple_(columns[-1], jobs.c.id)
+    return query.where(row > tuple_(values[-1], after), row <= tuple_(values[-1], _LAST_ID))
+
+
+def _lowest(connection: Connection, arms: Sequence[Select[Any]], size: int) -> list[int]:
+    pages = [arm.limit(size).subquery() for arm in arms]
+    if not pages:
+        return []
+    every = union_all(*[select(page.c.id) for page in pages]).subquery()
+    return list(connection.scalars(select(every.c.id).order_by(every.c.id).limit(size)))

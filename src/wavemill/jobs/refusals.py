@@ -1,0 +1,106 @@
+"""Which workers refuse which models, and the models that nobody can serve.
+
+A worker that lacks a batch's model leaves its jobs to others and says so here. Only when no other worker has been seen
+for a while do the jobs fail: one that has the model may just be starting, or starting again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, insert, select, update
+
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.schema import batches, refusals, workers
+
+_FORGOTTEN_S = 3_600.0  # after the last sign of life of a worker
+_MOST_NAMED = 10  # workers in one sentence, which stands in the row of each job
+
+
+def refuse(database: Database, worker_id: str, model_digest: str, reason: str) -> None:
+    """Say that a worker cannot serve a model, and why; since when is kept from the first time."""
+    this = (refusals.c.worker_id == worker_id, refusals.c.model_digest == model_digest)
+    with database.transaction() as connection:
+        if connection.execute(update(refusals).where(*this).values(reason=reason)).rowcount:
+            return
+        values = {"worker_id": worker_id, "model_digest": model_digest, "reason": reason, "refused_at": now()}
+        connection.execute(insert(refusals).values(values))
+
+
+def withdraw(database: Database, worker_id: str, model_digest: str) -> None:
+    """Say that a worker can serve a model after all."""
+    this = (refusals.c.worker_id == worker_id, refusals.c.model_digest == model_digest)
+    with database.transaction() as connection:
+        connection.execute(delete(refusals).where(*this))
+
+
+def nobody_can(database: Database, model_digest: str, alive_within_s: float) -> str | None:
+    """Return a sentence that names the living workers and why each refuses a model; None while one may serve it.
+
+    Parameters
+    ----------
+    alive_within_s : float
+        A worker that gave a sign of life within this time may serve the model unless it refuses it, even if it has
+        stopped: it may be starting again. For as long the model must have been refused.
+    """
+    this = refusals.c.model_digest == model_digest
+    with database.transaction() as connection:
+        connection.execute(delete(refusals).where(_is_forgotten()))
+        lasted = connection.scalar(select(func.min(refusals.c.refused_at) <= now(-alive_within_s)).where(this))
+        if not lasted or _may_be_served(connection, model_digest, alive_within_s):
+            return None
+        is_known = refusals.c.worker_id.in_(select(workers.c.id))
+        query = select(refusals).where(this, ~is_known | refusals.c.worker_id.in_(_living(alive_within_s)))
+        rows = connection.execute(query.order_by(refusals.c.worker_id)).all()
+    return f"no living worker has model {model_digest[:12]}: {_named(rows)}"
+
+
+def refused_models(database: Database, *, alive_within_s: float) -> list[dict[str, Any]]:
+    """Return the models that living workers refuse: who does and why, and how many open batches need each.
+
+    `may_be_served` tells whether some other worker lives, or did a moment ago.
+    """
+    lives = refusals.c.worker_id.in_(_living(alive_within_s))
+    query = select(refusals).where(lives).order_by(refusals.c.model_digest, refusals.c.worker_id)
+    found: dict[str, dict[str, Any]] = {}
+    with database.reading() as connection:
+        for row in connection.execute(query):
+            model = found.setdefault(row.model_digest, {"model_digest": row.model_digest, "workers": {}})
+            model["workers"][row.worker_id] = row.reason
+        for digest, model in found.items():
+            model |= _need(connection, digest)
+            model["may_be_served"] = _may_be_served(connection, digest, alive_within_s)
+    return list(found.values())
+
+
+def _need(connection: Connection, model_digest: str) -> dict[str, Any]:
+    is_open = and_(batches.c.finished_at.is_(None), batches.c.pruned_at.is_(None))
+    query = select(func.count().label("open_batches"), func.min(batches.c.model).label("model"))
+    return dict(connection.execute(query.where(is_open, batches.c.model_digest == model_digest)).one()._mapping)
+
+
+def _may_be_served(connection: Connection, model_digest: str, alive_within_s: float) -> bool:
+    """Whether a worker that was seen within this time has not refused the model."""
+    refusing = select(refusals.c.worker_id).where(refusals.c.model_digest == model_digest)
+    others = select(workers.c.id).where(_seen(alive_within_s), workers.c.id.not_in(refusing))
+    return connection.scalar(others.limit(1)) is not None
+
+
+def _living(alive_within_s: float) -> Select[Any]:
+    return select(workers.c.id).where(_seen(alive_within_s), workers.c.stopped_at.is_(None))
+
+
+def _seen(within_s: float) -> ColumnElement[bool]:
+    return workers.c.heartbeat_at > now(-within_s)
+
+
+def _is_forgotten() -> ColumnElement[bool]:
+    seen = select(workers.c.id).where(_seen(_FORGOTTEN_S))
+    return and_(refusals.c.refused_at < now(-_FORGOTTEN_S), refusals.c.worker_id.not_in(seen))
+
+
+def _named(rows: Sequence[Row[Any]]) -> str:
+    named = "; ".join(f"{row.worker_id}: {row.reason}" for row in rows[:_MOST_NAMED])
+    more = len(rows) - _MOST_NAMED
+    return f"{named}; and {more} more" if more > 0 else named

@@ -1,0 +1,59 @@
+"""SQLite in WAL mode: who writes waits for the one who writes, for as long as `silence_s`."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
+from wavemill.jobs import outages
+from wavemill.jobs.patience import limit_s, or_a_day
+
+_SWITCH_BUSY_S = 1.0  # a part of the limit, so that trying again does not double it
+
+
+def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
+    """Return an engine that connects when it is first used; make the file's folder."""
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, pool_timeout=or_a_day(silence_s))
+
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin by itself; see `begin`
+        cursor = connection.cursor()
+        _switch_to_wal(cursor, within_s=or_a_day(limit_s(silence_s)))
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        busy_ms = int(or_a_day(limit_s(silence_s)) * 1000)
+        if connection.info.get("busy_ms") != busy_ms:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
+            connection.info["busy_ms"] = busy_ms
+        # A deferred BEGIN that later writes fails at once when another writer was faster; IMMEDIATE waits its turn.
+        reads_only = connection.get_execution_options().get("wavemill_reads_only")
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor, *, within_s: float) -> None:
+    # Of processes that open a new file at once, SQLite tells some "database is locked" here without waiting.
+    cursor.execute(f"PRAGMA busy_timeout={int(min(within_s, _SWITCH_BUSY_S) * 1000)}")
+
+    @retry(
+        retry=retry_if_exception(lambda exc: outages.reason(exc, is_lost=False) is not None),
+        wait=wait_random(0.01, 0.1),
+        stop=stop_after_delay(within_s),
+        reraise=True,
+    )
+    def switch() -> None:
+        cursor.execute("PRAGMA journal_mode=WAL")
+
+    switch()

@@ -1,0 +1,48 @@
+"""Which models a worker does not ask for any more for a while, because it cannot serve them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+_Identity = tuple[int, int, int] | None
+
+
+class RefusedModels:
+    """The digests of models that one worker lacks.
+
+    Each is looked at again after `look_again_s`, and when something was put into the models' folder or taken away.
+    """
+
+    def __init__(self, models_dir: Path, *, look_again_s: float) -> None:
+        self._models_dir = models_dir
+        self._look_again_s = look_again_s
+        self._refused: dict[str, tuple[float, _Identity]] = {}  # until when, and what the folder was then
+
+    def digests(self) -> list[str]:
+        """Return the models whose batches are not to be claimed now."""
+        if not self._refused:
+            return []
+        now, identity = monotonic(), self._identity()
+        return [digest for digest, (until, then) in self._refused.items() if now < until and identity == then]
+
+    @property
+    def pause_s(self) -> float:
+        """How long until the first refused model is looked at again; 0 where none is refused."""
+        now, refused = monotonic(), self.digests()
+        return min((self._refused[digest][0] - now for digest in refused), default=0.0)
+
+    def add(self, digest: str) -> None:
+        """Refuse a model from now on."""
+        self._refused[digest] = (monotonic() + self._look_again_s, self._identity())
+
+    def discard(self, digest: str) -> bool:
+        """Serve a model again; return whether it was refused before."""
+        return self._refused.pop(digest, None) is not None
+
+    def _identity(self) -> _Identity:
+        try:
+            found = self._models_dir.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns
