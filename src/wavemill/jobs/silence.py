@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_SIGN_OF_LIFE = 0.25
+_SIGN_OF_LIFE, _LEAST_SIGN_S = 0.25, 2.0  # a machine under load gives one within seconds, not tenths
 
 _CONNECT_S = 10.0  # a server that is there lets us in at once
 _LEAST_CONNECT_S = 2.0  # libpq's own
@@ -81,7 +81,7 @@ class ListeningConnection(psycopg.Connection[Any]):
         """Consume a generator of psycopg's, as long as something comes now and then."""
         limit = limit_s(self.silence_s)
         if limit is not None and self.rests_since is not None:
-            limit *= _SIGN_OF_LIFE
+            limit = min(limit, max(limit * _SIGN_OF_LIFE, _LEAST_SIGN_S))
         return super().wait(gen if limit is None else self._listening(gen, limit), *arguments, **keywords)
 
     def _listening(self, gen: PQGen[T], limit: float) -> PQGen[T]:
