@@ -29,7 +29,8 @@ _COPIES = 10  # of the shipped clips, where they are rendered
 _SHORT_LEASES = {
     "WAVEMILL_LEASE_S": "6",
     "WAVEMILL_SWEEP_S": "1",
-    "WAVEMILL_MESSAGE_GRACE_S": "2",
+    "WAVEMILL_MESSAGE_GRACE_S": "10",
+    "WAVEMILL_SILENCE_S": "8",
     "WAVEMILL_RETRY_DELAY_S": "0.5",
     "WAVEMILL_CHUNK_SIZE": "16",
 }

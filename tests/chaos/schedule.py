@@ -51,15 +51,14 @@ FAULTS = (
 )
 # The essential ones, for leases of three seconds.
 SHORT = (
-    (2.0, "lose the table for three leases"),
-    (13.0, "send bad messages"),
-    (14.0, "freeze in a finish"),
-    (16.0, "queue killers first"),
-    (21.0, "lose the spectrograms"),
-    (27.0, "make the table read-only"),
-    (36.0, "lose the outputs"),
-    (38.0, "queue small batches"),
-    (42.0, "mute the network"),
+    (1.5, "freeze in a finish"),
+    (4.0, "lose the table for three leases"),
+    (5.0, "send bad messages"),
+    (6.0, "queue killers first"),
+    (10.0, "lose the spectrograms"),
+    (16.0, "make the table read-only"),
+    (24.0, "lose the outputs"),
+    (30.0, "mute the network"),
 )
 CLOCKS = ("set the broker's clock back", "set the hosts' clock ahead")
 

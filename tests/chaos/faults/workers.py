@@ -10,7 +10,7 @@ from pathlib import Path
 from chaos.arena import Arena, patiently
 from chaos.processes import signal_process
 
-_HIT_S = 20.0  # until some process comes to its n-th placement
+_HIT_S = 90.0  # until some process comes to its n-th placement
 _LEASES = 8  # others are given so many to finish what a frozen process held
 
 
