@@ -23,6 +23,7 @@ from wavemill.jobs.control import is_stopped
 from wavemill.jobs.database import Database
 from wavemill.jobs.queries import batch_is_final
 from wavemill.jobs.states import State
+from wavemill.secrets_in_urls import without_secrets
 from wavemill.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class ChunkWorker:
         if not isinstance(exc, WavemillError):
             logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
         code = getattr(exc, "code", "internal-error")
-        message = str(exc) or type(exc).__name__
+        message = without_secrets(str(exc)) or type(exc).__name__
         if isinstance(exc, OutageError):  # no job is to blame, so none pays with an attempt
             self._outage = exc
             delay_s = self._delay_s(self._outages)

@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError
 from wavemill.jobs.outbox import ChunkMessage, Send
+from wavemill.secrets_in_urls import without_secrets
 
 
 def sender(app: Any) -> Send:
@@ -94,7 +95,7 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
         yield connection
     except (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors) as exc:
         raise BrokerUnavailableError(
-            f"the broker {connection.as_uri()} does not take messages ({exc}); start it "
+            f"the broker {without_secrets(connection.as_uri())} does not take messages ({exc}); start it "
             "(`wavemill up` starts the embedded one) or check WAVEMILL_BROKER_URL"
         ) from exc
     finally:

@@ -17,6 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 
 from wavemill.errors import DatabaseUnavailableError, SettingsError
 from wavemill.jobs.schema import UtcDateTime
+from wavemill.secrets_in_urls import without_secrets
 
 _BUSY_TIMEOUT_S = 30
 
@@ -67,7 +68,7 @@ class Database:
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return without_secrets(self.url.render_as_string(hide_password=True))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
