@@ -15,6 +15,7 @@ from wavemill.recogniser.card import recogniser_card
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser
 from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord
+from wavemill.shown import shown_lines
 from wavemill.vae.folder import write_folder
 from wavemill.vae.package import read_arrays
 from wavemill.vae.record import CARD_FILE, WEIGHTS_FILE, verify
@@ -61,7 +62,7 @@ def _write_files(folder: Path, record: RecogniserRecord, network: keras.Model) -
     np.savez(folder / WEIGHTS_FILE, **weights)  # type: ignore[arg-type]
     content = {"format": FORMAT, **record.as_dict()}
     (folder / RECORD_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (folder / CARD_FILE).write_text(recogniser_card(record), encoding="utf-8")
+    (folder / CARD_FILE).write_text(shown_lines(recogniser_card(record)), encoding="utf-8")
 
 
 def _read_record(file: Path) -> RecogniserRecord:

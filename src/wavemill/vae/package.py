@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, StorageUnavailableError
+from wavemill.shown import shown_lines
 from wavemill.storage_errors import Verdict, is_missing, reason, require_there, verdict
 from wavemill.vae.card import model_card
 from wavemill.vae.folder import write_folder
@@ -147,4 +148,4 @@ def _write_files(
     if latents:
         np.savez_compressed(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict(), indent=2) + "\n", encoding="utf-8")
-    (folder / CARD_FILE).write_text(model_card(record), encoding="utf-8")
+    (folder / CARD_FILE).write_text(shown_lines(model_card(record)), encoding="utf-8")
