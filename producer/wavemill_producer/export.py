@@ -25,7 +25,7 @@ from wavemill.shown import is_plain_text, json_text, shown_lines
 from wavemill.storage import batch_root
 
 _PAGE = 10_000  # rows of one row group
-# What spreadsheets take for a formula at the start of a cell; also behind ";" where that is the separator, or on a line.
+# What spreadsheets take for a formula: at the start of a cell, behind ";" where that separates, or on a new line.
 _FORMULA = re.compile(r"(?:^|(?<=[;\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
 _LARGEST_OUTPUT = 2**30  # bytes; a file that has grown beyond is none of ours
 _SPOOLED = 2**23  # bytes held in memory
