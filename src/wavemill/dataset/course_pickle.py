@@ -89,8 +89,8 @@ def _find_name(module_name: str, global_name: str) -> _StandIn:
         return _StandIn(_STAND_INS[module_name, global_name])
     except KeyError:
         raise DatasetError(
-            f"it refers to {module_name[:80]}.{global_name[:80]}, which is refused: only dicts, strings and NumPy numbers "
-            "are read from a pickle"
+            f"it refers to {module_name[:80]}.{global_name[:80]}, which is refused: only dicts, strings and NumPy "
+            "numbers are read from a pickle"
         ) from None
 
 

@@ -102,7 +102,7 @@ class PickleMachine:
     def _extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if not isinstance(target, list):
-            raise ValueError("expected a list")
+            raise TypeError("expected a list")
         target += items
 
     def _make_dict(self) -> None:
@@ -124,12 +124,12 @@ class PickleMachine:
 
     def _push_name(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise ValueError("expected strings as a name")
+            raise TypeError("expected strings as a name")
         self._stack.append(self._find_name(module, name))
 
     def _call(self, function: object, arguments: object) -> None:
         if not callable(function) or not isinstance(arguments, tuple):
-            raise ValueError("expected a function and its arguments")
+            raise TypeError("expected a function and its arguments")
         self._stack.append(function(*arguments))
 
     def _set_state(self, state: object) -> None:

@@ -7,8 +7,8 @@ import pickle
 from pathlib import Path
 
 import pytest
-
 from tests.support.memory import run_measured
+
 from wavemill.dataset.course_pickle import read_ranges
 from wavemill.errors import DatasetError
 
