@@ -30,8 +30,8 @@ def require_buildable(
     n_weights = count_weights(architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=config)
     if n_weights > most_weights:
         raise ModelError(
-            f"a network of these sizes has {n_weights} weights, expected at most {most_weights}; choose smaller ones, "
-            "or restore the model's record"
+            f"a network of these sizes has {n_weights} weights, expected at most {most_weights}; choose smaller "
+            "sizes, or restore the model's folder"
         )
 
 
