@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
+from chaos import history
 from chaos.clocks import Clock
 from chaos.disks import Disk
 from chaos.hosts import Host
@@ -103,6 +104,7 @@ class Arena:
         own = {key[9:].lower(): value for key, value in environment.items() if key.startswith("WAVEMILL_")}
         own |= {"database_url": url, "broker_url": f"redis://127.0.0.1:{self.broker_port}/0"}
         self.producer = Producer(Settings.model_validate({**own, "home": self.folder / "home"}))
+        history.install(self.producer.database)
         self.environment = environment  # of commands beside the hosts
         at_fault = faults(
             self.folder,
@@ -111,11 +113,11 @@ class Arena:
             slow_while=self.slow,
             placed=self.placed,
             freeze=self.freeze,
+            table_clock=self.host_clock.file if self.clocks and self.postgres is None else None,
         )
-        clock = self.host_clock.environment() if self.clocks and self.postgres is None else {}
         options = [f"--devices={self.device}", f"--per-device={self.per_device}"]
         self.cluster = [
-            Host.make(f"host-{k}", self.folder / f"host-{k}", {**environment, **at_fault, **clock}, options)
+            Host.make(f"host-{k}", self.folder / f"host-{k}", {**environment, **at_fault}, options)
             for k in range(self.hosts)
         ]
         self.tend()

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from chaos import history
 from chaos.arena import Arena, Entry, Strike
 from chaos.notes import Family, notes
 from sqlalchemy import Row, select
@@ -99,7 +100,7 @@ def _inspect_batch(
         *_wrong_ends(rows, entry),
         *_wrong_files(rows),
         *_done_twice(rows, attempts),
-        *_placed_wrongly(rows, attempts, placements),
+        *_placed_wrongly(rows, history.claims_of(database, entry.batch.id), placements),
         *_unexplained(rows, attempts, struck),
     ]
     findings.violations += [f"{entry.what}: {sentence}" for sentence in found]
@@ -168,14 +169,13 @@ def _done_twice(rows: Iterable[Row[Any]], attempts: dict[int, list[Row[Any]]]) -
 
 
 def _placed_wrongly(
-    rows: Iterable[Row[Any]], attempts: dict[int, list[Row[Any]]], placements: dict[str, list[float]]
+    rows: Iterable[Row[Any]], claims: dict[int, int], placements: dict[str, list[float]]
 ) -> Iterable[str]:
-    """A file is moved into place once, and again only where a worker died between that and saying so."""
+    """A file is moved into place once, and again only in another claim; never when its job is done."""
     for row in rows:
         times = placements.get(row.generated_path, [])
-        lost = sum(one.error_code == _LOST for one in attempts[row.id])
-        if len(times) > 1 + lost:
-            yield f"{row.spectrogram_id} was placed {len(times)} times, and {lost} attempts were lost"
+        if len(times) > (n_claims := claims.get(row.id, 0)):
+            yield f"{row.spectrogram_id} was placed {len(times)} times in {n_claims} claims"
         late_s = max(times, default=0.0) - row.finished_at.timestamp() if row.finished_at else 0.0
         if late_s > _CLOCK_S:
             yield f"{row.spectrogram_id} was overwritten {late_s:.3f} s after it was done"

@@ -66,7 +66,6 @@ class Campaign:
         arena = self._arena(folder, dataset, postgres)
         arena.start()
         try:
-            history.install(arena.producer.database)
             findings = self._play(arena, say)
         finally:
             arena.calm()

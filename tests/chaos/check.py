@@ -110,16 +110,17 @@ def check(lines: Iterable[Line]) -> tuple[Counter[str], list[Violation]]:
     """Return how many lines there are of each event, and what they violate."""
     counts: Counter[str] = Counter()
     violations: list[Violation] = []
-    jobs: dict[int, Job] = {}
+    jobs: dict[tuple[str, int], Job] = {}  # by batch, too: a table may give a pruned job's number to another
     placed: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         counts[line["event"]] += 1
         if line["event"] == "place":
             placed[line["path"]].append(line)
             continue
-        job = jobs.get(line["job"])
+        key = (line["batch"], line["job"])
+        job = jobs.get(key)
         if job is None:
-            job = jobs[line["job"]] = Job(name=f"job {line['job']} of {line['batch']}")
+            job = jobs[key] = Job(name=f"job {line['job']} of {line['batch']}")
             if line["event"] != "queue":
                 violations.append(("order", f"{job.name} was not queued before: {line['event']}"))
         violations += job.take(line)

@@ -1,4 +1,4 @@
-"""Clocks that can be set, by libfaketime, for the processes that are started with one."""
+"""Clocks that can be set: a broker's by libfaketime, SQLite's as the hosts see it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def find_libfaketime() -> str | None:
 
 
 class Clock:
-    """The wall clock of some processes; their monotonic clocks go on as ever."""
+    """What a file says a wall clock is; monotonic clocks go on as ever."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._file.write_text("+0")
+        self.file = file
+        self.file.write_text("+0")
 
     def step(self, seconds: int) -> None:
         """Set the clock to so much after the true time, from one moment to the next."""
-        beside = self._file.with_suffix(".new")
+        beside = self.file.with_suffix(".new")
         beside.write_text(f"{seconds:+d}")
-        beside.replace(self._file)
+        beside.replace(self.file)
 
-    def environment(self) -> dict[str, str]:
-        """Return what makes a process look at this clock; nothing where there is no libfaketime."""
+    def _environment(self) -> dict[str, str]:
+        # Not for hosts: Python's own sleep fails under libfaketime.
         library = find_libfaketime()
         if library is None:
             return {}
         return {
             "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
             "FAKETIME_NO_CACHE": "1",
             "DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -47,7 +47,7 @@ class Clock:
 
     def attached(self, server: ValkeyServer) -> ValkeyServer:
         """Let a broker that is not yet started look at this clock."""
-        start, environment = server.start, self.environment()
+        start, environment = server.start, self._environment()
 
         def start_with_clock(*arguments: Any, **keywords: Any) -> None:
             with pytest.MonkeyPatch.context() as patch:  # the server inherits it

@@ -87,6 +87,15 @@ def _postgresql() -> Iterator[str]:
         )
 
 
+def claims_of(database: Database, batch_id: str) -> dict[int, int]:
+    """Return how often each job of a batch was claimed."""
+    query = (
+        "SELECT job_id, count(*) FROM chaos_history WHERE batch_id = :batch AND new_state = 'running' GROUP BY job_id"
+    )
+    with database.reading() as connection:
+        return {job_id: count for job_id, count in connection.execute(text(query), {"batch": batch_id})}
+
+
 def collect(database: Database, all_notes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the lines: those of the table in its order, those of files among them by their times."""
     with database.reading() as connection:
@@ -140,13 +149,13 @@ def _event(row: Row[Any]) -> str | None:
 def _placements(changes: Sequence[dict[str, Any]], placed: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Say of each file which job's it is, and which attempt of which worker was at that job then."""
     job_of = {file["path"]: (line["batch"], line["job"]) for line in changes for file in line["files"]}
-    claims: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    claims: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
     for line in changes:
         if line["event"] == "claim":
-            claims[line["job"], _pid(line["worker"])].append(line)
+            claims[line["batch"], line["job"], _pid(line["worker"])].append(line)
     for note in placed:
         batch, job = job_of.get(note["path"], (None, None))
-        mine = claims.get((job, note["pid"]), [])
+        mine = claims.get((batch, job, note["pid"]), [])
         claim = next((one for one in reversed(mine) if one["time"] <= note["time"] + 0.01), mine[0] if mine else {})
         yield {
             "event": "place",

@@ -68,6 +68,15 @@ GOOD: dict[str, Sequence[Line]] = {
         *(line("requeue", 3, attempt=1), claim(4, "w", 2), place(5, "w", 2), done(6, "w", 2)),
     ],
     "cancelled": [queue(), line("end", 1, state="cancelled")],
+    "a pruned job's number is used again": [
+        *(
+            queue(),
+            claim(1, "v"),
+            line("finish", 2, worker="v", attempt=1, state="failed"),
+            line("delete", 3, state=None),
+        ),
+        *(queue(4, batch="c"), claim(5, "w", batch="c"), place(6, "w"), done(7, "w", batch="c")),
+    ],
     "pruned": [queue(), line("end", 1, state="cancelled"), line("delete", 2, state=None)],
 }
 BAD: dict[str, tuple[str, Sequence[Line]]] = {

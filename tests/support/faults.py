@@ -19,6 +19,7 @@ def faults(
     slow_while: Path | None = None,
     placed: Path | None = None,
     freeze: Path | None = None,
+    table_clock: Path | None = None,
 ) -> dict[str, str]:
     """Return the environment of workers whose machine is at fault.
 
@@ -30,8 +31,15 @@ def faults(
     placed : folder in which each process writes its birth, and which output it has put to its place, as JSON lines
     freeze : while this file exists, one process stops itself (SIGSTOP) before its n-th placement, n standing in the
         file, and renames it to `freeze.PID`
+    table_clock : SQLite's clock, as they see it, is ahead by the seconds that stand in this file
     """
     shutil.copy(Path(__file__).with_name("machine.py"), folder / "sitecustomize.py")
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    given = {"FULL_WHILE": full_while, "SLOW_WHILE": slow_while, "PLACED": placed, "FREEZE": freeze}
+    given = {
+        "FULL_WHILE": full_while,
+        "SLOW_WHILE": slow_while,
+        "PLACED": placed,
+        "FREEZE": freeze,
+        "TABLE_CLOCK": table_clock,
+    }
     return {"PYTHONPATH": path, "POISON": poison, **{name: str(value or "") for name, value in given.items()}}

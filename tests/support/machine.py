@@ -10,13 +10,17 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 _POISON = os.environ.get("POISON")
-_FULL, _SLOW, _PLACED, _FREEZE = (os.environ.get(name) for name in ("FULL_WHILE", "SLOW_WHILE", "PLACED", "FREEZE"))
+_FULL, _SLOW, _PLACED, _FREEZE, _CLOCK = (
+    os.environ.get(name) for name in ("FULL_WHILE", "SLOW_WHILE", "PLACED", "FREEZE", "TABLE_CLOCK")
+)
 _STAGING = "/.staging/"
 _log = os.open(f"{_PLACED}/{os.getpid()}-{time.time_ns()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND) if _PLACED else None
 _placements = 0  # that this process has begun since `_FREEZE` is there
@@ -81,7 +85,41 @@ def _digest(path: Any) -> str | None:
         return None  # the operation will say so
 
 
+class _Clock:
+    """Stands for SQLite's `strftime`: its 'now' is so many seconds from the true time as the file says."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._true = _connect(":memory:", check_same_thread=False)
+
+    def __call__(self, *arguments: Any) -> Any:
+        with open(self._file) as told:  # noqa: PTH123
+            ahead = f"{int(told.read()):+d} seconds"
+        if arguments[1:2] == ("now",):
+            now = self._ask("%Y-%m-%d %H:%M:%f", "now", ahead)
+            arguments = (arguments[0], now, *arguments[2:])
+        return self._ask(*arguments)
+
+    def _ask(self, *arguments: Any) -> Any:
+        with self._lock:
+            marks = ", ".join("?" * len(arguments))
+            return self._true.execute(f"SELECT strftime({marks})", arguments).fetchone()[0]
+
+
+def _with_clock(connect: Callable[..., Any], file: str) -> Callable[..., Any]:
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        connection = connect(*arguments, **keywords)
+        connection.create_function("strftime", -1, _Clock(file))
+        return connection
+
+    return call
+
+
 _note("born", parent=os.getppid())
+if _CLOCK:
+    _connect = sqlite3.connect
+    sqlite3.connect = sqlite3.dbapi2.connect = _with_clock(_connect, _CLOCK)
 for _name in ("rename", "replace", "link"):
     setattr(os, _name, _watched(getattr(os, _name), _name))
 sys.addaudithook(_listen)

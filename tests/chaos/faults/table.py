@@ -10,7 +10,6 @@ import time
 
 import psycopg
 from chaos.arena import Arena, patiently
-from chaos.clocks import find_libfaketime
 from chaos.processes import signal_process
 from sqlalchemy import make_url
 
@@ -107,8 +106,6 @@ def set_the_hosts_clock(arena: Arena, _chance: random.Random) -> str:
     """SQLite's clock is its host's: it goes an hour ahead, and back again."""
     if arena.postgres is not None:
         return "PostgreSQL's clock is that of its server"
-    if not (arena.clocks and find_libfaketime()):
-        return "SKIPPED: there is no libfaketime (Debian: libfaketime; or LIBFAKETIME=PATH)"
     arena.host_clock.step(3_600)
     ahead_s = 2 * arena.producer.settings.lease_s
     arena.later(ahead_s, lambda: arena.host_clock.step(0))
