@@ -1,4 +1,4 @@
-"""The table at a million jobs: submit, status, a page, cancel, pause, resume and retry, on SQLite and PostgreSQL.
+"""The table at a million jobs: submit, status, pages, cancel, pause, resume and retry, on SQLite and PostgreSQL.
 
 `python -m benchmarks.million` prints it alone. The raw rate is the same columns into the same empty table with the same
 indexes in one transaction, by the driver alone: executemany on SQLite, COPY on PostgreSQL.
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, insert, make_url, select, text, update
 
+from benchmarks import listing
 from wavemill.dataset.writing import DatasetWriter, Row
 from wavemill.jobs.control import settle_cancelled
 from wavemill.jobs.database import Database, now
@@ -153,6 +154,8 @@ def _round(settings: Settings, dataset: Path, ids_file: Path, n_jobs: int, model
         settle_cancelled(producer.database)  # as a reaper would
         _fail_some(producer.database, batch.id, n_jobs // 100)
         taken["retry"] = _seconds(lambda: batch.retry(only_failed=True))
+        first = next(batch.jobs(limit=1)).id
+        taken |= listing.measure(producer.database, batch.id, first=first, n_jobs=n_jobs)
     return taken
 
 
@@ -262,6 +265,7 @@ def _summary(database: str, runs: list[dict[str, float]], n_jobs: int) -> list[M
         line("pause", "s", "about 1", lambda run: run["pause"]),
         line("resume", "s", "about 1", lambda run: run["resume"]),
         line(f"retry of {n_jobs // 100:,} failed jobs", "s", "about 1", lambda run: run["retry"]),
+        *[line(what, "ms", listing.GOAL, lambda run, key=key: 1e3 * run[key]) for key, what in listing.LINES.items()],
     ]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wavemill.errors import BrokerUnavailableError
+from wavemill.secrets_in_urls import without_secrets
 from wavemill.settings import Settings
 from wavemill_producer import server_files
 
@@ -43,7 +44,7 @@ class EmbeddedBroker:
     def where(self) -> str:
         """A sentence that says where it is."""
         if not self._is_wanted:
-            return f"broker: {self._url.rpartition('@')[2]} (WAVEMILL_BROKER_URL)"
+            return f"broker: {without_secrets(self._url)} (WAVEMILL_BROKER_URL)"
         return f"broker: embedded Valkey at {self._socket}" + ("" if self._lock else ", run by another process")
 
     def tend(self) -> bool:

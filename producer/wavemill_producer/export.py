@@ -6,9 +6,10 @@ import csv
 import datetime as dt
 import hashlib
 import io
-import json
+import re
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,9 +21,14 @@ from sqlalchemy import DateTime, Integer, Row
 
 from wavemill.errors import UsageError
 from wavemill.jobs.schema import jobs
+from wavemill.shown import is_plain_text, json_text, shown_lines
 from wavemill.storage import batch_root
 
 _PAGE = 10_000  # rows of one row group
+# What spreadsheets take for a formula: at the start of a cell, behind ";" where that separates, or on a new line.
+_FORMULA = re.compile(r"(?:^|(?<=[;\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
+_LARGEST_OUTPUT = 2**30  # bytes; a file that has grown beyond is none of ours
+_SPOOLED = 2**23  # bytes held in memory
 _COLUMNS = [column.name for column in jobs.c]
 # Column of the path -> column of its digest; levels and provenance of a latent lie beside it.
 _OUTPUTS = {"generated_path": "sha256", "original_path": "original_sha256", "latent_path": "latent_sha256"}
@@ -91,16 +97,14 @@ def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, An
             manifest.write(_json_line(row))
             exported.jobs += 1
             for path, digest in _outputs(row):
-                data = _read(path)
-                if data is None or (digest is not None and hashlib.sha256(data).hexdigest() != digest):
+                if not _add(archive, path, root, digest):
                     exported.damaged.append(path)
                     continue
-                archive.writestr(path.removeprefix(f"{root}/"), data)
                 exported.files += 1
         manifest.seek(0)
         with archive.open("manifest.jsonl", "w", force_zip64=True) as entry:
             shutil.copyfileobj(manifest, entry)
-        archive.writestr("batch.json", json.dumps(status, default=_plain, indent=2))
+        archive.writestr("batch.json", json_text(status, default=_plain, indent=2))
     return exported
 
 
@@ -121,17 +125,43 @@ def _outputs(row: Row[Any]) -> Iterator[tuple[str, str | None]]:
         yield f"{row.latent_path.removesuffix('.npy')}.json", None
 
 
-def _read(path: str) -> bytes | None:
+def _add(archive: zipfile.ZipFile, path: str, root: str, digest: str | None) -> bool:
+    """Add an output by its path below the batch's folder; False unless it lies there as it was recorded."""
+    name = path.removeprefix(f"{root}/")
+    if name == path or not _is_safe(name):  # a forged row must name no member that unpacks elsewhere
+        return False
+    with tempfile.SpooledTemporaryFile(_SPOOLED) as copy:
+        if not _copied(path, copy, digest):
+            return False
+        copy.seek(0)
+        about = zipfile.ZipInfo(name, time.localtime()[:6])
+        about.external_attr = 0o600 << 16
+        with archive.open(about, "w", force_zip64=True) as entry:
+            shutil.copyfileobj(copy, entry)
+    return True
+
+
+def _is_safe(name: str) -> bool:
+    return is_plain_text(name) and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
+    """Copy a file of bounded size piece by piece; False unless all of it has that SHA-256."""
+    found = hashlib.sha256()
     try:
         with fsspec.open(path, "rb") as file:
-            data: bytes = file.read()
+            while piece := file.read(_SPOOLED):
+                found.update(piece)
+                copy.write(piece)
+                if copy.tell() > _LARGEST_OUTPUT:
+                    return False
     except Exception:  # gone, or out of reach: each store has errors of its own
-        return None
-    return data
+        return False
+    return digest is None or found.hexdigest() == digest
 
 
 def _json_line(row: Row[Any]) -> bytes:
-    return (json.dumps(dict(row._mapping), default=_plain, ensure_ascii=False) + "\n").encode()
+    return f"{json_text(dict(row._mapping), default=_plain)}\n".encode()
 
 
 def _plain(value: Any) -> Any:
@@ -141,9 +171,12 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
+    """Return what stands in a cell; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
     if isinstance(value, dt.datetime):
         return value.isoformat()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    if isinstance(value, dict | list):
+        return json_text(value).replace(";", "\\u003b")  # only strings hold one, and JSON reads it back
+    return shown_lines(_FORMULA.sub("'", value)) if isinstance(value, str) else value
 
 
 def _arrow_type(pa: Any, kind: Any) -> Any:
@@ -154,4 +187,4 @@ def _arrow_type(pa: Any, kind: Any) -> Any:
 
 
 def _arrow_value(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    return json_text(value) if isinstance(value, dict | list) else value

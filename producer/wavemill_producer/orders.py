@@ -24,6 +24,7 @@ from wavemill.requests import (
     ReconstructParams,
     SampleParams,
     VaryParams,
+    require_plain_text,
 )
 from wavemill.settings import Settings
 from wavemill.storage import is_url, require_known_scheme
@@ -236,6 +237,7 @@ class Orders(ABC, Generic[R]):
             max_attempts=self.settings.max_attempts,
             key=options.get("key"),
         )
+        require_plain_text(vars(request))
         if options.get("reuse"):
             _require_reusable(operation, params)
         features = checked_model.features if checked_model else _features(dataset)

@@ -13,7 +13,7 @@ from sqlalchemy import Row, RowMapping
 
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
-from wavemill.jobs import queries
+from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
@@ -21,6 +21,7 @@ from wavemill.jobs.patience import or_a_day
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
+from wavemill.jobs.workers import troubles
 from wavemill.settings import Settings
 from wavemill.transport import message_count, sender
 from wavemill_producer.batch import Batch
@@ -152,6 +153,14 @@ class Producer(Orders[Batch]):
         """Return the workers whose heartbeat is fresh."""
         alive_within_s = self.settings.lease_s
         return self._repeat(lambda: queries.list_workers(self.database, alive_within_s=alive_within_s))
+
+    def refused_models(self) -> list[dict[str, Any]]:
+        """Return the models that living workers lack, and how many open batches need each."""
+        return refusals.refused_models(self.database, alive_within_s=self.settings.lease_s)
+
+    def troubles(self) -> list[str]:
+        """Return a sentence on each supervisor and worker that lives and says that something is wrong with it."""
+        return troubles(self.database, alive_within_s=self.settings.lease_s)
 
     def all_left(self) -> dict[str, Any]:
         """Return what is left of all batches together: `jobs_left`, `jobs_per_second`, `eta_s`."""

@@ -21,6 +21,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, record
 from wavemill.jobs.states import State
 from wavemill.refused import RefusedModels
+from wavemill.secrets_in_urls import without_secrets
 from wavemill.settings import Settings
 from wavemill.storage import batch_root, is_remote, open_store
 
@@ -129,7 +130,7 @@ class ChunkWorker:
         if not isinstance(exc, WavemillError):
             logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
         code = getattr(exc, "code", "internal-error")
-        message = str(exc) or type(exc).__name__
+        message = without_secrets(str(exc)) or type(exc).__name__
         if isinstance(exc, OutageError):  # no job is to blame, so none pays with an attempt
             n_before = self._avoided.add(self._batch_ids[job.id], exc, pause_s=self._delay_s)
             delay_s = self._delay_s(n_before)

@@ -36,11 +36,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from wavemill.secrets_in_urls import without_secrets
+
 
 class WavemillError(Exception):
     """Root of every error that wavemill raises on purpose."""
 
     code: ClassVar[str] = "error"
+
+    def __str__(self) -> str:
+        """Return the sentence, without the secrets of URLs that it repeats."""
+        return without_secrets(super().__str__())
 
 
 class PermanentError(WavemillError):

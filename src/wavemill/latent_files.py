@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavemill.dataset.arrays import parse_array
+from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import (
     LatentError,
     SpectrogramError,
@@ -97,9 +98,9 @@ def _numbers(name: str, data: bytes | None) -> dict[str, float]:
     if data is None:
         return {}
     try:
-        said = {key: value for key, value in json.loads(data).items() if key in _NUMBERS and value is not None}
+        said = {key: value for key, value in parse_json(data).items() if key in _NUMBERS and value is not None}
         numbers = {key: float(value) for key, value in said.items()}
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise LatentError(f"{name}.json: expected an object with the numbers {', '.join(_NUMBERS)}: {exc}") from exc
     if not all(abs(number) <= MOST_LEVEL_DB for number in numbers.values()) or numbers.get("duration_s", 1.0) <= 0:
         raise LatentError(

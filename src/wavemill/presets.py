@@ -10,6 +10,10 @@ from wavemill.errors import UsageError
 
 Kind = Literal["stft-db", "log-mel"]
 
+_MOST_NUMBERS = 2**24  # in a spectrogram: 64 MiB, minutes of music
+_MOST_SAMPLES = 2**31
+_MOST_RANGE_DB = 1_400
+
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
@@ -55,9 +59,24 @@ class Features:
         if (kind := values.get("kind", cls.kind)) not in get_args(Kind):
             raise UsageError(f"features of kind {kind!r} are not known to this version of wavemill")
         try:
-            return cls(**values)
+            features = cls(**values)
         except TypeError as exc:
             raise UsageError(f"feature parameters are incomplete: {exc}") from exc
+        features._require_sizes()
+        return features
+
+    def _require_sizes(self) -> None:
+        """Raise UsageError for what is no number, or of which not even one spectrogram fits into memory."""
+        for name in ("sample_rate_hz", "n_fft", "hop_length", "n_samples", "n_bins", "n_frames"):
+            number = getattr(self, name)
+            if type(number) is not int or not 0 < number <= _MOST_SAMPLES:
+                raise UsageError(f"{name}: expected a whole number from 1 to {_MOST_SAMPLES}, received {number!r:.40}")
+        if self.n_bins * self.n_frames > _MOST_NUMBERS:
+            raise UsageError(f"a spectrogram of {self.n_bins} x {self.n_frames} numbers is too large")
+        if type(self.range_db) not in (int, float) or not 0 < self.range_db < _MOST_RANGE_DB:
+            raise UsageError(f"range_db: expected 0 to {_MOST_RANGE_DB}, received {self.range_db!r:.40}")
+        if not isinstance(self.preset, str):
+            raise UsageError(f"preset: expected a name, received {self.preset!r:.40}")
 
 
 PRESETS: dict[str, Features] = {

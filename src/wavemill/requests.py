@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Self
 
 from wavemill.errors import UsageError
+from wavemill.shown import is_plain_text
 
 
 class Operation(StrEnum):
@@ -212,6 +213,18 @@ def output_paths(name: str, params: Params) -> list[str]:
     return [f"{kind}/{name}.{suffix}" for kind in ("generated", "original")] + [
         f"latents/{name}.{suffix}" for suffix in ("npy", "json")
     ]
+
+
+def require_plain_text(request: Mapping[str, Any]) -> None:
+    """Raise UsageError for a text with control characters, at whatever depth: what the table holds is shown to people.
+
+    Neither database stores all of them. Letters of any script are welcome.
+    """
+    for key, value in request.items():
+        if isinstance(value, Mapping):
+            require_plain_text({f"{key} {number}": name for number, name in enumerate(value)} | dict(value))
+        elif isinstance(value, str) and not is_plain_text(value):
+            raise UsageError(f"{key} {value[:80]!r}: expected text without control characters or line ends")
 
 
 def _require_choice(what: str, value: str, choices: Any) -> None:

@@ -6,16 +6,22 @@ import hashlib
 import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wavemill.contract import MAX_JOBS_IN_CHUNK
 from wavemill.errors import SettingsError
+from wavemill.shown import is_plain_text, shown
 
 _MAX_NAME = 100  # with device and process it must fit the table's 200 characters
 _MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit for a Unix socket's path is 108 with the final NUL
 _BROKER_SCHEMES = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+_UNCLEAR = (
+    "it can be read in two ways; write each character of user and password that is no letter, digit, - . _ or ~ "
+    "percent-encoded, as %40 for @"
+)
 
 
 class Settings(BaseSettings):
@@ -66,6 +72,24 @@ class Settings(BaseSettings):
         # Not repeated in the message: it may hold a password.
         if url and not url.startswith(_BROKER_SCHEMES):
             raise ValueError(f"expected a URL that begins with one of {', '.join(_BROKER_SCHEMES)}")
+        for part in url.split(";"):
+            _require_clear_host(part)
+        return url
+
+    @field_validator("worker_name")
+    @classmethod
+    def _is_plain(cls, name: str) -> str:
+        if not is_plain_text(name):
+            raise ValueError("expected no control characters or line ends")
+        return name
+
+    @field_validator("database_url")
+    @classmethod
+    def _has_clear_host(cls, url: str) -> str:
+        if not url.startswith("sqlite"):
+            if url.partition("?")[0].count("@") > 1:  # SQLAlchemy takes the first one, others the last
+                raise ValueError(_UNCLEAR)
+            _require_clear_host(url)
         return url
 
     @classmethod
@@ -76,7 +100,7 @@ class Settings(BaseSettings):
         except ValidationError as exc:
             first = exc.errors()[0]
             name = "WAVEMILL_" + "_".join(str(part) for part in first["loc"]).upper()
-            value = "..." if name.endswith("_URL") else repr(first["input"])
+            value = "..." if name.endswith("_URL") else shown(repr(first["input"]))
             # Not `from exc`: it repeats the value.
             raise SettingsError(f"{name}={value}: {first['msg']}") from None
 
@@ -104,3 +128,14 @@ class Settings(BaseSettings):
             return beside
         digest = hashlib.sha256(bytes(beside)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"wavemill-{digest}" / "valkey.sock"
+
+
+def _require_clear_host(url: str) -> None:
+    """Refuse a URL of which part of the password would be taken for host, port or name, and be shown as such."""
+    try:
+        parts = urlsplit(url)
+        is_clear = (parts.port or 0) >= 0 and not (parts.netloc and "@" in parts.path + parts.fragment)
+    except ValueError:
+        is_clear = False
+    if not is_clear or any(character.isspace() for character in url):
+        raise ValueError(_UNCLEAR)

@@ -16,6 +16,7 @@ from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, MessageError
 from wavemill.jobs.outbox import ChunkMessage, Send
 from wavemill.messages import Chunk, chunk_in
+from wavemill.secrets_in_urls import without_secrets
 
 _PAGE = 1_000
 
@@ -102,7 +103,7 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
         yield connection
     except (KombuError, RedisError, OSError) as exc:
         raise BrokerUnavailableError(
-            f"the broker {connection.as_uri()} does not take messages ({_said(exc)}); start it "
+            f"the broker {without_secrets(connection.as_uri())} does not take messages ({_said(exc)}); start it "
             "(`wavemill up` starts the embedded one) or check WAVEMILL_BROKER_URL"
         ) from exc
     finally:

@@ -123,7 +123,7 @@ def test_any_message_is_dropped_with_one_line_and_the_worker_goes_on(
         eventually(lambda: not any(broker.llen(key) for key in contract.queue_keys()), timeout_s=30)
         eventually(lambda: rehearsals.log().count("dropped a message") >= len(FOREIGN), timeout_s=30)
         assert (celery_processes(supervisor.pid), worker_processes(supervisor.pid)) == before
-    said = rehearsals.log()
+        said = rehearsals.log()
     assert said.count("dropped a message that is not ours") == len(FOREIGN)
     assert "Traceback" not in said
     assert "\x1b" not in said

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from chaos.campaign import write_inputs
+from chaos.inputs import write_inputs
 from sqlalchemy import make_url
 from support.batches import audit
 from support.pgbouncer import needs_pgbouncer, pgbouncer

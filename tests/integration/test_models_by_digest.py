@@ -19,6 +19,7 @@ from wavemill.jobs.schema import refusals
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.render import Renderer
 from wavemill_producer import Batch
+from wavemill_producer.cli.status import refusal
 
 LEASE_S = 1.0
 
@@ -84,6 +85,7 @@ def test_a_worker_without_the_model_leaves_the_jobs_to_one_that_has_it(
     assert _refused(bench) == {"lacking"}
     (said,) = refused_models(bench.producer.database, alive_within_s=60)
     assert (said["open_batches"], said["may_be_served"], list(said["workers"])) == (2, True, ["lacking"])
+    assert "needed by 2 open batches: lacking refuses it; others may serve it" in refusal(said)
     for _ in range(2):
         _render(having, batch)
     assert {batch.status()["state"], other.status()["state"]} == {"done"}
@@ -122,6 +124,7 @@ def test_jobs_fail_only_when_no_living_worker_has_the_model_and_say_who_lacks_it
     assert _states(batch) == {("failed", 1, "model-not-here")}
     error = next(batch.jobs()).error
     assert "no living worker has model" in error
+    assert not bench.producer.refused_models()[0]["may_be_served"]
     for name in ("one", "two"):
         assert str(tmp_path / name) in error
     assert "w3" not in error

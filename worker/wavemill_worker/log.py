@@ -1,9 +1,11 @@
-"""Logging of the worker's processes: one line a record on standard error."""
+"""Logging of the worker's processes: one line a record on standard error, and tracebacks indented below it."""
 
 from __future__ import annotations
 
 import logging
 import sys
+
+from wavemill.log_lines import LineFormatter
 
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 # Each says a line for every message or statement.
@@ -12,6 +14,8 @@ _TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "numba", "alembic", 
 
 def set_up(level: str) -> None:
     """Send records of `level` and above to standard error; others' chatter only from WARNING."""
-    logging.basicConfig(level=level, format=_FORMAT, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

@@ -12,12 +12,14 @@ from billiard.process import active_children
 from celery import platforms, signals
 
 from wavemill.settings import Settings
+from wavemill.terminal import guard
 from wavemill_worker import beats, log, seam, undertaker
 from wavemill_worker.app import create_app
 
 
 def main() -> None:
     """Run until SIGTERM; end with the supervisor if that dies."""
+    guard()
     name, token, supervisor_pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
     platforms.set_pdeathsig("SIGTERM")
     # Celery warns of root because of pickled messages; these are JSON only.

@@ -73,7 +73,7 @@ class Reaper:
             logger.warning("took %d jobs back from workers that died or fell silent", sum(reclaimed.values()))
         _say_stopped(fail_stopped(self._database))
         settle_cancelled(self._database)
-        mend_torn(self._database, _clear)
+        mend_torn(self._database, clear)
         if mended := restore_missing_chunks(self._database):
             logger.warning("%d batches had queued jobs without a chunk", mended)
         present = message_count(self._app)
@@ -87,7 +87,7 @@ def bury(database: Database, suffix: str, send: Send, *, settings: Settings, app
     if reclaimed := reclaim_dead(database, suffix, max_deaths=settings.max_deaths):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
         _say_stopped(fail_stopped(database))
-        mend_torn(database, _clear)
+        mend_torn(database, clear)
         publish_due(database, send, at_most=settings.max_messages - message_count(app))
 
 
@@ -96,7 +96,7 @@ def _say_stopped(count: int) -> None:
         logger.error("%d jobs of batches that killed one worker after another have failed; see `wavemill jobs`", count)
 
 
-def _clear(batch: Row[Any], begun: Begun) -> bool:
+def clear(batch: Row[Any], begun: Begun) -> bool:
     """Remove what dead workers left of a finished batch: all that is staged, and outputs of jobs that are not done."""
     try:
         store = open_store(batch_root(batch.output, batch.id))

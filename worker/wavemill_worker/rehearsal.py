@@ -13,6 +13,7 @@ from time import sleep
 from typing import Any
 
 from wavemill.chunk_worker import ChunkWorker
+from wavemill.dataset.files import require_dataset_there
 from wavemill.errors import UnknownSpectrogramError
 from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.finishing import Outcome
@@ -69,4 +70,5 @@ def _digest_of_input(claim: Claim, job: ClaimedJob) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError as exc:
+        require_dataset_there(Path(claim.batch.dataset))
         raise UnknownSpectrogramError(f"{job.spectrogram_id}: there is no file {path}") from exc

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
-from wavemill_producer.cli.printing import json_option, print_json
+from wavemill_producer.cli.printing import json_option, print_json, say, warn_on_stderr
 
 
 @click.command()
@@ -49,7 +47,7 @@ def resume(batch_id: str, as_json: bool) -> None:
     """
     from wavemill_producer.producer import Producer
 
-    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
+    warn_on_stderr()
     with Producer.from_env() as producer:
         producer.batch(batch_id).resume()
     _report(f"resumed batch {batch_id}", as_json=as_json, batch_id=batch_id)
@@ -66,7 +64,7 @@ def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
     """
     from wavemill_producer.producer import Producer
 
-    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
+    warn_on_stderr()
     with Producer.from_env() as producer:
         count = producer.batch(batch_id).retry(only_failed=only_failed)
     _report(f"queued {count} jobs of batch {batch_id} again", as_json=as_json, batch_id=batch_id, retried=count)
@@ -76,4 +74,4 @@ def _report(sentence: str, *, as_json: bool, **values: object) -> None:
     if as_json:
         print_json(values)
     else:
-        click.echo(sentence)
+        say(sentence)

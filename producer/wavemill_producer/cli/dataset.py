@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,9 @@ import click
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError, WavemillError
 from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
+from wavemill.shown import json_text
+from wavemill.terminal import progress_bar
+from wavemill_producer.cli.printing import print_id, print_json, say
 
 _PROBLEMS_SHOWN = 5
 
@@ -55,10 +57,10 @@ def build(audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jo
     with _progress_bar("spectrograms") as progress:
         report = build_dataset(audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, progress=progress)
     if as_json:
-        print(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
-    print(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed")
-    print(
+    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed")
+    say(
         f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
         f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"
     )
@@ -81,10 +83,10 @@ def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, 
     with _progress_bar("spectrograms") as progress:
         report = import_course_files(spectrograms_dir, min_max_pkl, dataset_dir, progress=progress)
     if as_json:
-        print(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
-    print(f"{dataset_dir}: {report.imported} imported, {len(report.unreadable)} unreadable")
-    print(f"{len(report.without_range)} files not in the pickle, {len(report.without_file)} names in it without a file")
+    say(f"{dataset_dir}: {report.imported} imported, {len(report.unreadable)} unreadable")
+    say(f"{len(report.without_range)} files not in the pickle, {len(report.without_file)} names in it without a file")
     _print_problems("unreadable", report.unreadable)
     _print_problems(
         "skipped", [(name, "the pickle has no minimum and maximum for it") for name in report.without_range]
@@ -99,13 +101,13 @@ def show(dataset_dir: Path, as_json: bool) -> None:
     with Dataset.open(dataset_dir) as opened:
         manifest = opened.manifest
     if as_json:
-        print(json.dumps({"dataset": str(dataset_dir), "preset": manifest.features.preset, **asdict(manifest)}))
+        print_json({"dataset": str(dataset_dir), "preset": manifest.features.preset, **asdict(manifest)})
         return
-    print(f"{dataset_dir}: {_describe(manifest.features)}")
-    print(", ".join(f"{count} {name}" for name, count in manifest.counts.items()))
-    print(f"labels: {', '.join(manifest.labels) or 'none'}; made by wavemill {manifest.wavemill_version}")
+    say(f"{dataset_dir}: {_describe(manifest.features)}")
+    say(", ".join(f"{count} {name}" for name, count in manifest.counts.items()))
+    say(f"labels: {', '.join(manifest.labels) or 'none'}; made by wavemill {manifest.wavemill_version}")
     if manifest.packed:
-        print("packed: many spectrograms in a file")
+        say("packed: many spectrograms in a file")
 
 
 @dataset.command(epilog="Example: wavemill dataset ids data/fsdd --where digit=7 --where speaker=george")
@@ -118,14 +120,14 @@ def ids(dataset_dir: Path, conditions: tuple[str, ...], limit: int | None, as_js
     with Dataset.open(dataset_dir) as opened:
         found = islice(opened.ids(dict(map(_condition, conditions))), limit)
         for line in _entry_lines(opened, found) if as_json else found:
-            print(line)
+            print_id(line)
 
 
 def _entry_lines(opened: Dataset, found: Iterator[str]) -> Iterator[str]:
     while page := list(islice(found, 1_000)):
         entries = opened.get_many(page)
         for spectrogram_id in page:
-            yield json.dumps(
+            yield json_text(
                 asdict(entries[spectrogram_id]) if spectrogram_id in entries else _why(opened, spectrogram_id)
             )
 
@@ -156,9 +158,9 @@ def _describe(features: Features) -> str:
 
 def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
     for path, reason in problems[:_PROBLEMS_SHOWN]:
-        print(f"  {kind}: {path}: {reason}")
+        say(f"  {kind}: {path}: {reason}")
     if len(problems) > _PROBLEMS_SHOWN:
-        print(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
+        say(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
 
 
 @contextmanager
@@ -167,10 +169,9 @@ def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_producer.cli.printing import json_option, print_json
+from wavemill_producer.cli.printing import json_option, print_json, say
 
 
 @click.group()
@@ -28,7 +28,7 @@ def upgrade(as_json: bool) -> None:
     if as_json:
         print_json({"database": database.name, "revision": revision})
     else:
-        click.echo(f"{database.name} is at revision {revision}")
+        say(f"{database.name} is at revision {revision}")
 
 
 @db.command()
@@ -48,4 +48,4 @@ def current(as_json: bool) -> None:
     if as_json:
         print_json({"database": database.name, "revision": revision, "needed": needed})
     else:
-        click.echo(f"{database.name} is at revision {revision or 'none'}; this version needs {needed}")
+        say(f"{database.name} is at revision {revision or 'none'}; this version needs {needed}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wavemill_producer.cli.printing import say
+
 if TYPE_CHECKING:
     from wavemill.settings import Settings
     from wavemill_producer.batch import Batch
@@ -44,26 +46,26 @@ def _run(settings: Settings, folder: Path, model: str) -> int:
 
     find_model(model, settings.models)  # before all else: it is the one thing that demo does not bring along
     dataset_dir = folder / "dataset"
-    click.echo(f"1/4  dataset: {_build_dataset(dataset_dir)} spectrograms in {dataset_dir}")
+    say(f"1/4  dataset: {_build_dataset(dataset_dir)} spectrograms in {dataset_dir}")
     with Producer(settings) as producer, embedded_broker(settings) as broker:
         log_path = settings.home / "worker.log"
         with log_path.open("wb") as log, worker_processes(settings, per_device=1, log=log) as worker:
-            click.echo(f"2/4  {broker.where}; worker: process {worker.pid if worker else '-'}, log in {log_path}")
+            say(f"2/4  {broker.where}; worker: process {worker.pid if worker else '-'}, log in {log_path}")
             from wavemill.dataset.index import Dataset
 
             with Dataset.open(dataset_dir) as dataset:
                 batch = producer.reconstruct(dataset.ids(), dataset=dataset_dir, model=model, output=folder / "out")
-            click.echo(f"3/4  queued batch {batch.id}; the worker imports TensorFlow first, which takes a while")
+            say(f"3/4  queued batch {batch.id}; the worker imports TensorFlow first, which takes a while")
 
             def check() -> None:
                 if worker is not None and worker.poll() is not None:
                     raise click.ClickException(f"the worker ended with exit code {worker.returncode}; see {log_path}")
 
             code = wait_for(batch, quiet=False, timeout_s=_TIMEOUT_S, check=check)
-        click.echo("4/4  worker and broker stopped; the table:")
+        say("4/4  worker and broker stopped; the table:")
         _show(batch)
     if code == EXIT_SOME_FAILED:
-        click.echo(f"some jobs failed; the reasons are in the table above and in {log_path}", err=True)
+        say(f"some jobs failed; the reasons are in the table above and in {log_path}", err=True)
     return code
 
 
@@ -97,7 +99,7 @@ def _show(batch: Batch) -> None:
     print_table(columns, rows)
     status = batch.status()
     output = _relative(f"{status['output']}/{batch.id}")
-    click.echo(f"listen:  {output}/generated/*.wav, and beside them {output}/original/*.wav")
+    say(f"listen:  {output}/generated/*.wav, and beside them {output}/original/*.wav")
 
 
 def _relative(path: str) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wavemill.errors import WavemillError
-from wavemill_producer.cli.printing import json_option, print_json, print_table
+from wavemill.errors import TransientError, WavemillError
+from wavemill.secrets_in_urls import without_secrets
+from wavemill_producer.cli.printing import json_option, print_json, print_table, say
+from wavemill_producer.cli.status import refusal
 
 if TYPE_CHECKING:
     from wavemill.settings import Settings
@@ -46,9 +48,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         print_json({"findings": [asdict(finding) for finding in findings], "settings": listed})
     else:
         print_table(["setting", "value", "meaning"], [[s["name"], s["value"], s["meaning"]] for s in listed])
-        click.echo()
+        say()
         for finding in findings:
-            click.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
+            say(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -56,25 +58,18 @@ def _settings(settings: Settings) -> list[dict[str, str]]:
     return [
         {
             "name": f"WAVEMILL_{name.upper()}",
-            "value": _shown(getattr(settings, name)),
+            "value": without_secrets(str(getattr(settings, name))),
             "meaning": field.description or "",
         }
         for name, field in type(settings).model_fields.items()
     ]
 
 
-def _shown(value: object) -> str:
-    """Hide the password of a URL."""
-    text = str(value)
-    scheme, separator, rest = text.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest else text
-
-
 def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=check(settings))
     except (WavemillError, OSError, ModuleNotFoundError) as exc:
-        return Finding(name=name, ok=False, detail=str(exc))
+        return Finding(name=name, ok=False, detail=without_secrets(str(exc)))
 
 
 def _table(settings: Settings) -> str:
@@ -95,7 +90,7 @@ def _broker(settings: Settings) -> str:
     app = Celery("wavemill-doctor", set_as_current=False)
     app.conf.update(contract.celery_settings(settings.celery_broker_url))
     ping(app)
-    return _shown(settings.celery_broker_url)
+    return without_secrets(settings.celery_broker_url)
 
 
 def _workers(settings: Settings) -> str:
@@ -105,6 +100,32 @@ def _workers(settings: Settings) -> str:
     database = Database(settings.sqlalchemy_url, silence_s=_ANSWER_S)
     alive = list_workers(database, alive_within_s=settings.lease_s)
     return ", ".join(row["id"] for row in alive) or "none alive; start one with: wavemill worker"
+
+
+def _refused(settings: Settings) -> str:
+    from wavemill.errors import ModelNotHereError
+    from wavemill.jobs.database import Database
+    from wavemill.jobs.refusals import refused_models
+
+    found = refused_models(Database(settings.sqlalchemy_url), alive_within_s=settings.lease_s)
+    said = "; ".join(refusal(model) for model in found)
+    if any(model["open_batches"] and not model["may_be_served"] for model in found):
+        raise ModelNotHereError(said)
+    return said or "no living worker lacks a model"
+
+
+def _supervisors(settings: Settings) -> str:
+    from wavemill.jobs.database import Database
+    from wavemill.jobs.queries import list_workers
+    from wavemill.jobs.workers import supervisor_count, troubles
+
+    database = Database(settings.sqlalchemy_url)
+    if found := troubles(database, alive_within_s=settings.lease_s):
+        raise TransientError("; ".join(found))
+    count = supervisor_count(database, alive_within_s=settings.lease_s)
+    if not count and list_workers(database, alive_within_s=settings.lease_s):
+        raise TransientError("workers live, but no supervisor: nobody takes jobs back from workers that die")
+    return f"{count} alive, nothing wrong with their reapers"
 
 
 def _models(settings: Settings) -> str:
@@ -132,6 +153,8 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "table": _table,
     "broker": _broker,
     "workers": _workers,
+    "supervisors": _supervisors,
+    "refused models": _refused,
     "models": _models,
     "packages": _packages,
     "disk": _disk,

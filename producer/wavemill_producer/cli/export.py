@@ -10,7 +10,7 @@ from typing import IO
 
 import click
 
-from wavemill_producer.cli.printing import json_option, print_json
+from wavemill_producer.cli.printing import json_option, print_json, say
 
 _TEXT = ("csv", "jsonl")
 
@@ -69,7 +69,7 @@ def _report(n_jobs: int, n_files: int, damaged: list[str], output: Path | None, 
         print_json({"output": str(output), "jobs": n_jobs, "files": n_files, "damaged": damaged})
         return
     for path in damaged[:5]:
-        click.echo(f"left out, gone or not as recorded: {path}", err=True)
+        say(f"left out, gone or not as recorded: {path}", err=True)
     if len(damaged) > 5:
-        click.echo(f"... and {len(damaged) - 5} more", err=True)
-    click.echo(f"{n_jobs} jobs" + (f", {n_files} files" if n_files else ""), err=True)
+        say(f"... and {len(damaged) - 5} more", err=True)
+    say(f"{n_jobs} jobs" + (f", {n_files} files" if n_files else ""), err=True)

@@ -6,7 +6,8 @@ import re
 
 import click
 
-from wavemill_producer.cli.printing import json_option, print_json
+from wavemill.secrets_in_urls import without_secrets
+from wavemill_producer.cli.printing import json_option, print_json, say
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -52,14 +53,14 @@ def gc(ctx: click.Context, older_than_s: float, dry_run: bool, as_json: bool) ->
                 try:
                     line["jobs"] = prune_batch(producer.database, batch.id, older_than_s=older_than_s)
                 except OSError as exc:
-                    line["error"] = str(exc)
+                    line["error"] = without_secrets(str(exc))
             report.append(line)
             if not as_json:
-                click.echo(_sentence(line, dry_run=dry_run))
+                say(_sentence(line, dry_run=dry_run))
     if as_json:
         print_json({"dry_run": dry_run, "batches": report})
     elif not report:
-        click.echo("no finished batch is so old")
+        say("no finished batch is so old")
     ctx.exit(1 if any(line["error"] for line in report) else 0)
 
 

@@ -6,7 +6,7 @@ import click
 
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill_producer.cli.printing import json_option, print_json, print_table
+from wavemill_producer.cli.printing import json_option, print_json, print_table, say
 
 _JOB_ID = click.IntRange(min=0, max=2**63 - 1)  # what the databases hold
 
@@ -39,7 +39,7 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
             return
         listed = list(rows)
     if not listed:
-        click.echo("no such jobs")
+        say("no such jobs")
         return
     columns = ["job", "batch", "spectrogram", "state", "attempt", "flags", "output or error"]
     cells = [
@@ -60,7 +60,7 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
 
 def _say_more(last: int, *, is_cut: bool) -> None:
     if is_cut:
-        click.echo(f"there may be more: --after {last}, or a higher --limit", err=True)
+        say(f"there may be more: --after {last}, or a higher --limit", err=True)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def job(job_id: int, as_json: bool) -> None:
     width = max(len(key) for key in found)
     for key, value in found.items():
         if value is not None:
-            click.echo(f"{key:<{width}}  {value}")
+            say(f"{key:<{width}}  {value}")
     for attempt in attempts:
         reason = f": {attempt['error']}" if attempt["error"] else ""
-        click.echo(f"attempt {attempt['attempt']} by {attempt['worker_id']}: {attempt['outcome']}{reason}")
+        say(f"attempt {attempt['attempt']} by {attempt['worker_id']}: {attempt['outcome']}{reason}")

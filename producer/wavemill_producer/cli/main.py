@@ -14,6 +14,8 @@ import click
 
 import wavemill
 from wavemill.errors import UsageError, WavemillError
+from wavemill.shown import shown
+from wavemill.terminal import guard
 
 # Name -> (where the command is, one line for --help). Imported only when used: --help must not wait for libraries.
 _PRODUCER, _WORKER = "wavemill_producer.cli", "wavemill_worker.cli"
@@ -76,6 +78,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    guard()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _terminate)
@@ -99,7 +102,7 @@ def run(arguments: list[str]) -> int:
         click.echo("interrupted", err=True)
         return 1
     except WavemillError as exc:
-        click.echo(f"wavemill: {exc}", err=True)
+        click.echo(f"wavemill: {shown(exc)}", err=True)
         return 2 if isinstance(exc, UsageError) else 1
     except ModuleNotFoundError as exc:
         if (exc.name or "").startswith("wavemill"):

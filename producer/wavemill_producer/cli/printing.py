@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from wavemill.log_lines import LineFormatter
+from wavemill.secrets_in_urls import without_secrets
+from wavemill.shown import is_plain_text, json_text, shown
+from wavemill.terminal import GuardedStream, console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,9 +21,29 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, allow_nan: bool = True) -> None:
     """Print one JSON document on one line; times in ISO 8601."""
-    click.echo(json.dumps(value, default=_json_default, ensure_ascii=False))
+    click.echo(json_text(value, default=_json_default, allow_nan=allow_nan))
+
+
+def say(sentence: object = "", *, err: bool = False) -> None:
+    """Print one line for people, whatever is in it; `err` for standard error."""
+    click.echo(shown(without_secrets(str(sentence))), err=err)
+
+
+def print_id(spectrogram_id: str) -> None:
+    """Print an ID, unchanged for another program: joiners of a script, say, belong to a name."""
+    stream = sys.stdout
+    write = stream.write_as_is if isinstance(stream, GuardedStream) else stream.write
+    is_exact = is_plain_text(spectrogram_id) and not stream.isatty()
+    write(f"{spectrogram_id if is_exact else shown(spectrogram_id)}\n")
+
+
+def warn_on_stderr() -> None:
+    """Let what the library warns of reach the terminal, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("wavemill: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _json_default(value: Any) -> Any:
@@ -28,12 +54,7 @@ def _json_default(value: Any) -> Any:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table as wide as the terminal; in full where there is none."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 240
-    console.print(table(columns, rows))
+    console().print(table(columns, rows))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
@@ -43,7 +64,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
 
     result = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        result.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        result.add_row(*(Text("" if cell is None else shown(without_secrets(str(cell)))) for cell in row))
     return result
 
 

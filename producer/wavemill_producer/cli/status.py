@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavemill_producer.cli.printing import counts, duration, json_option, print_json, print_table, table
+from wavemill.terminal import console, progress_bar
+from wavemill_producer.cli.printing import counts, duration, json_option, print_json, print_table, say, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,12 +47,12 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(status)
         return
-    click.echo(f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""))
+    say(f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""))
     parts = [f"{word} {status[key]}" for word, key in (("with", "model"), ("from", "dataset")) if status[key]]
-    click.echo(f"work     {' '.join([status['operation'], *parts])}")
-    click.echo(f"output   {status['output']}/{status['id']}")
-    click.echo(f"state    {status['state']}: {counts(status)} of {status['total']}")
-    click.echo(f"rate     {_rate(status)}, time left {duration(status['eta_s'])}")
+    say(f"work     {' '.join([status['operation'], *parts])}")
+    say(f"output   {status['output']}/{status['id']}")
+    say(f"state    {status['state']}: {counts(status)} of {status['total']}")
+    say(f"rate     {_rate(status)}, time left {duration(status['eta_s'])}")
 
 
 def _rate(status: dict[str, Any]) -> str:
@@ -61,18 +62,34 @@ def _rate(status: dict[str, Any]) -> str:
 
 def _show_all(producer: Producer, *, as_json: bool) -> None:
     batches, workers, left = producer.batches(), producer.workers(), producer.all_left()
+    refused, troubles = producer.refused_models(), producer.troubles()
     if as_json:
-        print_json({"batches": batches, "workers": [dict(row) for row in workers], "left": left})
+        alive = [dict(row) for row in workers]
+        print_json({"batches": batches, "workers": alive, "left": left, "refused": refused, "troubles": troubles})
         return
     if not batches:
-        click.echo("no batch yet; queue one with: wavemill submit reconstruct --help")
+        say("no batch yet; queue one with: wavemill submit reconstruct --help")
     else:
         print_table(*_batches_table(batches))
     if left["jobs_left"]:
-        click.echo(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
-    click.echo(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
+        say(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
+    say(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
     for row in workers:
-        click.echo(f"  {row['id']}: {row['jobs_done']} jobs done")
+        say(f"  {row['id']}: {row['jobs_done']} jobs done")
+    for model in refused:
+        say(refusal(model))
+    for trouble in troubles:
+        say(f"trouble: {trouble}")
+
+
+def refusal(model: Mapping[str, Any]) -> str:
+    """Say on one line which workers lack a model, who needs it, and whether that can be helped."""
+    name = f"model {model['model'] or '?'} ({model['model_digest'][:12]})"
+    who, why = next(iter(model["workers"].items()))
+    others = len(model["workers"]) - 1
+    lacking = f"{who} and {others} more refuse it" if others else f"{who} refuses it"
+    then = "others may serve it" if model["may_be_served"] else "no living worker can serve it"
+    return f"{name}, needed by {model['open_batches']} open batches: {lacking}; {then}; {why}"
 
 
 def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
@@ -105,7 +122,7 @@ def _watch(producer: Producer, batch_id: str | None) -> None:
         return table(*_batches_table(batches)), batch_id is not None and batches[0]["state"] in FINISHED
 
     shown, finished = view()
-    with Live(shown) as live:
+    with Live(shown, console=console(), redirect_stdout=False, redirect_stderr=False) as live:
         while not finished:
             time.sleep(_REFRESH_S)  # nobody reads faster
             shown, finished = view()
@@ -159,16 +176,11 @@ def wait_for(
     batch: Batch, *, quiet: bool, timeout_s: float | None = None, check: Callable[[], None] = lambda: None
 ) -> int:
     """Wait with a progress bar; return the exit code. `check` is called at each look and may raise."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=quiet or not console.is_terminal, transient=True,
-    )  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     last: dict[str, Any] = {}
-    with bar:
+    with progress_bar(*columns, quiet=quiet) as bar:
         task = bar.add_task("rendering", total=None)
 
         def show(status: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,6 +18,7 @@ from wavemill.requests import (
     VaryParams,
 )
 from wavemill_producer.cli import submitting as common
+from wavemill_producer.cli.printing import warn_on_stderr
 
 if TYPE_CHECKING:
     from wavemill_producer.orders import Orders
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.group()
 def submit() -> None:
     """Queue a batch of jobs; workers do the rest."""
-    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
+    warn_on_stderr()
 
 
 @submit.command()

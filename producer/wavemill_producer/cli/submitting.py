@@ -10,7 +10,8 @@ import click
 
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.requests import FORMATS, METHODS
-from wavemill_producer.cli.printing import duration, json_option, print_json
+from wavemill.terminal import progress_bar
+from wavemill_producer.cli.printing import duration, json_option, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
@@ -139,22 +140,17 @@ def _status(batch: Batch) -> dict[str, Any]:
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show on a terminal how many jobs are written; long before, IDs are read and checked."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-        console=console, disable=quiet or not console.is_terminal, transient=True,
-    )  # fmt: skip
-    with bar:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with progress_bar(*columns, quiet=quiet) as bar:
         task = bar.add_task("reading and checking IDs", total=None)
         yield lambda written: bar.update(task, description=f"{written:,} jobs written")
 
 
 def _report_batch(status: dict[str, Any], *, reuse: bool) -> None:
     reused = f", {status['counts']['done']} of them done already" if reuse else ""
-    click.echo(
+    say(
         f"queued {status['total']} jobs as batch {status['id']}{reused}; "
         f"follow it with: wavemill status {status['id']} --watch"
     )
@@ -164,16 +160,16 @@ def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    click.echo(f"would queue {report['total']} jobs in {report['chunks']} messages; nothing was queued")
-    click.echo(f"duplicates  {report['duplicates']}, left out")
+    say(f"would queue {report['total']} jobs in {report['chunks']} messages; nothing was queued")
+    say(f"duplicates  {report['duplicates']}, left out")
     if report["unknown"]:
         examples = ", ".join(report["unknown_examples"])
-        click.echo(f"unknown     {report['unknown']}: {examples}; submit would refuse the batch, see --no-check-ids")
+        say(f"unknown     {report['unknown']}: {examples}; submit would refuse the batch, see --no-check-ids")
     free = "" if report["free_bytes"] is None else f"; {report['free_bytes'] / 1e6:.1f} MB are free there"
-    click.echo(f"disk        at most {report['output_bytes'] / 1e6:.1f} MB of sound{free}")
+    say(f"disk        at most {report['output_bytes'] / 1e6:.1f} MB of sound{free}")
     time = f"{duration(report['estimated_s'])}, by {report['estimated_from']}"
     if report["estimated_s"] is None:
         time = f"unknown: {report['estimated_from']}"
     elif report["queued_before"]:
         time += f"; after {report['queued_before']} jobs that are queued already: {duration(report['queued_before_s'])}"
-    click.echo(f"time        {time}")
+    say(f"time        {time}")

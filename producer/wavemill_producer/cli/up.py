@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from wavemill_producer.cli.printing import say
+
 _POLL_S = 0.5
 
 
@@ -39,10 +41,11 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
         embedded_broker(settings) as broker,
         worker_processes(settings, per_device=workers, devices=devices) as process,
     ):
-        click.echo(f"{broker.where}\ntable: {database.name}\nqueue jobs from another terminal; Ctrl-C stops", err=True)
+        for line in (broker.where, f"table: {database.name}", "queue jobs from another terminal; Ctrl-C stops"):
+            say(line, err=True)
         while not stop.wait(_POLL_S):
             if broker.keep():
-                click.echo(f"the broker was gone and was started again; {broker.where}", err=True)
+                say(f"the broker was gone and was started again; {broker.where}", err=True)
             if process is not None and process.poll() is not None:
                 raise click.ClickException(f"the workers ended with exit code {process.returncode}; see above")
-    click.echo("stopped", err=True)
+    say("stopped", err=True)

@@ -2,19 +2,24 @@
 
 A pickle is a program that may call any function it can name. This reader hands out exactly four names, each a stand-in
 of our own that makes a number or a type of numbers and nothing else; any other name is refused before it is looked up.
+The opcodes are run by `wavemill.dataset.pickle_machine`, in bounded memory.
 """
 
 from __future__ import annotations
 
-import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from wavemill.dataset.bounded import NotAFileError, read_file
+from wavemill.dataset.pickle_machine import PickleMachine
 from wavemill.errors import DatasetError
 
 Range = tuple[float, float]  # min_db, max_db
+
+_MOST_BYTES = 2**23  # of the file: tens of thousands of recordings
+_MOST_LETTERS = 40  # of a NumPy type's code, or of a number's bytes as text
 
 # NumPy's codes of real numbers -> struct's.
 _NUMBER_CODES = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
@@ -53,7 +58,7 @@ class _StandIn:
 
 
 def _make_type(code: object, *_flags: object) -> _NumberType:
-    if not isinstance(code, str) or code.lstrip("<>=|") not in _NUMBER_CODES:
+    if not isinstance(code, str) or len(code) > _MOST_LETTERS or code.lstrip("<>=|") not in _NUMBER_CODES:
         raise DatasetError(f"expected NumPy numbers, received NumPy values of type {str(code)[:40]!r}")
     return _NumberType(code.lstrip("<>=|"))
 
@@ -66,7 +71,7 @@ def _make_number(number_type: object, data: object = None) -> float:
 
 def _make_bytes(text: object, encoding: object) -> bytes:
     """Stand in for `_codecs.encode`, by which protocols 0 to 2 spell bytes."""
-    if not isinstance(text, str) or encoding != "latin1":
+    if not isinstance(text, str) or len(text) > _MOST_LETTERS or encoding != "latin1":
         raise DatasetError("expected bytes in latin1")
     return text.encode("latin1")
 
@@ -79,17 +84,14 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _RangesUnpickler(pickle.Unpickler):
-    """Knows dicts, strings, numbers and NumPy scalars."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        try:
-            return _StandIn(_STAND_INS[module_name, global_name])
-        except KeyError:
-            raise DatasetError(
-                f"it refers to {module_name}.{global_name}, which is refused: only dicts, strings and NumPy numbers "
-                "are read from a pickle"
-            ) from None
+def _find_name(module_name: str, global_name: str) -> _StandIn:
+    try:
+        return _StandIn(_STAND_INS[module_name, global_name])
+    except KeyError:
+        raise DatasetError(
+            f"it refers to {module_name[:80]}.{global_name[:80]}, which is refused: only dicts, strings and NumPy "
+            "numbers are read from a pickle"
+        ) from None
 
 
 def read_ranges(path: Path) -> dict[str, Range]:
@@ -101,8 +103,7 @@ def read_ranges(path: Path) -> dict[str, Range]:
         The file is missing, damaged, refers to any code, or is not a dict of paths to {"min": ..., "max": ...}.
     """
     try:
-        with path.open("rb") as file:
-            content = _RangesUnpickler(file).load()
+        content = PickleMachine(_find_name).run(read_file(path, most_bytes=_MOST_BYTES))
         if not isinstance(content, dict):
             raise DatasetError(f"expected a dict of paths, received {type(content).__name__}")  # noqa: TRY301
         return {_path(key): _range(key, value) for key, value in content.items()}
@@ -110,6 +111,8 @@ def read_ranges(path: Path) -> dict[str, Range]:
         raise DatasetError(f"{path}: {exc}") from exc
     except OSError as exc:
         raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
+    except NotAFileError as exc:
+        raise DatasetError(f"{path} is no file") from exc
     except Exception as exc:  # a damaged pickle can raise nearly anything
         raise DatasetError(f"{path} is not a pickle, or damaged: {exc}") from exc
 

@@ -21,9 +21,6 @@ INDEX_NAME = "index.sqlite"
 SPECTROGRAMS_NAME = "spectrograms"
 SCRATCH_NAME = ".building"  # unfinished files
 _MOST_BYTES = 2**20  # an honest one has a thousand
-_MOST_NUMBERS = 2**24  # in a spectrogram: 64 MiB, minutes of music
-_MOST_SAMPLES = 2**31
-_MOST_RANGE_DB = 1_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +82,7 @@ def _parse(content: Any, path: Path) -> Manifest:
         )
     try:
         return Manifest(
-            features=_features(content["features"]),
+            features=Features.from_dict(content["features"]),
             origin=str(content["origin"]),
             packed=content.get("packed") is True,
             complete=content["complete"] is True,
@@ -95,19 +92,3 @@ def _parse(content: Any, path: Path) -> Manifest:
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UsageError) as exc:
         raise DatasetError(f"{path} is damaged: {exc}; build the dataset again") from exc
-
-
-def _features(values: dict[str, Any]) -> Features:
-    """Return features of which a spectrogram fits into memory; ValueError for others."""
-    features = Features.from_dict(values)
-    for name in ("sample_rate_hz", "n_fft", "hop_length", "n_samples", "n_bins", "n_frames"):
-        number = getattr(features, name)
-        if type(number) is not int or not 0 < number <= _MOST_SAMPLES:
-            raise ValueError(f"{name}: expected a whole number from 1 to {_MOST_SAMPLES}, received {number!r:.40}")
-    if features.n_bins * features.n_frames > _MOST_NUMBERS:
-        raise ValueError(f"a spectrogram of {features.n_bins} x {features.n_frames} numbers is too large")
-    if type(features.range_db) not in (int, float) or not 0 < features.range_db < _MOST_RANGE_DB:
-        raise ValueError(f"range_db: expected 0 to {_MOST_RANGE_DB}, received {features.range_db!r:.40}")
-    if not isinstance(features.preset, str):
-        raise TypeError(f"preset: expected a name, received {features.preset!r:.40}")
-    return features

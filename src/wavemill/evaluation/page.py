@@ -16,6 +16,7 @@ from wavemill.evaluation.evaluation import TRUTH, Evaluation
 from wavemill.evaluation.judge import Rendition
 from wavemill.evaluation.pictures import loudest_db, spectrogram_png
 from wavemill.evaluation.rows import MEASURES, rows
+from wavemill.shown import shown
 
 # Of the measures per clip: whether more of it is worse.
 _MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False}
@@ -54,7 +55,10 @@ def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
         the best
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("wavemill.evaluation"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("wavemill.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: shown(value) if isinstance(value, str) else value,
     )
     figures = evaluation.as_dict()
     orders = _orders(evaluation.renditions)

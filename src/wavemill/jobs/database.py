@@ -18,6 +18,7 @@ from wavemill.jobs import outages
 from wavemill.jobs.postgresql_engine import postgresql_engine
 from wavemill.jobs.schema import UtcDateTime
 from wavemill.jobs.sqlite_engine import sqlite_engine
+from wavemill.secrets_in_urls import without_secrets
 
 # Long enough for every statement of ours, of which none takes a tenth of it, and for the locks that it waits for. Short
 # enough that whatever hangs on a dead connection goes on within half a minute, a new connection included.
@@ -80,7 +81,7 @@ class Database:
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return without_secrets(self.url.render_as_string(hide_password=True))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

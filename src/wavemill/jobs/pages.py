@@ -6,7 +6,7 @@ submission would have to fill. So the queued jobs of all batches are merged from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -69,21 +69,27 @@ def _of_batch(
     if flag is None:
         columns = [jobs.c.batch_id, jobs.c.state]
         return _lowest(connection, [_by_index(connection, columns, [batch_id, one], after) for one in stored], size)
-    columns = [jobs.c.batch_id, jobs.c.flags, jobs.c.state]
-    wanted = product([batch_id], _texts_with(flag), stored)
+    columns = [jobs.c.batch_id, jobs.c.flags]
+    wanted: Iterable[Sequence[str]] = product([batch_id], _texts_with(flag))
+    if state is not None:
+        columns.append(jobs.c.state)
+        wanted = product([batch_id], _texts_with(flag), stored)
     arms = [_by_index(connection, columns, values, after, jobs.c.flags.is_not(None)) for values in wanted]
     return _lowest(connection, arms, size)
 
 
 def _flagged(connection: Connection, state: State | None, flag: str, after: int, size: int) -> list[int]:
-    columns = (jobs.c.flags, jobs.c.state)
+    seen = [jobs.c.flags.is_not(None), jobs.c.batch_id.not_in(_hidden_batches)]
+    if state is None:
+        arms = [_by_index(connection, [jobs.c.flags], [words], after, *seen) for words in _texts_with(flag)]
+        return _lowest(connection, arms, size)
     arms = []
     for words, one in product(_texts_with(flag), _stored(state)):
-        wanted = [jobs.c.flags.is_not(None), jobs.c.batch_id.not_in(_hidden_batches)]
-        if state is not None and one is State.QUEUED:
+        arm = _by_index(connection, [jobs.c.flags, jobs.c.state], [words, one], after, *seen)
+        if one is State.QUEUED:
             is_cancelled = jobs.c.batch_id.in_(_cancelled_batches)
-            wanted.append(is_cancelled if state is State.CANCELLED else ~is_cancelled)
-        arms.append(_by_index(connection, columns, (words, one), after, *wanted))
+            arm = arm.where(is_cancelled if state is State.CANCELLED else ~is_cancelled)
+        arms.append(arm)
     return _lowest(connection, arms, size)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
 from wavemill.jobs.patience import or_a_day
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from wavemill.jobs.silence import ListeningConnection
 
 _POOL_SIZE = 4  # a worker's work and its heartbeat, a supervisor's reaper
+_LATELY = 0.05  # of the limit: a question before each transaction would cost a fifth of the time of a short one
 _PREPARE_THRESHOLD = 5  # psycopg's own
 _PREPARED_IS_LOST = {"26000", "42P05"}
 _IS_READ_ONLY = "25006"
@@ -26,10 +28,11 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
     transaction, and prepared statements are for direct connections alone: without them a claim and a finish of 64 jobs
     take half as long again.
     """
-    engine = create_engine(url, pool_pre_ping=True, pool_size=_POOL_SIZE, pool_timeout=or_a_day(silence_s))
+    engine = create_engine(url, pool_size=_POOL_SIZE, pool_timeout=or_a_day(silence_s))
     listener = _Listener(engine, silence_s)
     event.listen(engine, "do_connect", listener.connect)
     event.listen(engine, "begin", listener.begin)
+    event.listen(engine, "checkout", listener.check)
     event.listen(engine, "checkin", listener.rest)
     event.listen(engine, "handle_error", listener.connect_anew)
     return engine
@@ -54,10 +57,19 @@ class _Listener:
             connection.prepare_threshold = _PREPARE_THRESHOLD
         return connection
 
+    def check(self, connection: ListeningConnection, _record: Any, _fairy: Any) -> None:
+        """Ask for a sign of life whoever was not heard lately; the pool then replaces all that it has."""
+        if connection.rests_since is None or monotonic() - connection.rests_since < or_a_day(self._silence_s) * _LATELY:
+            return
+        try:
+            connection.execute("")
+        except self._error as exc:
+            raise InvalidatePoolError from exc
+
     def begin(self, connection: Connection) -> None:
         driver_connection = _driver_connection(connection)
         try:
-            driver_connection.begin()
+            driver_connection.begin(locks=not connection.get_execution_options().get("wavemill_reads_only"))
         except self._error as exc:
             is_lost = driver_connection.closed
             if is_lost:
@@ -68,7 +80,7 @@ class _Listener:
 
     def rest(self, connection: ListeningConnection | None, _record: Any) -> None:
         if connection is not None:  # it is, when it was lost
-            connection.is_resting = True
+            connection.rests_since = monotonic()
 
     def connect_anew(self, context: ExceptionContext) -> None:
         sqlstate = getattr(context.original_exception, "sqlstate", None)

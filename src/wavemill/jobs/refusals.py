@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.schema import batches, refusals, workers
@@ -48,10 +48,10 @@ def nobody_can(database: Database, model_digest: str, alive_within_s: float) -> 
     with database.transaction() as connection:
         connection.execute(delete(refusals).where(_is_forgotten()))
         lasted = connection.scalar(select(func.min(refusals.c.refused_at) <= now(-alive_within_s)).where(this))
-        if not lasted or _may_be_served(connection, model_digest, alive_within_s):
+        if not lasted or _is_served(connection, model_digest, _seen(alive_within_s)):
             return None
-        is_known = refusals.c.worker_id.in_(select(workers.c.id))
-        query = select(refusals).where(this, ~is_known | refusals.c.worker_id.in_(_living(alive_within_s)))
+        is_unknown = refusals.c.worker_id.not_in(select(workers.c.id))
+        query = select(refusals).where(this, is_unknown | _is_of(_lives(alive_within_s)))
         rows = connection.execute(query.order_by(refusals.c.worker_id)).all()
     return f"no living worker has model {model_digest[:12]}: {_named(rows)}"
 
@@ -59,10 +59,11 @@ def nobody_can(database: Database, model_digest: str, alive_within_s: float) -> 
 def refused_models(database: Database, *, alive_within_s: float) -> list[dict[str, Any]]:
     """Return the models that living workers refuse: who does and why, and how many open batches need each.
 
-    `may_be_served` tells whether some other worker lives, or did a moment ago.
+    `may_be_served` tells whether some other worker lives.
     """
-    lives = refusals.c.worker_id.in_(_living(alive_within_s))
-    query = select(refusals).where(lives).order_by(refusals.c.model_digest, refusals.c.worker_id)
+    query = (
+        select(refusals).where(_is_of(_lives(alive_within_s))).order_by(refusals.c.model_digest, refusals.c.worker_id)
+    )
     found: dict[str, dict[str, Any]] = {}
     with database.reading() as connection:
         for row in connection.execute(query):
@@ -70,7 +71,7 @@ def refused_models(database: Database, *, alive_within_s: float) -> list[dict[st
             model["workers"][row.worker_id] = row.reason
         for digest, model in found.items():
             model |= _need(connection, digest)
-            model["may_be_served"] = _may_be_served(connection, digest, alive_within_s)
+            model["may_be_served"] = _is_served(connection, digest, _lives(alive_within_s))
     return list(found.values())
 
 
@@ -80,15 +81,18 @@ def _need(connection: Connection, model_digest: str) -> dict[str, Any]:
     return dict(connection.execute(query.where(is_open, batches.c.model_digest == model_digest)).one()._mapping)
 
 
-def _may_be_served(connection: Connection, model_digest: str, alive_within_s: float) -> bool:
-    """Whether a worker that was seen within this time has not refused the model."""
+def _is_served(connection: Connection, model_digest: str, by: ColumnElement[bool]) -> bool:
+    """Whether one of these workers has not refused the model."""
     refusing = select(refusals.c.worker_id).where(refusals.c.model_digest == model_digest)
-    others = select(workers.c.id).where(_seen(alive_within_s), workers.c.id.not_in(refusing))
-    return connection.scalar(others.limit(1)) is not None
+    return connection.scalar(select(workers.c.id).where(by, workers.c.id.not_in(refusing)).limit(1)) is not None
 
 
-def _living(alive_within_s: float) -> Select[Any]:
-    return select(workers.c.id).where(_seen(alive_within_s), workers.c.stopped_at.is_(None))
+def _is_of(by: ColumnElement[bool]) -> ColumnElement[bool]:
+    return refusals.c.worker_id.in_(select(workers.c.id).where(by))
+
+
+def _lives(within_s: float) -> ColumnElement[bool]:
+    return _seen(within_s) & workers.c.stopped_at.is_(None)
 
 
 def _seen(within_s: float) -> ColumnElement[bool]:
@@ -96,8 +100,7 @@ def _seen(within_s: float) -> ColumnElement[bool]:
 
 
 def _is_forgotten() -> ColumnElement[bool]:
-    seen = select(workers.c.id).where(_seen(_FORGOTTEN_S))
-    return and_(refusals.c.refused_at < now(-_FORGOTTEN_S), refusals.c.worker_id.not_in(seen))
+    return and_(refusals.c.refused_at < now(-_FORGOTTEN_S), ~_is_of(_seen(_FORGOTTEN_S)))
 
 
 def _named(rows: Sequence[Row[Any]]) -> str:

@@ -60,6 +60,18 @@ def _counter(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text("0"))
 
 
+def _flag_indexes() -> list[Index]:
+    """Return the indexes of the few jobs that are flagged: of one batch or of all, in one state or in any."""
+    where = text("flags IS NOT NULL")
+    columns = {
+        "ix_jobs_odd": ("flags", "id"),
+        "ix_jobs_odd_state": ("flags", "state", "id"),
+        "ix_jobs_flagged": ("batch_id", "flags", "id"),
+        "ix_jobs_flagged_state": ("batch_id", "flags", "state", "id"),
+    }
+    return [Index(name, *of, sqlite_where=where, postgresql_where=where) for name, of in columns.items()]
+
+
 batches = Table(
     "batches",
     metadata,
@@ -167,23 +179,7 @@ jobs = Table(
         sqlite_where=text("state = 'cancelled'"),
         postgresql_where=text("state = 'cancelled'"),
     ),
-    Index(
-        "ix_jobs_odd",
-        "flags",
-        "state",
-        "id",
-        sqlite_where=text("flags IS NOT NULL"),
-        postgresql_where=text("flags IS NOT NULL"),
-    ),
-    Index(
-        "ix_jobs_flagged",
-        "batch_id",
-        "flags",
-        "state",
-        "id",
-        sqlite_where=text("flags IS NOT NULL"),
-        postgresql_where=text("flags IS NOT NULL"),
-    ),
+    *_flag_indexes(),
     Index("ix_jobs_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
     # Filled as jobs are done, so that submitting pays nothing for them.
     Index("ix_jobs_done_id", "id", sqlite_where=text("state = 'done'"), postgresql_where=text("state = 'done'")),

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_SIGN_OF_LIFE = 0.25
+_SIGN_OF_LIFE, _LEAST_SIGN_S = 0.25, 2.0  # a machine under load gives one within seconds, not tenths
 
 _CONNECT_S = 10.0  # a server that is there lets us in at once
 _LEAST_CONNECT_S = 2.0  # libpq's own
@@ -32,12 +32,12 @@ _SESSION = """
 class ListeningConnection(psycopg.Connection[Any]):
     """Raises OperationalError, and closes itself, when the server has said nothing for `silence_s`; None: never.
 
-    A connection that comes from the pool is asked for a sign of life first, which a server gives at once. So that one
-    waits for a quarter of it: a heartbeat over a dead connection must find another before its lease ends.
+    What a connection is asked first when it comes from the pool, a server answers at once. So that waits for a quarter
+    of it: a heartbeat over a dead connection must find another before its lease ends.
     """
 
     silence_s: float | None = None
-    is_resting = False  # in the pool
+    rests_since: float | None = None  # in the pool, or just taken from it
     is_pooled = False  # by a pooler before the server
     _server_idle_s = 0.0
 
@@ -56,14 +56,15 @@ class ListeningConnection(psycopg.Connection[Any]):
         connection._server_idle_s = float(server_idle_s)
         return connection
 
-    def begin(self) -> None:
-        """Begin a transaction that the server ends when we have gone without a word: one message, and no cursor."""
-        self.is_resting = False
+    def begin(self, *, locks: bool) -> None:
+        """Begin a transaction, in one message; one that locks is ended by the server when we go without a word."""
+        statements = ["BEGIN", *(self.idle_limit() if locks else ())]
         with self.lock:
-            self.pgconn.send_query("; ".join(["BEGIN", *self.idle_limit()]).encode())
+            self.pgconn.send_query("; ".join(statements).encode())
             for result in self.wait(generators.execute(self.pgconn)):
                 if result.status != pq.ExecStatus.COMMAND_OK:
                     raise psycopg.errors.error_from_result(result)
+        self.rests_since = None
 
     def idle_limit(self, at_most_s: float | None = None) -> list[str]:
         """Return what lets the server end this transaction when we have gone without a word; `silence_s` by default.
@@ -79,8 +80,8 @@ class ListeningConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[T], *arguments: Any, **keywords: Any) -> T:
         """Consume a generator of psycopg's, as long as something comes now and then."""
         limit = limit_s(self.silence_s)
-        if limit is not None and self.is_resting:
-            limit *= _SIGN_OF_LIFE
+        if limit is not None and self.rests_since is not None:
+            limit = min(limit, max(limit * _SIGN_OF_LIFE, _LEAST_SIGN_S))
         return super().wait(gen if limit is None else self._listening(gen, limit), *arguments, **keywords)
 
     def _listening(self, gen: PQGen[T], limit: float) -> PQGen[T]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, OutputError, UsageError
+from wavemill.vae.archive import read_archive
 
 FloatArray = NDArray[np.float32]
 
 _META, _STATE, _BEST = "meta", "state/", "best/"
+_MOST_BYTES = 2**32  # weights, their averages, what the optimiser keeps and the best so far, of the largest network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +79,20 @@ def read_checkpoint(file: Path) -> Checkpoint:
         When it cannot be read.
     """
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            meta = json.loads(arrays[_META].tobytes())
-            return Checkpoint(
-                progress=Progress(**meta["progress"]),
-                state=_below(_STATE, arrays),
-                best=_below(_BEST, arrays),
-                config=meta["config"],
-                features=meta["features"],
-            )
+        arrays = read_archive(file, most_bytes=_MOST_BYTES)
+        meta = parse_json(arrays[_META].tobytes())
+        return Checkpoint(
+            progress=Progress(**meta["progress"]),
+            state=_below(_STATE, arrays),
+            best=_below(_BEST, arrays),
+            config=dict(meta["config"]),
+            features=dict(meta["features"]),
+        )
     except FileNotFoundError as exc:
         raise UsageError(f"{file}: there is no training to resume; start without --resume") from exc
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as exc:
+    except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ModelError(f"{file}: the checkpoint cannot be read: {exc}; start without --resume") from exc
 
 
-def _below(prefix: str, arrays: Any) -> dict[str, FloatArray]:
-    return {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
+def _below(prefix: str, arrays: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

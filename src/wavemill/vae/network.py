@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from wavemill.errors import ModelError
+from wavemill.vae.sizes import MOST_WEIGHTS, require_buildable
 
 Config = Mapping[str, Any]
 Tensor = Any  # keras.KerasTensor; keras publishes no types
@@ -258,7 +259,13 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def build_network(
-    architecture: str, *, kind: str, shape: tuple[int, int], latent_dim: int, config: Config | None = None
+    architecture: str,
+    *,
+    kind: str,
+    shape: tuple[int, int],
+    latent_dim: int,
+    config: Config | None = None,
+    most_weights: int = MOST_WEIGHTS,
 ) -> Network:
     """Build a network with fresh weights.
 
@@ -269,6 +276,7 @@ def build_network(
     shape : (n_bins, n_frames)
     latent_dim : int > 0
     config : sizes that differ from the architecture's defaults
+    most_weights : of a network that is built at all
 
     Raises
     ------
@@ -283,6 +291,9 @@ def build_network(
     if unknown := set(config or {}) - set(family.defaults):
         raise ModelError(f"architecture {architecture!r} has no setting {', '.join(sorted(unknown))}")
     sizes = {**family.defaults, **(config or {})}
+    require_buildable(
+        architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=sizes, most_weights=most_weights
+    )
     return Network(
         encoder=family.encoder(shape, kind, latent_dim, sizes), decoder=family.decoder(shape, latent_dim, sizes)
     )

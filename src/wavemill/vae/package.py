@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, StorageUnavailableError
+from wavemill.shown import shown_lines
 from wavemill.storage_errors import Verdict, is_missing, reason, require_there, verdict
+from wavemill.vae.archive import MisfitError, Shapes, declared_bytes, read_archive
 from wavemill.vae.card import model_card
 from wavemill.vae.folder import write_folder
 from wavemill.vae.forward import keep_operations_on_one_thread
@@ -22,6 +23,7 @@ from wavemill.vae.network import Network, build_network
 from wavemill.vae.record import (
     CARD_FILE,
     LATENTS_FILE,
+    MOST_FILE_BYTES,
     RECORD_FILE,
     WEIGHTS_FILE,
     ModelRecord,
@@ -32,6 +34,11 @@ from wavemill.vae.record import (
 from wavemill.vae.replacement import read_steadily
 
 FloatArray = NDArray[np.float32]
+Result = TypeVar("Result")
+
+_MOST_WEIGHT_BYTES = MOST_FILE_BYTES
+_MOST_LATENT_BYTES = 2**25  # a prior's prototypes have two megabytes
+_LEAST_WEIGHT_BYTES = 2  # half precision
 
 
 def save_model(
@@ -98,6 +105,7 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
 def _load(folder: Path) -> Model:
     digest = verify(folder)
     record = read_record(folder)
+    n_bytes = _readable(folder / WEIGHTS_FILE, lambda file: declared_bytes(file, most_bytes=_MOST_WEIGHT_BYTES))
     keep_operations_on_one_thread()
     network = build_network(
         record.architecture,
@@ -105,9 +113,13 @@ def _load(folder: Path) -> Model:
         shape=record.features.shape,
         latent_dim=record.latent_dim,
         config=record.architecture_config,
+        most_weights=n_bytes // _LEAST_WEIGHT_BYTES,  # more would stay without a value
     )
-    set_weights(network, read_arrays(folder / WEIGHTS_FILE))
-    latents = read_arrays(folder / LATENTS_FILE) if (folder / LATENTS_FILE).is_file() else {}
+    shapes = {name: tuple(variable.shape) for name, variable in network.variables().items()}
+    set_weights(network, read_arrays(folder / WEIGHTS_FILE, shapes=shapes))
+    latents = (
+        read_arrays(folder / LATENTS_FILE, most_bytes=_MOST_LATENT_BYTES) if (folder / LATENTS_FILE).is_file() else {}
+    )
     return Model(record, network, digest=digest, latents=latents)
 
 
@@ -130,12 +142,20 @@ def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
         variable.assign(weights[name])
 
 
-def read_arrays(file: Path) -> dict[str, FloatArray]:
-    """Read an .npz as float32 arrays, never as pickles."""
+def read_arrays(
+    file: Path, *, shapes: Shapes | None = None, most_bytes: int = _MOST_WEIGHT_BYTES
+) -> dict[str, FloatArray]:
+    """Read an .npz as float32 arrays, those of `shapes` where it is given, never as pickles."""
+    arrays = _readable(file, lambda file: read_archive(file, most_bytes=most_bytes, shapes=shapes))
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _readable(file: Path, read: Callable[[Path], Result]) -> Result:
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return {name: arrays[name].astype(np.float32) for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as exc:
+        return read(file)
+    except MisfitError as exc:
+        raise ModelError(f"{file}: the weights do not fit the architecture: {exc}; train the model again") from exc
+    except (OSError, ValueError) as exc:
         raise ModelError(f"{file}: cannot be read as arrays: {exc}; restore the file or train again") from exc
 
 
@@ -147,4 +167,4 @@ def _write_files(
     if latents:
         np.savez_compressed(folder / LATENTS_FILE, **latents)  # type: ignore[arg-type]
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict(), indent=2) + "\n", encoding="utf-8")
-    (folder / CARD_FILE).write_text(model_card(record), encoding="utf-8")
+    (folder / CARD_FILE).write_text(shown_lines(model_card(record)), encoding="utf-8")

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, UsageError
 from wavemill.requests import HOTTEST
 from wavemill.vae.clusters import cluster
@@ -96,10 +97,10 @@ class Prior:
         if not own:
             return None
         try:
-            about = json.loads(own["about"].astype(np.uint8).tobytes())
+            about = parse_json(own["about"].astype(np.uint8).tobytes())
             spread = float(about.get("spread", 1.0))  # of models from before it was measured
             return cls(Prototypes.from_arrays(own), about["labels"], tuple(about["peak_range_db"]), spread=spread)
-        except (KeyError, ValueError, TypeError) as exc:
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as exc:
             raise ModelError(f"the model's prior cannot be read: {exc}; restore the model or train it again") from exc
 
     def arrays(self) -> dict[str, NDArray[Any]]:

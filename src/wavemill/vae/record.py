@@ -6,15 +6,19 @@ The light side checks a model when a batch is submitted; it must not pay for Num
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wavemill.dataset.bounded import FLAGS, NotAFileError, TooLargeError, read_file, size_of
+from wavemill.dataset.bounded_json import MOST_BYTES as MOST_JSON_BYTES
+from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelChangedError, ModelError, UsageError
 from wavemill.presets import Features
 from wavemill.vae.replacement import read_steadily
+from wavemill.vae.sizes import MOST_LATENTS
 
 RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
@@ -25,6 +29,8 @@ CARD_FILE = "README.md"
 RECOGNISER_FILE = "recogniser.json"
 RECORD_FILES = {RECORD_FILE: "a model", RECOGNISER_FILE: "a recogniser"}
 FORMAT = 1
+MOST_FILE_BYTES = 2**29  # of a listed file: the weights of the largest network
+_MOST_LISTING_BYTES = 2**16  # an honest one has four lines
 _REQUIRED = (RECORD_FILE, WEIGHTS_FILE)
 
 
@@ -56,7 +62,8 @@ class ModelRecord:
         fields = {key: value for key, value in values.items() if key != "format"}
         try:
             record = cls(**{**fields, "features": Features.from_dict(fields["features"])})
-        except (KeyError, TypeError, ValueError, UsageError) as exc:
+            _require_types(record)
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as exc:
             raise ModelError(f"the model's record is incomplete: {exc}") from exc
         return record
 
@@ -95,13 +102,44 @@ def list_models(models_dir: str | Path = "models") -> list[Path]:
 def read_record(path: str | Path) -> ModelRecord:
     """Read `model.json` of the model folder `path`, without checking any digest."""
     file = Path(path) / RECORD_FILE
+    values = read_json_object(file)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        return ModelRecord.from_dict(values)
+    except ModelError as exc:
+        raise ModelError(f"{file}: {exc}") from exc
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Read a record's JSON; ModelError when it is damaged, no object, or larger or deeper than a record can be."""
+    try:
+        values = parse_json(_read(file, MOST_JSON_BYTES))
     except (OSError, ValueError) as exc:
         raise ModelError(f"{file}: cannot be read as JSON: {exc}; restore the folder or train the model again") from exc
     if not isinstance(values, dict):
         raise ModelError(f"{file}: expected a JSON object, received {type(values).__name__}")
-    return ModelRecord.from_dict(values)
+    return values
+
+
+def _read(file: Path, most_bytes: int) -> bytes:
+    """Return a file's bytes; OSError, or ValueError when it is no file or too large."""
+    try:
+        return read_file(file, most_bytes=most_bytes)
+    except (NotAFileError, TooLargeError) as exc:
+        raise ValueError(str(exc) or "it is no file") from exc
+
+
+def _require_types(record: ModelRecord) -> None:
+    """Raise TypeError or ValueError where a field is not what it is declared as."""
+    for name in ("name", "kind", "architecture", "code_version"):
+        if not isinstance(getattr(record, name), str):
+            raise TypeError(f"{name}: expected a string, received {str(getattr(record, name))[:40]}")
+    for name in ("architecture_config", "normalisation", "training", "quality", "labels"):
+        if not isinstance(getattr(record, name), dict):
+            raise TypeError(f"{name}: expected an object, received {str(getattr(record, name))[:40]}")
+    if not all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in record.labels.values()):
+        raise TypeError("labels: expected lists of strings")
+    if type(record.latent_dim) is not int or not 0 < record.latent_dim <= MOST_LATENTS:
+        raise ValueError(f"latent_dim: expected 1 to {MOST_LATENTS}, received {str(record.latent_dim)[:40]}")
 
 
 def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
@@ -123,16 +161,18 @@ def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
 def listed_names(folder: Path) -> list[str]:
     """Return the names of the files that belong to a folder by its `SHA256`; none where there is no readable one."""
     try:
-        return [name for name, _ in _entries(folder, (folder / DIGEST_FILE).read_bytes())]
-    except (OSError, ModelError):
+        return [name for name, _ in _entries(folder, _read(folder / DIGEST_FILE, _MOST_LISTING_BYTES))]
+    except (OSError, ValueError, ModelError):
         return []
 
 
 def _verify(folder: Path, required: tuple[str, ...]) -> str:
     try:
-        listing = (folder / DIGEST_FILE).read_bytes()
+        listing = _read(folder / DIGEST_FILE, _MOST_LISTING_BYTES)
     except OSError as exc:
         raise ModelError(f"{folder}: cannot read {DIGEST_FILE}: {exc.strerror}; is this a model folder?") from exc
+    except ValueError as exc:
+        raise ModelError(f"{folder}: cannot read {DIGEST_FILE}: {exc}; save the model again") from exc
     names = set()
     for name, expected in _entries(folder, listing):
         if sha256_of(folder / name) != expected:
@@ -144,10 +184,14 @@ def _verify(folder: Path, required: tuple[str, ...]) -> str:
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as hex; a file that cannot be read is a ModelError."""
+    """Return the SHA-256 of a file as hex; a file that cannot be read, or is too large, is a ModelError."""
     try:
-        with file.open("rb") as stream:
+        with os.fdopen(os.open(file, FLAGS), "rb") as stream:
+            if (n_bytes := size_of(stream.fileno())) > MOST_FILE_BYTES:
+                raise ModelError(f"{file}: expected at most {MOST_FILE_BYTES} bytes, received {n_bytes}")
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    except NotAFileError as exc:
+        raise ModelError(f"{file} is no file; restore the model folder or train the model again") from exc
     except OSError as exc:
         raise ModelError(f"{file}: {exc.strerror}; restore the model folder or train the model again") from exc
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.evaluate import (
     held_out_option,
     pairs_option,
@@ -59,7 +59,7 @@ def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str,
     write_text(report, page(evaluation, n_clips=n_clips, show=show))
     figures = evaluation.as_dict()
     if as_json:
-        print(json.dumps(figures, allow_nan=False))
+        print_json(figures, allow_nan=False)
         return
     print_figures(figures)
-    print(f"{report}: {min(n_clips, figures['clips'])} clips to see and hear")
+    say(f"{report}: {min(n_clips, figures['clips'])} clips to see and hear")

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wavemill.shown import shown
+from wavemill.terminal import console
+from wavemill_producer.cli.printing import print_json, say
+
 if TYPE_CHECKING:
     from wavemill.evaluation.evaluation import Evaluation
 
@@ -67,10 +71,10 @@ def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> No
     figures = evaluation.as_dict()
     write_text(output, json.dumps(figures, indent=2, allow_nan=False) + "\n")
     if as_json:
-        print(json.dumps(figures, allow_nan=False))
+        print_json(figures, allow_nan=False)
         return
     print_figures(figures)
-    print(f"stored in {output}")
+    say(f"stored in {output}")
 
 
 def run_evaluation(
@@ -100,7 +104,7 @@ def run_evaluation(
             load_recogniser(recogniser_dir),
             recordings=Recordings(recordings_dir) if recordings_dir else None,
             config=EvaluationConfig(held_out=held_out, n_samples=samples, n_pairs=pairs),
-            progress=lambda text: click.echo(text, err=True),
+            progress=lambda text: say(text, err=True),
         )
 
 
@@ -117,20 +121,17 @@ def write_text(file: Path, text: str) -> None:
 
 def print_figures(figures: Mapping[str, Any]) -> None:
     """Print the figures as a table, a row per measure, a column per rendition."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from wavemill.evaluation.rows import rows
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     for name in figures["figures"]:
-        table.add_column(name, justify="right")
+        table.add_column(Text(shown(name)), justify="right")
     for row in rows(figures):
-        table.add_row(row.name, *row.cells)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 240  # in full where nobody's window limits it
-    console.print(table)
+        table.add_row(*(Text(shown(cell)) for cell in (row.name, *row.cells)))
+    console().print(table)
     for note in figures["notes"]:
-        print(note)
+        say(note)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from wavemill.errors import ModelError
 from wavemill.vae.record import find_model, list_models, read_record, verify
-from wavemill_producer.cli.printing import print_table
+from wavemill_producer.cli.printing import print_json, print_table, say
 
 
 def _models_of_settings() -> Path:
@@ -44,11 +43,11 @@ def list_command(models_dir: Path, as_json: bool) -> None:
     """List the models, whole or not."""
     folders = list_models(models_dir)
     if not folders:
-        click.echo(f"no model in {models_dir}; train one, or name another folder with --models", err=True)
+        say(f"no model in {models_dir}; train one, or name another folder with --models", err=True)
     rows = [_summary(folder) for folder in folders]
     if as_json:
         for row in rows:
-            print(json.dumps(row))
+            print_json(row)
     elif rows:
         print_table(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
 
@@ -61,10 +60,10 @@ def show(name: str, models_dir: Path, as_json: bool) -> None:
     """Show what MODEL is, what it was trained on and how well it does."""
     record = read_record(find_model(name, models_dir)).as_dict()
     if as_json:
-        print(json.dumps(record))
+        print_json(record)
         return
     for line in _lines(record):
-        print(line)
+        say(line)
 
 
 @model.command("verify", epilog="Example: wavemill model verify fsdd-vae")
@@ -75,7 +74,10 @@ def verify_command(name: str, models_dir: Path, as_json: bool) -> None:
     """Check every file of MODEL against its recorded digest."""
     folder = find_model(name, models_dir)
     digest = verify(folder)
-    print(json.dumps({"model": folder.name, "digest": digest}) if as_json else f"{folder}: whole, digest {digest}")
+    if as_json:
+        print_json({"model": folder.name, "digest": digest})
+    else:
+        say(f"{folder}: whole, digest {digest}")
 
 
 def _lines(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
@@ -85,7 +87,9 @@ def _lines(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}{key}:"
             yield from _lines(value, indent + "  ")
         else:
-            yield f"{indent}{key}: " + str(value).strip().replace("\n", f"\n{indent}  ")
+            first, *others = str(value).strip().split("\n")
+            yield f"{indent}{key}: {first}"
+            yield from (f"{indent}  {line}" for line in others)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

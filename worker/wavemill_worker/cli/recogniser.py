@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from wavemill.shown import json_text
+from wavemill.terminal import progress_bar
+from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free
 
 _folder = click.Path(path_type=Path)
@@ -57,7 +59,10 @@ def train(
     about = {name: text for name, text in (("data", data), ("licence", licence)) if text}
     with _progress(config.epochs, as_json=as_json) as progress:
         digest = train_recogniser(Recordings(recordings_dir), folder, config, about=about, progress=progress)
-    print(json.dumps({"recogniser": str(folder), "digest": digest}) if as_json else f"{folder}: saved, digest {digest}")
+    if as_json:
+        print_json({"recogniser": str(folder), "digest": digest})
+    else:
+        say(f"{folder}: saved, digest {digest}")
 
 
 @recogniser.command(epilog="Example: wavemill recogniser show recognisers/fsdd")
@@ -70,20 +75,20 @@ def show(folder: Path, as_json: bool) -> None:
     loaded = load_recogniser(folder)
     record = {**loaded.record.as_dict(), "digest": loaded.digest}
     if as_json:
-        print(json.dumps(record))
+        print_json(record)
         return
     for key, value in record.items():
-        print(f"{key}: {json.dumps(value) if isinstance(value, dict) else value}")
+        say(f"{key}: {json_text(value) if isinstance(value, dict) else value}")
 
 
 @contextmanager
 def _progress(epochs: int, *, as_json: bool) -> Iterator[Callable[[int, float], None]]:
     if as_json:
-        yield lambda epoch, loss: print(json.dumps({"epoch": epoch, "epochs": epochs, "loss": loss}), flush=True)
+        yield lambda epoch, loss: print_json({"epoch": epoch, "epochs": epochs, "loss": loss})
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with progress_bar(*columns, stderr=False) as bar:
         task = bar.add_task("first epoch", total=epochs)
         yield lambda epoch, loss: bar.update(task, completed=epoch, description=f"loss {loss:.4f}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wavemill.terminal import progress_bar
 from wavemill.vae.held_out import HeldOut
+from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free
 
 if TYPE_CHECKING:
@@ -96,11 +97,10 @@ def train(
             progress=progress,
             evaluate=measure,
         )
-    print(
-        json.dumps({"model": str(model_dir), "digest": digest})
-        if as_json
-        else f"{model_dir}: trained and saved, digest {digest}"
-    )
+    if as_json:
+        print_json({"model": str(model_dir), "digest": digest})
+    else:
+        say(f"{model_dir}: trained and saved, digest {digest}")
 
 
 def _config(preset: str, architecture: str | None, start: Model | None, options: dict[str, object]) -> TrainingConfig:
@@ -116,7 +116,7 @@ def _config(preset: str, architecture: str | None, start: Model | None, options:
 def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
     ours, theirs = config.validation_label, start.record.training.get("validation_label")
     if ours and not (theirs and HeldOut.parse(theirs).covers(HeldOut.parse(ours))):
-        click.echo(
+        say(
             f"note: {start.name} was trained by another rule, {theirs or 'a random part'}, and may have heard what "
             f"{ours} holds out; the held-out figures may flatter",
             err=True,
@@ -128,10 +128,10 @@ def _reports(epochs: int, *, as_json: bool) -> Iterator[Callable[[EpochReport], 
     if as_json:
         yield _print_json
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with progress_bar(*columns, stderr=False) as bar:
         task = bar.add_task("first epoch", total=epochs)
 
         def show(report: EpochReport) -> None:
@@ -142,4 +142,4 @@ def _reports(epochs: int, *, as_json: bool) -> Iterator[Callable[[EpochReport], 
 
 
 def _print_json(report: EpochReport) -> None:
-    print(json.dumps(asdict(report)), flush=True)
+    print_json(asdict(report))

@@ -27,8 +27,10 @@ _INDEXES = (
     ("jobs", "ix_jobs_cancelled", ["id"], "state = 'cancelled'"),
     ("jobs", "ix_jobs_running", ["id"], "state = 'running'"),
     ("jobs", "ix_jobs_done_id", ["id"], "state = 'done'"),
-    ("jobs", "ix_jobs_odd", ["flags", "state", "id"], _FLAGGED),
-    ("jobs", "ix_jobs_flagged", ["batch_id", "flags", "state", "id"], _FLAGGED),
+    ("jobs", "ix_jobs_odd", ["flags", "id"], _FLAGGED),
+    ("jobs", "ix_jobs_odd_state", ["flags", "state", "id"], _FLAGGED),
+    ("jobs", "ix_jobs_flagged", ["batch_id", "flags", "id"], _FLAGGED),
+    ("jobs", "ix_jobs_flagged_state", ["batch_id", "flags", "state", "id"], _FLAGGED),
     ("chunks", "ix_chunks_again", ["batch_id", "first"], "again"),
 )
 _COLUMNS = {"jobs": ["claims"], "batches": ["turn_at", "deaths", "stopped"], "workers": ["trouble"]}

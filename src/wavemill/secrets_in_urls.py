@@ -1,0 +1,97 @@
+"""Text without the secrets of the URLs in it. Whatever leaves us goes through here: terminal, log, table, errors.
+
+A URL may carry a password before its host, as `user:password@`, or in its query, as `?password=...`; libraries repeat
+URLs in their errors. Where a password stands unencoded and a URL can be read in two ways, more is hidden than needed.
+"""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:(?!;[A-Za-z][A-Za-z0-9+.-]*://)\S)*")  # ";" parts lists of sentinels
+# Of these nobody writes "@" behind the host.
+_SERVERS = frozenset({"redis", "rediss", "sentinel", "amqp", "amqps", "postgres", "postgresql", "mysql", "mariadb"})
+_EXAMPLE = "USER:PASSWORD"  # in sentences that say what is expected
+_PLAIN_VALUE = re.compile(r"[\w.:/,+-]*")
+_PLAIN_KEYS = frozenset(
+    {
+        "application_name",
+        "connect_timeout",
+        "db",
+        "dbname",
+        "host",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "mode",
+        "port",
+        "ssl_ca_certs",
+        "ssl_cert_reqs",
+        "sslmode",
+        "sslrootcert",
+        "target_session_attrs",
+        "tcp_user_timeout",
+        "timeout",
+        "uri",
+        "virtual_host",
+    }
+)
+_SECRET_NAME = r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api_?key|access_?key)[\w-]*"  # noqa: S105  names, no secret
+# PGPASSWORD=..., password='...' as libpq writes it, and {'password': '...'}; what comes before has been hidden already.
+_ASSIGNED = re.compile(rf"(?i)\b({_SECRET_NAME})(\s?=\s?)(?!\*\*\*)('[^']*'?|\"[^\"]*\"?|[^\s&]+)")
+_QUOTED_KEY = re.compile(rf"(?i)(['\"]{_SECRET_NAME}['\"]\s*:\s*)('[^']*'?|\"[^\"]*\"?)")
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with every user name, password and unknown query value of its URLs as `***`."""
+    if "://" in text:
+        text = _URL.sub(lambda match: _hidden(match[0]), text)
+    text = _ASSIGNED.sub(rf"\1\2{HIDDEN}", text)
+    return _QUOTED_KEY.sub(rf"\1'{HIDDEN}'", text)
+
+
+def _hidden(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    head, question, tail = rest.partition("?")
+    if scheme.partition("+")[0].lower() in _SERVERS:
+        end = head.rfind("@")
+        if "@" in tail:  # part of a password with a "?" in it, perhaps
+            return f"{scheme}://{HIDDEN}"
+    else:
+        end = _end_of_user(head)
+    shown = head if end < 0 or head[:end] == _EXAMPLE else f"{HIDDEN}@{head[end + 1 :]}"
+    if _has_odd_port(shown):  # a password, cut off where it holds "?" or "/"
+        return f"{scheme}://{HIDDEN}"
+    path, hash_sign, fragment = shown.partition("#")
+    shown = f"{path}#{HIDDEN}" if hash_sign and "=" in fragment else shown
+    return f"{scheme}://{shown}" + (f"?{_hidden_query(tail)}" if question else "")
+
+
+def _end_of_user(head: str) -> int:
+    """Return where the "@" behind user and password stands; -1 without one. A path may hold others."""
+    authority = re.split(r"[/#]", head, maxsplit=1)[0]
+    user = authority.rpartition("@")[0]
+    if ":" in user or (not user and _has_odd_port(authority)):
+        return head.rfind("@")
+    return authority.rfind("@")
+
+
+def _has_odd_port(head: str) -> bool:
+    """Whether what should be `host:port` cannot be one."""
+    host = re.split(r"[/#]", head, maxsplit=1)[0].rpartition("@")[2]
+    return not re.fullmatch(r"(?:\[[^\]]*\]|[^:]*)(?::\d*\W*)?(?:,[^:]*(?::\d*)?)*", host)
+
+
+def _hidden_query(query: str) -> str:
+    return "&".join(_hidden_value(part) for part in query.split("&"))
+
+
+def _hidden_value(part: str) -> str:
+    key, separator, value = part.partition("=")
+    if not separator:
+        return HIDDEN if key else ""
+    if not re.fullmatch(r"[\w.-]+", key):  # may be the rest of a value
+        return HIDDEN
+    return part if key.lower() in _PLAIN_KEYS and _PLAIN_VALUE.fullmatch(value) else f"{key}={HIDDEN}"

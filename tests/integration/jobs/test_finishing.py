@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import pytest
+from sqlalchemy import select, text
+from support.batches import claim, failed, job_rows, new_jobs, reclaim, request, submit
+from support.slow_store import PROTOCOL, SlowFileSystem
+
+from wavemill.jobs.claims import Claim
+from wavemill.jobs.control import cancel_batch, retry_batch
+from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome, finish, place_outputs, record
+from wavemill.jobs.prune import prune_batch
+from wavemill.jobs.recovery import mend_torn
+from wavemill.jobs.schema import jobs
+from wavemill.jobs.states import State
+from wavemill.jobs.submit import write_batch
+from wavemill.storage import FolderStore, JobOutputs, OutputStore, open_store
+from wavemill_worker.reaper import clear
+
+
+@pytest.fixture(params=["folder", "object store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    fsspec.register_implementation(PROTOCOL, SlowFileSystem, clobber=True)
+    return str(tmp_path / "out") if request.param == "folder" else f"{PROTOCOL}://{tmp_path}/out"
+
+
+def _outcome(store: OutputStore, claimed: Claim, said: bytes) -> Outcome:
+    (job,) = claimed.jobs
+    outputs = JobOutputs(store, job_id=job.id, fence=job.fence)
+    path = outputs.stage("generated", "generated/7.wav", said)
+    columns = {"generated_path": path, "sha256": hashlib.sha256(said).hexdigest()}
+    return Outcome(job=job, state=State.DONE, columns=columns, place=outputs.place, discard=outputs.discard)
+
+
+def _files(root: str) -> list[str]:
+    folder = Path(root.removeprefix("slowfile://"))
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _content(root: str) -> bytes:
+    return (Path(root.removeprefix("slowfile://")) / "generated/7.wav").read_bytes()
+
+
+def test_a_worker_that_slept_before_a_move_cannot_touch_what_the_next_one_has_finished(
+    database: Database, root: str
+) -> None:
+    """It had asked whether the job was still its own; that is all it can ask."""
+    batch_id = submit(database, 1)
+    sleeper = claim(database, batch_id, 0, 0, worker="sleeper", lease_s=0.001)
+    late = _outcome(open_store(root), sleeper, b"late")
+    asleep, awake = threading.Event(), threading.Event()
+
+    def place() -> None:
+        asleep.set()
+        assert awake.wait(60)
+        late.place()
+
+    with ThreadPoolExecutor(1) as thread:
+        finishing = thread.submit(finish, database, [(sleeper, [replace(late, place=place)])], on_place_error=failed)
+        assert asleep.wait(60)
+        reclaim(database)
+        other = claim(database, batch_id, 0, 0, worker="other")
+        assert (
+            finish(database, [(other, [_outcome(open_store(root), other, b"done")])], on_place_error=failed).jobs == 1
+        )
+        awake.set()
+        assert finishing.result(60).jobs == 0
+    assert _content(root) == b"done"
+    assert _files(root) == ["generated/7.wav"]
+    assert job_rows(database, batch_id)[0].sha256 == hashlib.sha256(b"done").hexdigest()
+
+
+def test_a_worker_that_lost_its_job_before_it_asked_moves_nothing_and_leaves_nothing(
+    database: Database, root: str
+) -> None:
+    batch_id = submit(database, 1)
+    sleeper = claim(database, batch_id, 0, 0, worker="sleeper", lease_s=0.001)
+    reclaim(database)
+    other = claim(database, batch_id, 0, 0, worker="other")
+    finish(database, [(other, [_outcome(open_store(root), other, b"done")])], on_place_error=failed)
+    late = _outcome(open_store(root), sleeper, b"late")
+    assert finish(database, [(sleeper, [late])], on_place_error=failed).jobs == 0
+    assert _content(root) == b"done"
+    assert _files(root) == ["generated/7.wav"]
+
+
+def test_what_was_moved_before_the_job_was_lost_is_replaced_by_the_next_claim(database: Database, root: str) -> None:
+    batch_id = submit(database, 1)
+    sleeper = claim(database, batch_id, 0, 0, worker="sleeper", lease_s=0.001)
+    placed = place_outputs(database, [(sleeper, [_outcome(open_store(root), sleeper, b"late")])], on_place_error=failed)
+    assert _content(root) == b"late"
+    reclaim(database)
+    other = claim(database, batch_id, 0, 0, worker="other")
+    finish(database, [(other, [_outcome(open_store(root), other, b"done")])], on_place_error=failed)
+    assert record(database, placed).jobs == 0
+    assert _content(root) == b"done"
+
+
+def test_no_row_is_locked_while_outputs_are_moved(database: Database, root: str) -> None:
+    batch_id = submit(database, 1)
+    claimed = claim(database, batch_id, 0, 0)
+    outcome = _outcome(open_store(root), claimed, b"done")
+    seen: list[int] = []
+
+    def place() -> None:
+        with database.transaction() as connection:  # on SQLite it would wait, on PostgreSQL it fails at once
+            if database.is_postgresql:
+                connection.execute(text("SET LOCAL lock_timeout = '1ms'"))
+            seen.extend(connection.scalars(select(jobs.c.id).with_for_update()))
+        outcome.place()
+
+    finish(database, [(claimed, [replace(outcome, place=place)])], on_place_error=failed)
+    assert seen == [claimed.jobs[0].id]
+
+
+def test_a_sleeper_of_a_pruned_batch_leaves_neither_files_nor_folders(database: Database, tmp_path: Path) -> None:
+    wanted = replace(request(), output=str(tmp_path / "out"))
+    batch_id, _ = write_batch(database, wanted, new_jobs(["7"]))
+    root = tmp_path / "out" / batch_id
+    sleeper = claim(database, batch_id, 0, 0, worker="sleeper", lease_s=0.001)
+    store = FolderStore(root)
+    store.stage("generated/1.wav", b"early", token="0.1.generated").discard()
+    cancel_batch(database, batch_id)
+    reclaim(database)
+    assert prune_batch(database, batch_id, older_than_s=0) == 1
+    assert not root.exists()
+    late = Outcome(job=sleeper.jobs[0], state=State.DONE)
+    finished = finish(database, [(sleeper, [late])], on_place_error=failed)
+    assert (finished.jobs, finished.gone) == (0, (batch_id,))
+    assert not root.exists()
+
+
+def test_a_removal_that_slept_takes_nothing_of_a_batch_that_was_retried(database: Database, tmp_path: Path) -> None:
+    wanted = replace(request(), output=str(tmp_path / "out"), operation="invert")
+    batch_id, _ = write_batch(database, wanted, new_jobs(["7"]))
+    root = str(tmp_path / "out" / batch_id)
+    lost = claim(database, batch_id, 0, 0, worker="lost", lease_s=0.001)
+    place_outputs(database, [(lost, [_outcome(open_store(root), lost, b"late")])], on_place_error=failed)
+    cancel_batch(database, batch_id)
+    reclaim(database)
+
+    def sleepy(batch: object, begun: object) -> bool:
+        def meanwhile() -> list[str]:
+            names = begun()  # type: ignore[operator]
+            retry_batch(database, batch_id, states=[State.CANCELLED], extra_attempts=1)
+            again = claim(database, batch_id, 0, 0, worker="again")
+            finish(database, [(again, [_outcome(open_store(root), again, b"done")])], on_place_error=failed)
+            return list(names)
+
+        return clear(batch, meanwhile)  # type: ignore[arg-type]
+
+    mend_torn(database, sleepy)
+    assert _content(root) == b"done"
+
+
+def test_leftovers_of_a_job_that_is_never_tried_again_are_removed(database: Database, tmp_path: Path) -> None:
+    wanted = replace(request(), output=str(tmp_path / "out"), operation="invert")
+    batch_id, _ = write_batch(database, wanted, new_jobs(["7"]))
+    root = str(tmp_path / "out" / batch_id)
+    lost = claim(database, batch_id, 0, 0, worker="lost", lease_s=0.001)
+    place_outputs(database, [(lost, [_outcome(open_store(root), lost, b"late")])], on_place_error=failed)
+    cancel_batch(database, batch_id)
+    reclaim(database)
+    assert mend_torn(database, clear) == 1
+    assert _files(root) == []
+    assert mend_torn(database, clear) == 0
+
+
+def test_outputs_are_not_written_beside_those_of_a_folder_that_went_away(tmp_path: Path) -> None:
+    from wavemill.errors import StorageUnavailableError
+
+    store = FolderStore(tmp_path / "out", must_exist=True)
+    with pytest.raises(StorageUnavailableError, match="is gone, and outputs were in it"):
+        store.stage("7.wav", b"sound", token="1.1.generated")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    store.stage("7.wav", b"sound", token="1.1.generated").place()
