@@ -20,7 +20,7 @@ from wavemill_producer import Batch
 from wavemill_producer.batch import FINISHED
 
 _KILLERS = f"{IS_KILLER}-batch"
-_MOST_DEATHS = 24  # of workers by the killers until the healthy batch beside them is done
+_MOST_DEATHS = 32  # of workers by the killers until the healthy batch beside them is done
 _STORY_S = 150.0
 _PAUSE_S = 1.0
 
