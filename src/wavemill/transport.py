@@ -126,7 +126,7 @@ def _open(connection: Connection) -> None:
 
 def _unreadable(exc: Exception) -> SettingsError:
     return SettingsError(
-        f"WAVEMILL_BROKER_URL cannot be used ({exc}); expected redis:// or rediss://, with user and password before the "
+        f"WAVEMILL_BROKER_URL cannot be used ({exc}); expected redis:// or rediss://, user and password before the "
         "host, percent-encoded, and nothing in the query"
     )
 
