@@ -33,6 +33,7 @@ from wavemill.settings import Settings
 from wavemill_producer import Batch, Producer
 
 T = TypeVar("T")
+_A_LOT = 50  # files: a worker cannot think that it is the first to write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,7 @@ class Arena:
     complaints: list[str] = field(default_factory=list)  # what did not hold, seen while it happened
     remarks: list[str] = field(default_factory=list)  # figures for people
     n_killers: int = 128  # inputs, where a batch of them is queued before a healthy one
+    lock_s: float = 40.0  # at least; longer than a process of SQLite's waits for the lock
     n_small: int = 300  # batches, where many small ones are queued
 
     def __post_init__(self) -> None:
@@ -260,14 +262,20 @@ def patiently(action: Callable[[], T], *, timeout_s: float = 120.0) -> T:
             time.sleep(0.2)
 
 
-def move_back(away: Path, home: Path) -> None:
-    """Give a folder back its name; where somebody has made another meanwhile, what is in either stays."""
+def move_back(away: Path, home: Path) -> list[str]:
+    """Give a folder back its name; where somebody has made another meanwhile, what is in either stays.
+
+    Return which folders below it were made anew although they held a lot.
+    """
     with suppress(OSError):
         away.rename(home)
-        return
+        return []
+    well_filled = [child.name for child in away.iterdir() if sum(path.is_file() for path in child.rglob("*")) > _A_LOT]
+    anew = [name for name in well_filled if any(path.is_file() for path in (home / name).rglob("*"))]
     for path in [path for path in away.rglob("*") if path.is_file()]:
         target = home / path.relative_to(away)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
     shutil.rmtree(away)
+    return anew

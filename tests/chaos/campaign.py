@@ -47,6 +47,7 @@ class Campaign:
     n_poison: int = 1
     n_missing: int = 1
     n_killers: int = 128
+    lock_s: float = 40.0
     n_small: int = 300
     hosts: int = 2
     per_device: int = 2
@@ -87,6 +88,7 @@ class Campaign:
             pooled=self.pooled,
             clocks=self.clocks,
             n_killers=self.n_killers,
+            lock_s=self.lock_s,
             n_small=self.n_small,
         )
 

@@ -93,7 +93,7 @@ def claims_of(database: Database, batch_id: str) -> dict[int, int]:
         "SELECT job_id, count(*) FROM chaos_history WHERE batch_id = :batch AND new_state = 'running' GROUP BY job_id"
     )
     with database.reading() as connection:
-        return dict(connection.execute(text(query), {"batch": batch_id}))
+        return dict(tuple(row) for row in connection.execute(text(query), {"batch": batch_id}))
 
 
 def collect(database: Database, all_notes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ def test_every_promise_holds_whatever_happens(tmp_path: Path, small_dataset: Pat
         seed=SEED,
         n_jobs=600,
         n_killers=40,
+        lock_s=0.0,
         mean_gap_s=4.0,
         storm_s=SHORT[-1][0] + 1.0,
         weights=EVERYTHING,

@@ -32,7 +32,12 @@ def _gone(arena: Arena, folder: Path) -> str:
         folder.rename(away)
     except FileNotFoundError:
         return f"{folder.name} was gone already"
-    arena.later(_GONE_S, lambda: move_back(away, folder))
+
+    def end() -> None:
+        for name in move_back(away, folder):
+            arena.complaints.append(f"{folder / name} was gone, and was made anew instead of waited for")
+
+    arena.later(_GONE_S, end)
     return f"{folder.name} is gone for {_GONE_S:.0f} s"
 
 

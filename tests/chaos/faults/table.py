@@ -15,7 +15,6 @@ from sqlalchemy import make_url
 
 _OUTAGE_S = (0.5, 2.0)
 _LEASES = 3.6  # longer than what three chances would last
-_HOLDS, _GAP_S = 3, 0.3
 _HOLD_THE_LOCK = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
@@ -34,14 +33,13 @@ def restart(arena: Arena, chance: random.Random) -> str:
 
 
 def lose_for_leases(arena: Arena, _chance: random.Random) -> str:
-    """For longer than three leases: crashed, or its write lock in another process's hands, with a gap now and then."""
+    """For longer than three leases: crashed, or its write lock in another process's hands."""
     lease_s = arena.producer.settings.lease_s
     if arena.postgres is not None:
         return _crash(arena, _LEASES * lease_s)
-    for _ in range(_HOLDS):
-        hold_the_lock(arena, _LEASES * lease_s / _HOLDS)
-        time.sleep(_GAP_S)
-    return f"locked by another process for {_LEASES * lease_s:.0f} s, in {_HOLDS} parts"
+    outage_s = max(_LEASES * lease_s, arena.lock_s)
+    hold_the_lock(arena, outage_s)
+    return f"locked by another process for {outage_s:.0f} s"
 
 
 def _crash(arena: Arena, outage_s: float) -> str:
