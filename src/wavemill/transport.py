@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wavemill import contract
-from wavemill.errors import BrokerUnavailableError, MessageError
+from wavemill.errors import BrokerUnavailableError, MessageError, SettingsError
 from wavemill.jobs.outbox import ChunkMessage, Send
 from wavemill.messages import Chunk, chunk_in
 from wavemill.secrets_in_urls import without_secrets
@@ -96,10 +96,9 @@ def _chunk(raw: bytes | str) -> Chunk | None:
 
 @contextmanager
 def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
-    connection = connect()
+    connection = _made(connect)
     try:
-        # Asked first and once: a channel that is opened without it would go on trying for ever.
-        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=contract.SOCKET_TIMEOUT_S)
+        _open(connection)
         yield connection
     except (KombuError, RedisError, OSError) as exc:
         raise BrokerUnavailableError(
@@ -108,6 +107,28 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
         ) from exc
     finally:
         connection.release()
+
+
+def _made(connect: Callable[[], Connection]) -> Connection:
+    try:
+        return connect()
+    except (TypeError, ValueError) as exc:
+        raise _unreadable(exc) from exc
+
+
+def _open(connection: Connection) -> None:
+    try:
+        # Asked first and once: a channel that is opened without it would go on trying for ever.
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=contract.SOCKET_TIMEOUT_S)
+    except ValueError as exc:  # what the URL says is not enough
+        raise _unreadable(exc) from exc
+
+
+def _unreadable(exc: Exception) -> SettingsError:
+    return SettingsError(
+        f"WAVEMILL_BROKER_URL cannot be used ({exc}); expected redis:// or rediss://, user and password before the "
+        "host, percent-encoded, and nothing in the query"
+    )
 
 
 def _said(exc: BaseException) -> str:

@@ -116,7 +116,7 @@ def test_a_closed_terminal_ends_everything_and_nohup_ends_nothing(alone: Stack) 
 def test_another_broker_that_is_named_is_left_alone(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, broker_url="redis://:secret@broker:6379/0")
     with embedded_broker(settings) as named:
-        assert named.where == "broker: broker:6379/0 (WAVEMILL_BROKER_URL)"
+        assert named.where == "broker: redis://***@broker:6379/0 (WAVEMILL_BROKER_URL)"
         assert not named.tend()
     assert list(tmp_path.iterdir()) == []
 

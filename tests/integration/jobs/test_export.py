@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from pyarrow import parquet
+from sqlalchemy import update
 from support.batches import claim, failed, finish, new_jobs, request
 
 from wavemill.jobs.database import Database
@@ -89,3 +91,45 @@ def test_an_output_that_changed_or_is_gone_is_named_and_left_out(
     data, exported = _export(database, batch_id, "zip")
     assert exported.damaged == [str(first), str(second)]
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["manifest.jsonl", "batch.json"]
+
+
+FORMULAS = ["=1+1", "+1", "-1+2", "@SUM(A1)", "  =1", "\t=1", "\r=1", "x;=1", "x\n=1", "\uff1d1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_of_a_csv_is_a_formula(database: Database, tmp_path: Path, text: str) -> None:
+    written, _ = write_batch(database, replace(request(), output=str(tmp_path)), new_jobs(["-a", "b"]))
+    claimed = claim(database, written, 0, 1)
+    finish(database, claimed, [failed(job, ValueError(text)) for job in claimed.jobs])
+    data, _ = _export(database, written, "csv")
+    rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+    assert rows[0]["spectrogram_id"] == "'-a"
+    for cell in rows[0].values():
+        assert not any(re.match(r"\s*[=+\-@\uff1d\t\r]", part) for part in re.split("[;\n]", cell)), cell
+    assert int(rows[0]["id"]) > 0  # a number stays one
+    from_jsonl = [json.loads(line) for line in _export(database, written, "jsonl")[0].splitlines()]
+    assert (from_jsonl[0]["error"], from_jsonl[0]["spectrogram_id"]) == (text, "-a")
+
+
+def test_no_format_that_is_text_holds_a_control_character(database: Database, tmp_path: Path) -> None:
+    written, _ = write_batch(database, replace(request(), output=str(tmp_path)), new_jobs(["a"]))
+    claimed = claim(database, written, 0, 0)
+    hostile = "\x1b[31mred \x9b2J \u202eback \x7f"
+    finish(database, claimed, [failed(claimed.jobs[0], ValueError(hostile))])
+    for kind in ("csv", "jsonl"):
+        text = _export(database, written, kind)[0].decode()
+        assert not set(text) & set(hostile) & set("\x1b\x9b\x7f\u202e")
+    assert json.loads(_export(database, written, "jsonl")[0])["error"] == hostile
+
+
+@pytest.mark.parametrize("below", ["../outside.wav", "a/../../b.wav", "/etc/hostname", "a\\..\\b.wav", "a\nb.wav"])
+def test_a_zip_has_no_member_that_unpacks_elsewhere(
+    database: Database, batch_id: str, tmp_path: Path, below: str
+) -> None:
+    path = below if below.startswith("/") else f"{tmp_path / batch_id}/{below}"
+    with database.transaction() as connection:
+        connection.execute(update(jobs).where(jobs.c.seq == 0).values(generated_path=path, sha256=None))
+    data, exported = _export(database, batch_id, "zip")
+    assert exported.damaged == [path]
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert not [name for name in archive.namelist() if ".." in name or name.startswith("/") or "\n" in name]
