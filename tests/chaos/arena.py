@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,6 +83,8 @@ class Arena:
         self.placed.mkdir()
         self.broker_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self.cluster: list[Host] = []
+        self._closing = ExitStack()  # of what was started, the last first
         self.batch: Batch | None = None  # the one that most events are about
 
     # Start and end.
@@ -90,12 +92,16 @@ class Arena:
     def start(self) -> None:
         """Start servers and hosts, and open a producer."""
         self.table_disk, self.output_disk = Disk(self.folder / "table"), Disk(self.folder / "files")
+        for disk in (self.table_disk, self.output_disk):
+            self._closing.callback(disk.close)
         self.output = self.output_disk.folder / "out"
         self.broker_clock, self.host_clock = (Clock(self.folder / name) for name in ("broker-clock", "host-clock"))
         self.valkey = self.new_broker()
         self.valkey.start()
+        self._closing.callback(lambda: self.valkey.terminate())  # that of the end, not this one
         self.broker_port = self.valkey.port
         self.broker_proxy = Proxy(self.broker_port)
+        self._closing.callback(self.broker_proxy.close)
         url = self._start_table()
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("WAVEMILL_")},
@@ -106,6 +112,7 @@ class Arena:
         own = {key[9:].lower(): value for key, value in environment.items() if key.startswith("WAVEMILL_")}
         own |= {"database_url": url, "broker_url": f"redis://127.0.0.1:{self.broker_port}/0"}
         self.producer = Producer(Settings.model_validate({**own, "home": self.folder / "home"}))
+        self._closing.callback(self.producer.close)
         history.install(self.producer.database)
         self.environment = environment  # of commands beside the hosts
         at_fault = faults(
@@ -127,7 +134,6 @@ class Arena:
     def _start_table(self) -> str:
         self.table_file = self.table_disk.folder / "table.db"
         self.table_proxy: Proxy | None = None
-        self._pooler: Pooler | None = None
         return f"sqlite:///{self.table_file}" if self.postgres is None else self.postgres.url
 
     def _url_of_hosts(self, url: str) -> str:
@@ -137,9 +143,11 @@ class Arena:
         port = make_url(url).port
         assert port is not None
         if self.pooled:
-            self._pooler = Pooler(port)
-            port = self._pooler.port
+            pooler = Pooler(port)
+            self._closing.callback(pooler.close)
+            port = pooler.port
         self.table_proxy = Proxy(port)
+        self._closing.callback(self.table_proxy.close)
         return make_url(url).set(port=self.table_proxy.port).render_as_string(hide_password=False)
 
     def new_broker(self, port: int | None = None) -> ValkeyServer:
@@ -169,12 +177,9 @@ class Arena:
     def close(self) -> None:
         """End what still runs."""
         for host in self.cluster:
-            host.stop()
-        self.producer.close()
-        for part in (self.broker_proxy, self.table_proxy, self._pooler, self.table_disk, self.output_disk):
-            if part is not None:
-                part.close()
-        self.valkey.terminate()
+            if host.process is not None:
+                host.stop()
+        self._closing.close()
 
     def log(self) -> str:
         """What the hosts have said."""

@@ -65,8 +65,8 @@ class Campaign:
         work = f"everything of the dataset through {self.model}" if self.model else f"{self.n_jobs} jobs"
         say(f"seed {self.seed}, {work} on {database}, {self.hosts} x {self.per_device} workers")
         arena = self._arena(folder, dataset, postgres)
-        arena.start()
         try:
+            arena.start()
             findings = self._play(arena, say)
         finally:
             arena.calm()

@@ -16,8 +16,8 @@ def test_three_hosts_share_one_batch_and_do_each_job_once(tmp_path: Path, small_
     dataset = shutil.copytree(small_dataset, tmp_path / "dataset")
     postgres = migrated()
     arena = Arena(tmp_path, dataset, postgres, {**QUICK, "WAVEMILL_CHUNK_SIZE": "10"}, hosts=3, per_device=1)
-    arena.start()
     try:
+        arena.start()
         eventually(lambda: len(arena.producer.workers()) == 3, what="three workers")
         batch = arena.submit("shared", job_ids(600, n_poison=0, n_missing=1), expected=mixed)
         assert batch.wait(timeout_s=120) == "failed"  # one input is missing
