@@ -176,7 +176,7 @@ def test_who_asks_while_the_table_is_away_hears_so_soon(
         server.crash()
     begun = time.monotonic()
     done = stack.cli(command, expect=1)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60, "one wait for an answer, not one for each question"
     said = done.stdout + done.stderr
     assert f"the database {stack.producer.database.name} does not answer" in said
     assert "Traceback" not in said

@@ -17,10 +17,11 @@ logger = logging.getLogger(__name__)
 
 _SILENT_SWEEPS = 6  # a reaper that has finished nothing for so many periods is in trouble
 _LEAST_SILENT_S = 30.0
+_MOST_PAUSE_S = 5.0  # also with long leases: people want to hear of trouble soon
 
 
 class Pulse:
-    """Beats `BEATS_PER_LEASE` times a lease, and reports on the `watched` duties."""
+    """Beats `BEATS_PER_LEASE` times a lease at least, and reports on the `watched` duties."""
 
     def __init__(self, database: Database, settings: Settings, *, watched: Background) -> None:
         self._database = database
@@ -33,7 +34,7 @@ class Pulse:
         """Beat until `stop` is set, then say goodbye."""
         while True:
             self.duty.once()
-            if stop.wait(self._settings.lease_s / BEATS_PER_LEASE):
+            if stop.wait(min(self._settings.lease_s / BEATS_PER_LEASE, _MOST_PAUSE_S)):
                 break
         try:
             supervisor_stopped(self._database, self._id)

@@ -42,7 +42,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     from wavemill.settings import Settings
 
     settings = Settings.from_env()
-    findings = [_look(name, check, settings) for name, check in _CHECKS.items()]
+    findings = _findings(settings)
     listed = _settings(settings)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings], "settings": listed})
@@ -63,6 +63,18 @@ def _settings(settings: Settings) -> list[dict[str, str]]:
         }
         for name, field in type(settings).model_fields.items()
     ]
+
+
+def _findings(settings: Settings) -> list[Finding]:
+    """Look at everything; a table that does not answer is asked once, since each answer may take long to miss."""
+    table = _look("table", _table, settings)
+    unasked = "not looked at: the table is not to be had"
+    asked = {
+        name: _look(name, check, settings) if table.ok else Finding(name=name, ok=False, detail=unasked)
+        for name, check in _CHECKS_OF_TABLE.items()
+    }
+    others = {name: _look(name, check, settings) for name, check in _CHECKS.items()}
+    return [table, *asked.values(), *others.values()]
 
 
 def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
@@ -149,12 +161,13 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.1f} GB free at {place}"
 
 
-_CHECKS: dict[str, Callable[[Settings], str]] = {
-    "table": _table,
-    "broker": _broker,
+_CHECKS_OF_TABLE: dict[str, Callable[[Settings], str]] = {
     "workers": _workers,
     "supervisors": _supervisors,
     "refused models": _refused,
+}
+_CHECKS: dict[str, Callable[[Settings], str]] = {
+    "broker": _broker,
     "models": _models,
     "packages": _packages,
     "disk": _disk,
