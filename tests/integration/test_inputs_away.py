@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,11 +165,11 @@ def test_jobs_wait_for_a_model_whose_disk_goes_away_while_it_is_loaded(
     batch = bench.submit(model=own / "small")
     read, gone = package.read_arrays, ExitStack()
 
-    def gone_at_first(file: Path) -> dict[str, np.ndarray]:
+    def gone_at_first(*arguments: Any, **keywords: Any) -> dict[str, np.ndarray]:
         monkeypatch.undo()
         gone.enter_context(away(own, leaves="nothing"))
         try:
-            return read(file)
+            return read(*arguments, **keywords)
         finally:
             if comes_back == "at once":
                 gone.close()
