@@ -18,7 +18,7 @@ _SWITCH_BUSY_S = 1.0  # a part of the limit, so that trying again does not doubl
 def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
     """Return an engine that connects when it is first used; make the file's folder."""
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(url, pool_timeout=or_a_day(silence_s))
 
     def prepare(connection: Any, _record: Any) -> None:
