@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class FolderStore:
         self._staging = root / _STAGING
         self._must_exist = must_exist
         self._made: set[Path] = set()
+        self._root_lock = threading.Lock()  # several threads may write the first outputs of a batch
 
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
         """Write `data` to a file of its own below `.staging`."""
@@ -193,7 +195,8 @@ class FolderStore:
     def _make(self, *folders: Path) -> None:
         for folder in folders:
             if folder not in self._made:
-                self._require_root()
+                with self._root_lock:
+                    self._require_root()
                 folder.mkdir(parents=True, exist_ok=True)
                 self._made.add(folder)
 

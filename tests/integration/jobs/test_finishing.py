@@ -182,3 +182,16 @@ def test_outputs_are_not_written_beside_those_of_a_folder_that_went_away(tmp_pat
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     store.stage("7.wav", b"sound", token="1.1.generated").place()
+
+
+def test_threads_may_write_the_first_outputs_of_a_batch_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for batch in range(500):
+            store, start = FolderStore(tmp_path / str(batch)), threading.Barrier(4, timeout=60)
+
+            def stage(name: int, store: FolderStore = store, start: threading.Barrier = start) -> None:
+                start.wait()
+                store.stage(f"{name}.wav", b"sound", token=f"{name}.1.generated").place()
+
+            list(threads.map(stage, range(4)))
+            assert len(_files(str(tmp_path / str(batch)))) == 4
