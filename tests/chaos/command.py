@@ -15,8 +15,8 @@ from pathlib import Path
 
 from chaos.campaign import Campaign
 from chaos.events import EVENTS
-from chaos.pooler import find_pgbouncer
 from chaos.schedule import CLOCKS, DEATHS, EVERYTHING, FAULTS, spread
+from support.pgbouncer import COMMAND as PGBOUNCER
 from support.postgres import migrated
 
 from wavemill.dataset.build import build
@@ -56,7 +56,7 @@ def main() -> int:
     bad = 0
     for storm in ["one"] if arguments.event else arguments.storm or _STORMS[:-1]:
         for database in arguments.database or ["sqlite", "postgresql"]:
-            if storm == "pooled" and (database == "sqlite" or find_pgbouncer() is None):
+            if storm == "pooled" and (database == "sqlite" or PGBOUNCER is None):
                 _say(f"--- {storm}: SKIPPED on {database}: it takes PostgreSQL, and PgBouncer (Debian: pgbouncer)")
                 continue
             _say(f"--- {storm}")

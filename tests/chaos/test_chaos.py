@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from chaos.campaign import Campaign
-from chaos.pooler import find_pgbouncer
 from chaos.schedule import EVERYTHING, SHORT
+from support.pgbouncer import needs_pgbouncer
 from support.postgres import Postgres, migrated
 from support.stack import QUICK
 
@@ -48,7 +48,7 @@ def test_every_promise_holds_whatever_happens(tmp_path: Path, small_dataset: Pat
     assert not campaign.run(tmp_path, dataset, postgres=postgres, say=print).violations
 
 
-@pytest.mark.skipif(find_pgbouncer() is None, reason="needs PgBouncer (Debian: pgbouncer)")
+@needs_pgbouncer
 def test_every_promise_holds_behind_a_pooler_of_transactions(
     tmp_path: Path, small_dataset: Path, server: Postgres
 ) -> None:

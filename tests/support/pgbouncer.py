@@ -35,7 +35,7 @@ def pgbouncer(server: URL, *, sessions: int) -> Iterator[str]:
     configuration.write_text(
         f"[databases]\n{server.database} = host={server.host} port={server.port} user={server.username}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {sessions}\n"
+        f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {sessions}\nserver_login_retry = 1\n"
     )
     assert COMMAND is not None, "apt-get install pgbouncer"
     with (folder / "log").open("wb") as log:

@@ -23,26 +23,22 @@ class Proxy:
         self._accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._accepting.start()
 
-    @property
-    def n_open(self) -> int:
-        """Connections that pass bytes."""
-        with self._lock:
-            return sum(not link.is_silent for link in self._open)
-
     def silence(
         self, *, old: bool = True, new: bool = False, towards_server: bool = True, end_at_server: bool = True
-    ) -> None:
-        """Swallow what comes on connections that are open, on those that come, or on both.
+    ) -> int:
+        """Swallow what comes on connections that are open, on those that come, or on both; return how many now are.
 
         With `end_at_server` the server sees the end of the open ones; otherwise neither side notices anything. Without
         `towards_server`, what the open ones say still arrives, and only the answers do not.
         """
         with self._lock:
             self._new_are_silent = new
-            for link in self._open if old else []:
+            chosen = [link for link in self._open if old and link.passes]
+            for link in chosen:
                 link.is_silent, link.hears = True, not towards_server
                 if end_at_server:
                     link.end_at_server()
+        return len(chosen)
 
     def speak(self) -> None:
         """Pass on what comes on new connections; those that are silent stay so."""
@@ -84,6 +80,10 @@ class _Link:
         self._pumps = [threading.Thread(target=self._pump, args=way, daemon=True) for way in ways]
         for pump in self._pumps:
             pump.start()
+
+    @property
+    def passes(self) -> bool:
+        return not self.is_silent and all(pump.is_alive() for pump in self._pumps)
 
     def end_at_server(self) -> None:
         with suppress(OSError):
