@@ -14,6 +14,7 @@ from wavemill.errors import OutageError
 logger = logging.getLogger(__name__)
 
 _MAX_AVOIDED_S = 30.0
+_FORGET_S = 600.0  # after an outage of a batch that others have ended, or that was cancelled
 
 
 @dataclass(kw_only=True)
@@ -32,13 +33,17 @@ class AvoidedBatches:
 
     def ids(self) -> list[str]:
         """Return the batches that are not to be claimed now."""
-        return [batch_id for batch_id, outage in self._met.items() if outage.until > monotonic()]
+        with self._lock:
+            clock = monotonic()
+            for batch_id in [one for one, outage in self._met.items() if outage.until + _FORGET_S < clock]:
+                del self._met[batch_id]
+            return [batch_id for batch_id, outage in self._met.items() if outage.until > clock]
 
     @property
     def pause_s(self) -> float:
         """How long until the first avoided batch may be tried again; 0 where none is avoided."""
-        until = min((outage.until for outage in self._met.values()), default=0.0)
-        return max(0.0, until - monotonic())
+        clock = monotonic()
+        return min((outage.until - clock for outage in list(self._met.values()) if outage.until > clock), default=0.0)
 
     @contextmanager
     def watching(self, batch_id: str) -> Iterator[None]:
@@ -49,7 +54,7 @@ class AvoidedBatches:
         yield
         if before is not None and not before.is_new:
             logger.warning("batch %s: its storage answers again", batch_id)
-            del self._met[batch_id]
+            self._met.pop(batch_id, None)
 
     def add(self, batch_id: str, exc: OutageError, *, pause_s: Callable[[int], float]) -> int:
         """Note an outage, of which a chunk may meet many; return how many chunks in a row met one before."""

@@ -38,7 +38,8 @@ _PLAIN_KEYS = frozenset(
         "virtual_host",
     }
 )
-_SECRET_NAME = r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api_?key|access_?key)[\w-]*"  # noqa: S105  names, no secret
+# Bounded at both ends: without bounds a long run of letters takes time that grows with the cube of its length.
+_SECRET_NAME = r"[\w-]{0,64}(?:passw(?:or)?d|passphrase|secret|token|credential|api_?key|access_?key)[\w-]{0,64}"  # noqa: S105  names, no secret
 # PGPASSWORD=..., password='...' as libpq writes it, and {'password': '...'}; what comes before has been hidden already.
 _ASSIGNED = re.compile(rf"(?i)\b({_SECRET_NAME})(\s?=\s?)(?!\*\*\*)('[^']*'?|\"[^\"]*\"?|[^\s&]+)")
 _QUOTED_KEY = re.compile(rf"(?i)(['\"]{_SECRET_NAME}['\"]\s*:\s*)('[^']*'?|\"[^\"]*\"?)")

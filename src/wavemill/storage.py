@@ -24,7 +24,7 @@ from wavemill.errors import OutputError, StorageUnavailableError, UsageError
 from wavemill.storage_errors import is_missing, translated
 
 _STAGING = ".staging"
-_TRASH = "trash-"
+_TRASH, _ENDED = "trash-", "ended-"  # folders of removals
 Remove = Callable[[str], None]
 
 
@@ -46,8 +46,8 @@ class OutputStore(Protocol):
     def supersede(self, job_id: int, fence: int) -> None:
         """Take away what claims of a job with a lower fence have staged, and end removals that are under way."""
 
-    def clear_staging(self) -> None:
-        """Remove what attempts that died have staged."""
+    def clear_staging(self, *, strict: bool = False) -> None:
+        """Remove what attempts that died have staged; `strict` raises what keeps it from being removed."""
 
     def removing(self) -> AbstractContextManager[Remove]:
         """Yield a function that removes an output, if it is there, until a later claim supersedes."""
@@ -140,13 +140,20 @@ class FolderStore:
         with translated(self._staging), suppress(FileNotFoundError):
             for path in self._staging.iterdir():
                 if path.name.startswith(_TRASH):
-                    shutil.rmtree(path, ignore_errors=True)
+                    # Renamed first: nothing can be moved into it any more, however late a removal wakes.
+                    ended = path.with_name(f"{_ENDED}{secrets.token_hex(8)}")
+                    with suppress(FileNotFoundError):
+                        path.rename(ended)
+                        shutil.rmtree(ended, ignore_errors=True)
                 elif _is_older(path.name, job_id, fence):
                     path.unlink(missing_ok=True)
 
-    def clear_staging(self) -> None:
+    def clear_staging(self, *, strict: bool = False) -> None:
         """Remove `.staging`; a worker still staging here has lost its jobs, or renders them once more."""
-        shutil.rmtree(self._staging, ignore_errors=True)
+        if strict:
+            self._require_old_root()
+        with translated(self._staging, verb="remove") if strict else suppress(OSError), suppress(FileNotFoundError):
+            shutil.rmtree(self._staging)
         self._made.discard(self._staging)
 
     @contextmanager
@@ -155,6 +162,7 @@ class FolderStore:
 
         A claim that supersedes deletes that folder too: a removal that was asleep then finds nowhere to move to.
         """
+        self._require_old_root()
         if not self._root.is_dir():
             yield lambda _: None
             return
@@ -201,16 +209,16 @@ class FolderStore:
                 self._made.add(folder)
 
     def _require_root(self) -> None:
-        if self._root.is_dir():
-            self._must_exist = True
-        elif self._must_exist:
+        self._require_old_root()
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._must_exist = True
+
+    def _require_old_root(self) -> None:
+        if self._must_exist and not self._root.is_dir():
             raise StorageUnavailableError(
                 f"{self._root} is gone, and outputs were in it: is its disk mounted? Workers wait for it; "
                 "if it was deleted, cancel the batch"
             )
-        else:
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._must_exist = True
 
 
 def _taken_away(final: object) -> StorageUnavailableError:
@@ -288,9 +296,9 @@ class UrlStore:
                     with suppress(FileNotFoundError):
                         self._file_system.rm_file(path)
 
-    def clear_staging(self) -> None:
+    def clear_staging(self, *, strict: bool = False) -> None:
         """Remove what was put below `.staging`."""
-        with suppress(Exception):  # nothing there, or no answer: it is in nobody's way
+        with translated(self._url, verb="remove") if strict else suppress(Exception), suppress(FileNotFoundError):
             self._file_system.rm(f"{self._root}/{_STAGING}", recursive=True)
 
     @contextmanager

@@ -87,8 +87,8 @@ def reason(exc: BaseException) -> str:
 
 
 @contextmanager
-def translated(path: object) -> Iterator[None]:
-    """Turn what goes wrong while `path` is written into an error of wavemill.
+def translated(path: object, *, verb: str = "write") -> Iterator[None]:
+    """Turn what goes wrong while `path` is written, or removed, into an error of wavemill.
 
     Raises
     ------
@@ -104,15 +104,13 @@ def translated(path: object) -> Iterator[None]:
     except WavemillError:
         raise
     except Exception as exc:
-        raise _WRITING[verdict(exc)](path, exc) from exc
+        raise _ERRORS[verdict(exc)](f"cannot {verb} {path}", exc) from exc
 
 
-_WRITING: dict[Verdict, Callable[[object, Exception], WavemillError]] = {
-    Verdict.PERMANENT: lambda path, exc: OutputError(
-        f"cannot write {path}: {reason(exc)}; choose another --output or mend it"
-    ),
-    Verdict.OUTAGE: lambda path, exc: StorageUnavailableError(f"cannot write {path} now: {reason(exc)}"),
-    Verdict.UNKNOWN: lambda path, exc: unknown_error(f"cannot write {path}", exc),
+_ERRORS: dict[Verdict, Callable[[str, Exception], WavemillError]] = {
+    Verdict.PERMANENT: lambda what, exc: OutputError(f"{what}: {reason(exc)}; choose another --output or mend it"),
+    Verdict.OUTAGE: lambda what, exc: StorageUnavailableError(f"{what} now: {reason(exc)}"),
+    Verdict.UNKNOWN: lambda what, exc: unknown_error(what, exc),
 }
 
 

@@ -120,3 +120,9 @@ def test_a_clear_broker_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) 
 def test_a_clear_database_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("WAVEMILL_DATABASE_URL", url)
     assert Settings.from_env().database_url == url
+
+
+@pytest.mark.timeout(60)
+def test_a_long_name_takes_no_longer_than_its_length_is_worth() -> None:
+    text = "token-" * 10_000
+    assert without_secrets(text) == text

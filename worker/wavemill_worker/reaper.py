@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from wavemill.errors import StorageUnavailableError
 from wavemill.jobs.control import fail_stopped, settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import Send, publish_due, recall_lost, restore_missing_chunks
@@ -99,15 +100,19 @@ def _say_stopped(count: int) -> None:
 def clear(batch: Row[Any], begun: Begun) -> bool:
     """Remove what dead workers left of a finished batch: all that is staged, and outputs of jobs that are not done."""
     try:
-        store = open_store(batch_root(batch.output, batch.id))
+        store = open_store(batch_root(batch.output, batch.id), must_exist=batch.done > 0)
         params = params_from_row(batch.operation, batch.params)
         # First what could still be moved into place. Then outputs, in a removal that is prepared before the table is
-        # asked: a batch that is retried after that ends the removal before it places anything.
-        store.clear_staging()
+        # asked: in a folder, a batch that is retried after that ends the removal before it places anything. An object
+        # store has no such end: there the table is asked before each job, and a request takes less than a claim.
+        store.clear_staging(strict=True)
         with store.removing() as remove:
             for spectrogram_id in begun():
                 for path in output_paths(spectrogram_id, params):
                     remove(path)
+    except StorageUnavailableError as exc:
+        logger.debug("batch %s: what dead workers left is not cleared up yet: %s", batch.id, exc)
+        return False
     except Exception as exc:  # it must not stop every sweep to come
         logger.warning("batch %s: what dead workers left could not be cleared up yet: %s", batch.id, exc)
         return False

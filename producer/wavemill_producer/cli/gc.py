@@ -6,10 +6,11 @@ import re
 
 import click
 
-from wavemill.secrets_in_urls import without_secrets
+from wavemill.errors import OutputError, StorageError, StorageUnavailableError
 from wavemill_producer.cli.printing import json_option, print_json, say
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DEFAULT_AGE_S = 30.0 * _UNITS_S["d"]
 
 
 class Age(click.ParamType[float]):
@@ -28,14 +29,21 @@ class Age(click.ParamType[float]):
 
 
 @click.command()
-@click.option(
-    "--older-than", "older_than_s", type=Age(), default="30d", show_default=True, help="Finished so long ago."
-)
+@click.argument("batch_ids", metavar="[BATCH]...", nargs=-1)
+@click.option("--older-than", "older_than_s", type=Age(), help="Finished so long ago [30d; of named batches: 0s].")
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@click.option("--deleted", is_flag=True, help="Also where the folder of the outputs was deleted by hand.")
 @json_option
 @click.pass_context
-def gc(ctx: click.Context, older_than_s: float, dry_run: bool, as_json: bool) -> None:
-    """Remove old finished batches: their outputs and their rows together.
+def gc(
+    ctx: click.Context,
+    batch_ids: tuple[str, ...],
+    older_than_s: float | None,
+    dry_run: bool,
+    deleted: bool,
+    as_json: bool,
+) -> None:
+    """Remove finished batches, all old ones or those named: their outputs and their rows together.
 
     Never one that is not finished. Files that the batch's rows do not name stay. What an interrupted run left is
     taken up, whatever its age.
@@ -45,15 +53,16 @@ def gc(ctx: click.Context, older_than_s: float, dry_run: bool, as_json: bool) ->
     from wavemill.jobs.prune import batches_to_prune, prune_batch
     from wavemill_producer.producer import Producer
 
+    age_s = (0.0 if batch_ids else _DEFAULT_AGE_S) if older_than_s is None else older_than_s
     report = []
     with Producer.from_env() as producer:
-        for batch in batches_to_prune(producer.database, older_than_s=older_than_s):
+        for batch in batches_to_prune(producer.database, older_than_s=age_s, batch_ids=batch_ids):
             line = {"batch_id": batch.id, "name": batch.name, "jobs": batch.total, "done": batch.done, "error": None}
             if not dry_run:
                 try:
-                    line["jobs"] = prune_batch(producer.database, batch.id, older_than_s=older_than_s)
-                except OSError as exc:
-                    line["error"] = without_secrets(str(exc))
+                    line["jobs"] = prune_batch(producer.database, batch.id, older_than_s=age_s, is_deleted=deleted)
+                except (OutputError, StorageError, StorageUnavailableError) as exc:
+                    line["error"] = str(exc)
             report.append(line)
             if not as_json:
                 say(_sentence(line, dry_run=dry_run))

@@ -59,8 +59,13 @@ class _StandIn:
 
 def _make_type(code: object, *_flags: object) -> _NumberType:
     if not isinstance(code, str) or len(code) > _MOST_LETTERS or code.lstrip("<>=|") not in _NUMBER_CODES:
-        raise DatasetError(f"expected NumPy numbers, received NumPy values of type {str(code)[:40]!r}")
+        raise DatasetError(f"expected NumPy numbers, received NumPy values of {_shown_type(code)}")
     return _NumberType(code.lstrip("<>=|"))
+
+
+def _shown_type(code: object) -> str:
+    # Never str() of what is no string: lists within lists can be as long as memory is.
+    return f"type {code[:_MOST_LETTERS]!r}" if isinstance(code, str) else f"a type that is a {type(code).__name__}"
 
 
 def _make_number(number_type: object, data: object = None) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, select, text, update
 
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
@@ -23,6 +23,7 @@ from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
 _CANDIDATES = 16  # batches looked at for one claim; others hold the first chunks of some of them
+_IS_AGAIN, _IS_NEW = text("chunks.again"), text("NOT chunks.again")  # the first as the partial index is written
 MOST_JOBS = 10_000  # in one claim: a statement names each of them, and PostgreSQL takes 65,535 parameters
 
 
@@ -143,7 +144,7 @@ def _first_chunk(connection: Connection, batch_id: str, may_begin: ColumnElement
     if batch is None:
         return None
     query = _due_chunks().where(chunks.c.batch_id == batch_id).limit(1)
-    again = connection.execute(query.where(chunks.c.again)).one_or_none()
+    again = connection.execute(query.where(_IS_AGAIN)).one_or_none()
     chunk = again or connection.execute(query).one_or_none()
     return None if chunk is None else (batch, chunk)
 
@@ -158,7 +159,7 @@ def _small_chunks(
     share_batches(connection, batch_ids)
     rows = connection.execute(select(batches).where(batches.c.id.in_(batch_ids), may_begin)).all()
     found = {row.id: row for row in rows}
-    small = _due_chunks().where(chunks.c.batch_id.in_(list(found)), ~chunks.c.again)
+    small = _due_chunks().where(chunks.c.batch_id.in_(list(found)), _IS_NEW)
     first = {chunk.batch_id: chunk for chunk in reversed(connection.execute(small).all())}
     taken = []
     for batch_id in batch_ids:

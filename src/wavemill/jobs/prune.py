@@ -8,48 +8,76 @@ first, without the mark, would leave rows that say `done` of files that are gone
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, Select, delete, select, update
 
+from wavemill.errors import NotFoundError, StorageUnavailableError, UsageError
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.schema import batches, jobs
-from wavemill.storage import batch_root, is_url, open_store
+from wavemill.storage import batch_root, file_system_of, is_url, open_store
+from wavemill.storage_errors import translated
 
 _PAGE = 1_000
 
 
-def batches_to_prune(database: Database, *, older_than_s: float) -> list[Row[Any]]:
-    """Return the batches that finished so long ago, and those whose pruning was interrupted."""
-    is_old = batches.c.finished_at <= now(-older_than_s)
+def batches_to_prune(database: Database, *, older_than_s: float, batch_ids: Sequence[str] = ()) -> list[Row[Any]]:
+    """Return the batches that finished so long ago, and those whose pruning was interrupted.
+
+    Parameters
+    ----------
+    batch_ids : only these; NotFoundError for one that is not there, UsageError for one that is not finished
+    """
+    may_go = (batches.c.finished_at <= now(-older_than_s)) | batches.c.pruned_at.is_not(None)
     columns = [batches.c[name] for name in ("id", "name", "output", "total", "done", "finished_at", "pruned_at")]
-    query = select(*columns).where(is_old | batches.c.pruned_at.is_not(None)).order_by(batches.c.created_at)
+    query: Select[Any] = select(*columns, may_go.label("may_go")).order_by(batches.c.created_at)
     with database.reading() as connection:
-        return list(connection.execute(query).all())
+        if not batch_ids:
+            return list(connection.execute(query.where(may_go)).all())
+        found = {row.id: row for row in connection.execute(query.where(batches.c.id.in_(batch_ids))).all()}
+    for batch_id in batch_ids:
+        if batch_id not in found:
+            raise NotFoundError(f"there is no batch {batch_id}")
+        if found[batch_id].finished_at is None:
+            raise UsageError(f"batch {batch_id} is not finished; wavemill cancel {batch_id} ends it")
+    return [row for row in found.values() if row.may_go]
 
 
-def prune_batch(database: Database, batch_id: str, *, older_than_s: float) -> int:
+def prune_batch(database: Database, batch_id: str, *, older_than_s: float, is_deleted: bool = False) -> int:
     """Remove a batch that is still finished and old enough, with all that its rows name; return how many jobs went.
 
-    Raises OSError, or what its store raises, where files cannot be removed: then their rows stay too.
+    Parameters
+    ----------
+    is_deleted : bool
+        The folder of its outputs was deleted by hand. Unless told so, a folder that is gone may be on a disk that is
+        not mounted.
+
+    Raises
+    ------
+    StorageUnavailableError
+        The folder of its outputs is gone, or its store does not answer.
+    OutputError, StorageError
+        Files cannot be removed. In either case their rows stay too.
     """
     if not _mark(database, batch_id, older_than_s):
         return 0
     with database.reading() as connection:
         batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    root = batch_root(batch.output, batch_id)
     removed = 0
     while page := _page(database, batch_id):
+        if not is_deleted and any(map(_locations, page)):
+            _require_there(root)
         for row in page:
             _remove(_locations(row))
         ids = [row.id for row in page]
         with database.transaction() as connection:
             removed += connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
-    store = open_store(batch_root(batch.output, batch_id))
+    store = open_store(root)
     store.clear_staging()
     store.remove_empty_folders()
     with database.transaction() as connection:
@@ -82,11 +110,15 @@ def _locations(row: Row[Any]) -> list[str]:
     return [path for path in (row.generated_path, row.original_path, *latent) if path]
 
 
+def _require_there(root: str) -> None:
+    if not is_url(root) and not Path(root).is_dir():
+        raise StorageUnavailableError(
+            f"{root} is gone, and outputs were in it: mount its disk, or say --deleted if it was deleted by hand"
+        )
+
+
 def _remove(locations: Iterable[str]) -> None:
     for location in locations:
-        if is_url(location):
-            file_system, path = fsspec.core.url_to_fs(location)
-            with suppress(FileNotFoundError):
-                file_system.rm_file(path)
-        else:
-            Path(location).unlink(missing_ok=True)
+        with translated(location, verb="remove"), suppress(FileNotFoundError):
+            file_system, path = file_system_of(location)
+            file_system.rm_file(path)

@@ -155,7 +155,7 @@ def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:
 
 
 # Asked once the removal is prepared: the jobs that were begun and are not done; none if the batch goes on meanwhile.
-Begun = Callable[[], Sequence[str]]
+Begun = Callable[[], Iterator[str]]
 
 
 def mend_torn(database: Database, clear: Callable[[Row[Any], Begun], bool]) -> int:
@@ -182,14 +182,21 @@ def _is_unchanged(batch: Row[Any]) -> tuple[ColumnElement[bool], ...]:
     return tuple(batches.c[name] == getattr(batch, name) for name in same)
 
 
-def _begun(database: Database, batch: Row[Any]) -> Sequence[str]:
+def _begun(database: Database, batch: Row[Any]) -> Iterator[str]:
+    """Yield the IDs, each right after the table has said that the batch is still as it was."""
     query = (
         select(jobs.c.spectrogram_id)
         .join(batches, batches.c.id == jobs.c.batch_id)
         .where(*_is_unchanged(batch), jobs.c.state != State.DONE, jobs.c.started_at.is_not(None))
     )
     with database.reading() as connection:
-        return connection.scalars(query).all()
+        begun = connection.scalars(query).all()
+    unchanged = select(batches.c.id).where(*_is_unchanged(batch))
+    for spectrogram_id in begun:
+        with database.reading() as connection:
+            if connection.scalar(unchanged) is None:
+                return
+        yield spectrogram_id
 
 
 def _mend(database: Database, batch: Row[Any]) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from support.batches import (
     all_done,
     audit,
@@ -219,3 +219,24 @@ def test_a_job_that_was_given_back_and_cancelled_shows_no_error(database: Databa
     with database.reading() as connection:
         row = connection.execute(select(jobs.c.state, jobs.c.error, jobs.c.lease_until)).one()
     assert tuple(row) == ("cancelled", None, None)
+
+
+def test_a_claim_looks_for_chunks_that_go_first_by_their_index(database: Database) -> None:
+    batch_id = submit(database, 1_000, chunk_size=1)
+    asked = []
+
+    def keep(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.lstrip().startswith("SELECT chunks.id") and "LIMIT" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", keep)
+    claim_next(database, worker_id="w", lease_s=20)
+    event.remove(database.engine, "before_cursor_execute", keep)
+    explain = "EXPLAIN " if database.is_postgresql else "EXPLAIN QUERY PLAN "
+    statement, parameters = asked[0]
+    with database.reading() as connection:
+        plan = str(
+            connection.exec_driver_sql(explain + statement.replace("FOR UPDATE SKIP LOCKED", ""), parameters).all()
+        )
+    assert "ix_chunks_again" in plan, plan
+    assert batch_id in str(parameters)

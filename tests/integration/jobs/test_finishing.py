@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -148,16 +149,85 @@ def test_a_removal_that_slept_takes_nothing_of_a_batch_that_was_retried(database
 
     def sleepy(batch: object, begun: object) -> bool:
         def meanwhile() -> list[str]:
-            names = begun()  # type: ignore[operator]
+            names = list(begun())  # type: ignore[operator]
             retry_batch(database, batch_id, states=[State.CANCELLED], extra_attempts=1)
             again = claim(database, batch_id, 0, 0, worker="again")
             finish(database, [(again, [_outcome(open_store(root), again, b"done")])], on_place_error=failed)
-            return list(names)
+            return names
 
         return clear(batch, meanwhile)  # type: ignore[arg-type]
 
     mend_torn(database, sleepy)
     assert _content(root) == b"done"
+
+
+def test_a_removal_ends_where_a_batch_is_retried_meanwhile(database: Database, root: str) -> None:
+    wanted = replace(request(), output=root, operation="invert")
+    batch_id, _ = write_batch(database, wanted, new_jobs([str(k) for k in range(8)]))
+    store = open_store(f"{wanted.output}/{batch_id}")
+    lost = claim(database, batch_id, 0, 7, worker="lost", lease_s=0.001)
+    late = [_outcome(store, replace(lost, jobs=(job,)), b"late") for job in lost.jobs]
+    place_outputs(database, [(lost, late)], on_place_error=failed)
+    cancel_batch(database, batch_id)
+    reclaim(database)
+    removed = []
+
+    def meanwhile(batch: object, begun: object) -> bool:
+        def asked() -> Iterator[str]:
+            for spectrogram_id in begun():  # type: ignore[operator]
+                yield spectrogram_id
+                removed.append(spectrogram_id)
+                if len(removed) == 3:
+                    retry_batch(database, batch_id, states=[State.CANCELLED], extra_attempts=1)
+
+        return clear(batch, asked)  # type: ignore[arg-type]
+
+    assert mend_torn(database, meanwhile) == 0
+    assert removed == ["0", "1", "2"]
+    assert _files(f"{wanted.output}/{batch_id}") == ["generated/7.wav"]
+
+
+def test_nothing_counts_as_cleared_up_while_the_disk_is_away(database: Database, tmp_path: Path) -> None:
+    wanted = replace(request(), output=str(tmp_path / "out"), operation="invert")
+    batch_id, _ = write_batch(database, wanted, new_jobs(["7", "8"]))
+    root = tmp_path / "out" / batch_id
+    done = claim(database, batch_id, 0, 0)
+    finish(database, [(done, [_outcome(open_store(str(root)), done, b"done")])], on_place_error=failed)
+    lost = claim(database, batch_id, 1, 1, worker="lost", lease_s=0.001)
+    place_outputs(database, [(lost, [_outcome(open_store(str(root)), lost, b"late")])], on_place_error=failed)
+    cancel_batch(database, batch_id)
+    reclaim(database)
+    away = root.rename(tmp_path / "away")
+    assert mend_torn(database, clear) == 0
+    away.rename(root)
+    assert mend_torn(database, clear) == 1
+    assert len(_files(str(root))) == 1
+
+
+def test_a_removal_that_is_ended_can_move_nothing_more(tmp_path: Path) -> None:
+    """However many outputs it has moved already: while they are deleted, others could be moved beside them."""
+    for _ in range(20):
+        store = FolderStore(tmp_path / "out")
+        for name in range(400):
+            store.stage(f"{name}.wav", b"old", token=f"{name}.1.generated").place()
+        with store.removing() as remove:
+            for name in range(399):
+                remove(f"{name}.wav")
+            start = threading.Barrier(2, timeout=60)
+
+            def late(remove: Callable[[str], None] = remove, start: threading.Barrier = start) -> None:
+                start.wait()
+                for _ in range(200):
+                    remove("399.wav")
+
+            sleeper = threading.Thread(target=late)
+            sleeper.start()
+            start.wait()
+            again = JobOutputs(FolderStore(tmp_path / "out"), job_id=399, fence=2)
+            again.stage("generated", "399.wav", b"new")
+            again.place()
+            sleeper.join()
+        assert (tmp_path / "out" / "399.wav").read_bytes() == b"new"
 
 
 def test_leftovers_of_a_job_that_is_never_tried_again_are_removed(database: Database, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.batches import claim, count_rows, failed, finish, new_jobs, request, submit
 
-from wavemill.errors import NotFoundError
+from wavemill.errors import NotFoundError, OutputError, StorageUnavailableError, UsageError
 from wavemill.jobs.control import cancel_batch, retry_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
@@ -140,11 +141,38 @@ def test_a_file_that_cannot_be_removed_keeps_its_row(database: Database, out: Pa
     path = out / batch_id / "generated" / "set" / "2.wav"
     path.unlink()
     path.mkdir()
-    with pytest.raises(OSError, match=r"2\.wav"):
+    with pytest.raises(OutputError, match=r"cannot remove .*2\.wav"):
         prune_batch(database, batch_id, older_than_s=0)
     assert count_rows(database, jobs) == 6
     path.rmdir()
     assert prune_batch(database, batch_id, older_than_s=0) == 6
+
+
+def test_rows_stay_while_the_disk_of_their_outputs_is_away(database: Database, out: Path) -> None:
+    batch_id = _finished(database, out)
+    away = (out / batch_id).rename(out.parent / "away")
+    with pytest.raises(StorageUnavailableError, match="mount its disk, or say --deleted"):
+        prune_batch(database, batch_id, older_than_s=0)
+    assert count_rows(database, jobs) == 6
+    away.rename(out / batch_id)
+    assert prune_batch(database, batch_id, older_than_s=0) == 6
+    assert _files(out) == []
+
+
+def test_a_batch_whose_outputs_were_deleted_by_hand_can_go(database: Database, out: Path) -> None:
+    batch_id = _finished(database, out)
+    shutil.rmtree(out / batch_id)
+    assert prune_batch(database, batch_id, older_than_s=0, is_deleted=True) == 6
+
+
+def test_batches_that_are_named_go_if_they_are_finished(database: Database, out: Path) -> None:
+    running, done, other = submit(database, 4), _finished(database, out), _finished(database, out)
+    claim(database, running, 0, 3)
+    assert [row.id for row in batches_to_prune(database, older_than_s=0, batch_ids=[done])] == [done]
+    with pytest.raises(UsageError, match=f"{running} is not finished"):
+        batches_to_prune(database, older_than_s=0, batch_ids=[other, running])
+    with pytest.raises(NotFoundError, match="there is no batch x"):
+        batches_to_prune(database, older_than_s=0, batch_ids=["x"])
 
 
 def test_a_key_is_free_again_when_its_batch_is_gone(database: Database) -> None:
