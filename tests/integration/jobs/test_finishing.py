@@ -205,28 +205,33 @@ def test_nothing_counts_as_cleared_up_while_the_disk_is_away(database: Database,
 
 
 def test_a_removal_that_is_ended_can_move_nothing_more(tmp_path: Path) -> None:
-    """However many outputs it has moved already: while they are deleted, others could be moved beside them."""
+    """However many outputs it has moved already: while these are deleted, others could be moved beside them."""
     for _ in range(20):
         store = FolderStore(tmp_path / "out")
         for name in range(400):
             store.stage(f"{name}.wav", b"old", token=f"{name}.1.generated").place()
-        with store.removing() as remove:
+        with store.removing() as remove, ThreadPoolExecutor() as threads:
+            (trash,) = (tmp_path / "out" / ".staging").iterdir()
             for name in range(399):
                 remove(f"{name}.wav")
-            start = threading.Barrier(2, timeout=60)
 
-            def late(remove: Callable[[str], None] = remove, start: threading.Barrier = start) -> None:
-                start.wait()
-                for _ in range(200):
+            placed = threading.Event()
+
+            def late(
+                trash: Path = trash, remove: Callable[[str], None] = remove, placed: threading.Event = placed
+            ) -> None:
+                while trash.exists() and len(list(trash.iterdir())) > 390:
+                    pass
+                while not placed.is_set():
                     remove("399.wav")
+                remove("399.wav")
 
-            sleeper = threading.Thread(target=late)
-            sleeper.start()
-            start.wait()
+            sleeper = threads.submit(late)
             again = JobOutputs(FolderStore(tmp_path / "out"), job_id=399, fence=2)
             again.stage("generated", "399.wav", b"new")
             again.place()
-            sleeper.join()
+            placed.set()
+            sleeper.result()
         assert (tmp_path / "out" / "399.wav").read_bytes() == b"new"
 
 

@@ -34,8 +34,8 @@ HOSTILE = {
     "lists a million deep": b"]" * 500_000 + b"a" * 499_999 + b".",
     "a text copied a thousand times": b"(" + _FUNCTION + b"q\x00" + _TEXT + b"q\x010" + _LATIN1 + b"q\x020"
     + b"h\x00h\x01h\x02\x86R" * 1_000 + b"t.",
-    "a type whose name doubles": b"cnumpy\ndtype\nN"
-    + b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(27)) + b"\x85R.",
+    "a type whose name doubles": b"]q\x000" + b"".join(b"](h%ch%ceq%c0" % (k, k, k + 1) for k in range(30))
+    + b"cnumpy\ndtype\nh\x1e\x85R.",
 }  # fmt: skip
 
 
