@@ -34,7 +34,7 @@ HOSTILE = {
     "lists a million deep": b"]" * 500_000 + b"a" * 499_999 + b".",
     "a text copied a thousand times": b"(" + _FUNCTION + b"q\x00" + _TEXT + b"q\x010" + _LATIN1 + b"q\x020"
     + b"h\x00h\x01h\x02\x86R" * 1_000 + b"t.",
-    "a type whose name doubles": b"]q\x000" + b"".join(b"](h%ch%ceq%c0" % (k, k, k + 1) for k in range(30))
+    "a type whose name doubles": b"]q\x00" + b"".join(b"](h%ch%ceq%c" % (k, k, k + 1) for k in range(30))
     + b"cnumpy\ndtype\nh\x1e\x85R.",
 }  # fmt: skip
 
