@@ -16,6 +16,7 @@ WavemillError
 │   ├── ModelError
 │   │   ├── ModelChangedError
 │   │   └── PresetMismatchError
+│   ├── TrainingError
 │   ├── OutputError
 │   ├── MessageError
 │   └── WorkerLostError
@@ -149,6 +150,12 @@ class PresetMismatchError(ModelError):
     """The model was trained on other features than the dataset holds."""
 
     code = "preset-mismatch"
+
+
+class TrainingError(PermanentError):
+    """A training ended without having learnt anything."""
+
+    code = "nothing-learnt"
 
 
 class OutputError(PermanentError):

@@ -89,7 +89,9 @@ def read_checkpoint(file: Path) -> Checkpoint:
             features=dict(meta["features"]),
         )
     except FileNotFoundError as exc:
-        raise UsageError(f"{file}: there is no training to resume; start without --resume") from exc
+        raise UsageError(
+            f"{file}: there is no training to resume; start without --resume, or from a finished model with --init"
+        ) from exc
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ModelError(f"{file}: the checkpoint cannot be read: {exc}; start without --resume") from exc
 

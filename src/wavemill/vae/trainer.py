@@ -18,7 +18,8 @@ from wavemill.vae.training_config import TrainingConfig
 
 FloatArray = NDArray[np.float32]
 
-WARM_UP_STEPS = 200  # or a twentieth of a training that is short
+WARM_UP_STEPS = 200  # a short training takes a twentieth of its steps, but no fewer than the least
+LEAST_WARM_UP_STEPS = 100  # after a rise of 9 steps the network was stuck at one average spectrogram
 LAST_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 GRADIENT_NORM = 1.0
 LOG_VARIANCE_RANGE = (-12.0, 6.0)  # a first wild step must not overflow the exponential
@@ -120,6 +121,12 @@ def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
     """Return the learning rate of a step: constant, or a linear rise and half a cosine down."""
     if config.schedule == "constant":
         return config.learning_rate
-    rise = min(1.0, (step + 1) / min(WARM_UP_STEPS, max(1, total_steps // 20)))
+    rise = min(1.0, (step + 1) / warm_up_steps(total_steps))
     fall = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
     return config.learning_rate * rise * fall
+
+
+def warm_up_steps(total_steps: int) -> int:
+    """Return how many steps the learning rate rises for; at most half of them."""
+    rise = min(WARM_UP_STEPS, max(LEAST_WARM_UP_STEPS, total_steps // 20))
+    return max(1, min(rise, total_steps // 2))

@@ -18,6 +18,7 @@ from wavemill.errors import UsageError
 from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.folder import require_writable
+from wavemill.vae.learnt import average_error, require_learnt
 from wavemill.vae.lineage import ancestors, inherited_rule
 from wavemill.vae.model import Model
 from wavemill.vae.network import Network, build_network
@@ -108,6 +109,12 @@ class TrainingRun:
             epoch=epoch + 1, epochs=self.config.epochs, validation_error=error, best=better, seconds=seconds, **means
         )
 
+    def require_learnt(self) -> None:
+        """Raise TrainingError where the model is no better than one average spectrogram would be."""
+        average = average_error(self.source, self.held_out, self.scheme, self.config)
+        steps = self.progress.epoch * self.batches.steps_per_epoch
+        require_learnt(self.progress.best_error, average, steps=steps)
+
     def save(self, evaluate: Evaluate | None = None) -> str:
         """Write the model folder with the best weights and return its digest."""
         set_weights(self.network, self.best)
@@ -190,7 +197,7 @@ class TrainingRun:
     def _take_up(self, checkpoint: Checkpoint) -> None:
         ours = {**self.config.as_dict(), **self.source.features.as_dict()}
         theirs = {**checkpoint.config, **checkpoint.features}
-        if changed := sorted(name for name in ours if ours[name] != theirs.get(name)):
+        if changed := sorted(name for name in ours if ours[name] != theirs.get(name) and name not in _MAY_CHANGE):
             raise UsageError(
                 f"the training to resume was started with another {', '.join(changed)}; "
                 "give the same options, or start without --resume"
@@ -205,6 +212,7 @@ def _take_weights(network: Network, init: Model) -> None:
     set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
 
 
+_MAY_CHANGE = ("epochs", "patience")  # when a training is resumed
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
@@ -214,6 +222,7 @@ def train(
     config: TrainingConfig | None = None,
     *,
     resume: bool = False,
+    finish: bool = False,
     init: Model | None = None,
     added: Sequence[SpectrogramSource] = (),
     progress: Callable[[EpochReport], None] | None = None,
@@ -229,7 +238,8 @@ def train(
     source : the spectrograms; `wavemill.vae.source.DatasetSource` reads a dataset
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
-    resume : take up the training in `model_dir/.training`
+    resume : take up the training in `model_dir/.training`; `epochs` and `patience` may differ from before
+    finish : with `resume`, train no further: save the best weights so far
     init : start from this model's weights and use its normalisation; of the same architecture and sizes. What its
         `validation_label` held out is held out again, unless `config` has another
     added : learn from these too, `config.added_share` of each epoch; they are neither held out nor part of the prior
@@ -238,6 +248,8 @@ def train(
 
     Raises
     ------
+    TrainingError
+        When nothing was learnt; the training can be resumed, with more epochs, or finished.
     UsageError
         When nothing can be held out, what is resumed was started with other options, or the sources differ in features.
     ModelError
@@ -247,10 +259,12 @@ def train(
     """
     require_writable(Path(model_dir))
     run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)
-    while not run.finished:
-        report = run.run_epoch()
-        if progress:
-            progress(report)
+    if not finish:
+        while not run.finished:
+            report = run.run_epoch()
+            if progress:
+                progress(report)
+        run.require_learnt()
     digest = run.save(evaluate)
     shutil.rmtree(checkpoint_file(run.model_dir).parent, ignore_errors=True)
     return digest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_train_takes_a_start_and_another_dataset(dataset_dir: Path, tmp_path: Pa
     assert (record.training["dataset"], record.training["added"]) == ("tones", ["tones"])
     assert record.training["held_out"] == 2
     assert record.training["ancestors"][0]["validation_label"] is None
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_its_best_weights_can_be_kept(
+    dataset_dir: Path, tmp_path: Path
+) -> None:
+    options = ("--epochs", "10000", "--batch-size", "4", "--latent-dim", "4")
+    command = [sys.executable, "-m", "wavemill_producer.cli.main", "train", str(dataset_dir), str(tmp_path / "m")]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("epoch 1 of 10000: error ")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "--resume to go on, or --finish to save the best weights so far" in errors
+    result = invoke(train_command, dataset_dir, tmp_path / "m", *options, "--finish", "--json")
+    assert result.exit_code == 0
+    assert load_model(tmp_path / "m").record.training["epochs_done"] >= 1
 
 
 @pytest.mark.parametrize("module", ["train", "model"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wavemill.errors import ModelError, OutputError, UsageError
+from wavemill.errors import ModelError, OutputError, TrainingError, UsageError
 from wavemill.presets import Features
 from wavemill.vae.checkpoint import checkpoint_file
 from wavemill.vae.package import get_weights, load_model, read_arrays
@@ -108,10 +108,26 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path) -> 
 def test_resuming_with_other_options_or_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     run = TrainingRun(Blobs(), tmp_path / "m", config(), resume=False)
     run.run_epoch()
-    with pytest.raises(UsageError, match="another beta, epochs"):
-        train(Blobs(), tmp_path / "m", config(beta=1.0, epochs=9), resume=True)
+    with pytest.raises(UsageError, match="another beta, seed"):
+        train(Blobs(), tmp_path / "m", config(beta=1.0, seed=9), resume=True)
     with pytest.raises(UsageError, match="no training to resume"):
         train(Blobs(), tmp_path / "other", config(), resume=True)
+
+
+def test_a_resumed_training_may_have_more_epochs(tmp_path: Path) -> None:
+    TrainingRun(Blobs(), tmp_path / "m", config(epochs=1)).run_epoch()
+    reports = []
+    train(Blobs(), tmp_path / "m", config(epochs=3), resume=True, progress=reports.append)
+    assert [report.epoch for report in reports] == [2, 3]
+
+
+def test_a_training_that_learns_nothing_fails_and_can_be_finished_all_the_same(tmp_path: Path) -> None:
+    stuck = config(epochs=20, learning_rate=1e-30, average_decay=0.0)
+    with pytest.raises(TrainingError, match="nothing was learnt in 100 steps"):
+        train(Blobs(), tmp_path / "m", stuck)
+    assert not (tmp_path / "m" / "model.json").exists()
+    train(Blobs(), tmp_path / "m", stuck, resume=True, finish=True)
+    assert load_model(tmp_path / "m").record.training["epochs_done"] == 20
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

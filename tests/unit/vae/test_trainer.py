@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from wavemill.vae.network import build_network
-from wavemill.vae.trainer import Trainer
+from wavemill.vae.trainer import Trainer, warm_up_steps
 from wavemill.vae.training_config import TrainingConfig
 
 
@@ -18,3 +18,10 @@ def test_a_share_of_the_clips_is_decoded_from_the_mean(share: float, least: int,
     mean = network.encode(x, training=True)[0]
     at_mean = int(np.isclose(latents, mean, atol=1e-6).all(axis=1).sum())
     assert least <= at_mean <= most
+
+
+@pytest.mark.parametrize(
+    ("total_steps", "rise"), [(1, 1), (10, 5), (180, 90), (600, 100), (3_000, 150), (100_000, 200)]
+)
+def test_the_learning_rate_rises_slowly_however_short_the_training(total_steps: int, rise: int) -> None:
+    assert warm_up_steps(total_steps) == rise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -46,7 +47,8 @@ _folder = click.Path(path_type=Path)
 @click.option("--added-share", type=click.FloatRange(0, 1), metavar="P", help="Part of each epoch that --add makes up.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Same seed, same dataset: the same model.")
 @click.option("--overwrite", is_flag=True, help="Replace the model, or the unfinished training, that MODEL holds.")
-@click.option("--resume", is_flag=True, help="Go on where an interrupted training stopped.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted training stopped; --epochs may differ.")
+@click.option("--finish", is_flag=True, help="Save the best weights so far of an interrupted training; train no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per epoch, and one for the model.")
 def train(
     dataset_dir: Path,
@@ -56,16 +58,19 @@ def train(
     added: tuple[Path, ...],
     overwrite: bool,
     resume: bool,
+    finish: bool,
     as_json: bool,
     **options: object,
 ) -> None:
     """Train a model on DATASET and save it as the folder MODEL.
 
-    After each epoch a checkpoint is written: interrupt it with Ctrl-C and go on later with --resume. What --add names
-    is neither held out nor sampled from: it only widens what the model has heard.
+    After each epoch a checkpoint is written: interrupt it with Ctrl-C, and later go on with --resume, or save the best
+    weights so far with --finish; both take the options that the training was started with. What --add names is neither
+    held out nor sampled from: it only widens what the model has heard.
     """
     from wavemill.dataset.index import Dataset
 
+    resume = resume or finish
     if not (overwrite or resume):
         require_free(model_dir, "MODEL")
     for folder in (dataset_dir, *added):  # before TensorFlow is imported, which takes a while
@@ -87,11 +92,13 @@ def train(
         if start:
             _warn_of_another_rule(start, config)
         progress = stack.enter_context(_reports(config.epochs, as_json=as_json))
+        stack.enter_context(_says_how_to_go_on(model_dir))
         digest = train_model(
             DatasetSource(dataset),
             model_dir,
             config,
             resume=resume,
+            finish=finish,
             init=start,
             added=[DatasetSource(other) for other in others],
             progress=progress,
@@ -124,9 +131,24 @@ def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
 
 
 @contextmanager
+def _says_how_to_go_on(model_dir: Path) -> Iterator[None]:
+    from wavemill.vae.checkpoint import checkpoint_file
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint_file(model_dir).exists():
+            say("give the same options and --resume to go on, or --finish to save the best weights so far", err=True)
+        raise
+
+
+@contextmanager
 def _reports(epochs: int, *, as_json: bool) -> Iterator[Callable[[EpochReport], None]]:
     if as_json:
         yield _print_json
+        return
+    if not sys.stdout.isatty():
+        yield _print_line
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -135,10 +157,18 @@ def _reports(epochs: int, *, as_json: bool) -> Iterator[Callable[[EpochReport], 
         task = bar.add_task("first epoch", total=epochs)
 
         def show(report: EpochReport) -> None:
-            text = f"error {report.error:.5f}, held out {report.validation_error:.5f}, KL {report.kl:.0f}"
-            bar.update(task, completed=report.epoch, description=text + (" (best)" if report.best else ""))
+            bar.update(task, completed=report.epoch, description=_figures(report))
 
         yield show
+
+
+def _figures(report: EpochReport) -> str:
+    figures = f"error {report.error:.5f}, held out {report.validation_error:.5f}, KL {report.kl:.0f}"
+    return figures + (" (best)" if report.best else "")
+
+
+def _print_line(report: EpochReport) -> None:
+    say(f"epoch {report.epoch} of {report.epochs}: {_figures(report)}, {report.seconds:.0f} s")
 
 
 def _print_json(report: EpochReport) -> None:

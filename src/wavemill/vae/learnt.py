@@ -1,0 +1,35 @@
+"""Whether a training has learnt anything, judged by what one average spectrogram would do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wavemill.errors import TrainingError
+from wavemill.vae.batches import Indices, SpectrogramSource, in_order
+from wavemill.vae.losses import reconstruction_error
+from wavemill.vae.normalisation import Scheme
+from wavemill.vae.training_config import TrainingConfig
+
+LEAST_STEPS_TO_JUDGE = 100
+LEARNT_SHARE = 0.98  # of the average spectrogram's error; a network that has collapsed comes within 1 %
+
+
+def average_error(source: SpectrogramSource, held_out: Indices, scheme: Scheme, config: TrainingConfig) -> float:
+    """Return the held-out error of a model that answers everything with the average held-out spectrogram."""
+    size = config.batch_size
+    mean = sum(x.sum(axis=0) for x in in_order(source, held_out, scheme, size)) / len(held_out)
+    errors = [reconstruction_error(config.objective, x, mean) for x in in_order(source, held_out, scheme, size)]
+    return float(np.concatenate(errors).mean())
+
+
+def require_learnt(held_out_error: float, average: float, *, steps: int) -> None:
+    """Raise TrainingError where the held-out error is no better than that of one average spectrogram.
+
+    A training of fewer than `LEAST_STEPS_TO_JUDGE` steps is only tried out, and passes.
+    """
+    if steps >= LEAST_STEPS_TO_JUDGE and held_out_error > average * LEARNT_SHARE:
+        raise TrainingError(
+            f"nothing was learnt in {steps} steps: the held-out error {held_out_error:.5f} is no better than that of "
+            f"one average spectrogram, {average:.5f}; try a lower --learning-rate, go on with --resume and more "
+            "--epochs, or add recordings; --finish saves the model all the same"
+        )
