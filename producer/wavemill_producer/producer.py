@@ -149,6 +149,11 @@ class Producer(Orders[Batch]):
         """Return one job with its batch's request and every attempt; NotFoundError if there is none."""
         return self._repeat(lambda: queries.get_job(self.database, job_id))
 
+    def find_job(self, spectrogram_id: str, *, batch_id: str | None = None) -> dict[str, Any]:
+        """Return the newest job of a spectrogram, as `job` does; NotFoundError if there is none."""
+        job_id = self._repeat(lambda: queries.find_job(self.database, spectrogram_id, batch_id=batch_id))
+        return self.job(job_id)
+
     def workers(self) -> list[RowMapping]:
         """Return the workers whose heartbeat is fresh."""
         alive_within_s = self.settings.lease_s

@@ -8,7 +8,8 @@ from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_producer.cli.printing import json_option, print_json, print_table, say
 
-_JOB_ID = click.IntRange(min=0, max=2**63 - 1)  # what the databases hold
+_LAST_JOB_ID = 2**63 - 1  # what the databases hold
+_JOB_ID = click.IntRange(min=0, max=_LAST_JOB_ID)
 
 
 @click.command()
@@ -54,7 +55,7 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
         ]
         for r in listed
     ]
-    print_table(columns, cells)
+    print_table(columns, cells, whole=("job", "batch"))
     _say_more(listed[-1].id, is_cut=len(listed) == limit)
 
 
@@ -64,17 +65,21 @@ def _say_more(last: int, *, is_cut: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID", type=_JOB_ID)
+@click.argument("job_id", metavar="ID")
+@click.option("--batch", "batch_id", help="The batch of a spectrogram's job; without it, the newest that has one.")
 @json_option
-def job(job_id: int, as_json: bool) -> None:
+def job(job_id: str, batch_id: str | None, as_json: bool) -> None:
     """Show one job: its request, outputs, quality, timings and every attempt.
 
-    Example: wavemill job 42
+    ID is a job's number, or a spectrogram's ID; with --batch always the latter.
+
+    Example: wavemill job 42, or wavemill job 7_george_12 --batch 20260101-120000-1a2b3c4d
     """
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
-        found = producer.job(job_id)
+        is_number = batch_id is None and job_id.isascii() and job_id.isdecimal() and int(job_id) <= _LAST_JOB_ID
+        found = producer.job(int(job_id)) if is_number else producer.find_job(job_id, batch_id=batch_id)
     if as_json:
         print_json(found)
         return

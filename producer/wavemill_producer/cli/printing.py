@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,19 +52,25 @@ def _json_default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Collection[str] = ()) -> None:
     """Print a table as wide as the terminal; in full where there is none."""
-    console().print(table(columns, rows))
+    console().print(table(columns, rows, whole=whole))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """Build a table without any markup in its cells."""
-    from rich.table import Table
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Collection[str] = ()) -> Table:
+    """Build a table without any markup in its cells; columns that are `whole` are never cut or wrapped."""
+    from rich.table import Column, Table
     from rich.text import Text
 
-    result = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        result.add_row(*(Text("" if cell is None else shown(without_secrets(str(cell)))) for cell in row))
+    cells = [[Text("" if cell is None else shown(without_secrets(str(cell)))) for cell in row] for row in rows]
+    widths = [max((row[k].cell_len for row in cells), default=0) for k in range(len(columns))]
+    headers = [
+        Column(name, no_wrap=True, min_width=max(width, len(name))) if name in whole else Column(name)
+        for name, width in zip(columns, widths, strict=True)
+    ]
+    result = Table(*headers, box=None, header_style="bold", pad_edge=False)
+    for row in cells:
+        result.add_row(*row)
     return result
 
 

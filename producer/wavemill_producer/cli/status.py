@@ -23,8 +23,9 @@ EXIT_SOME_FAILED = 3
 @click.command()
 @click.argument("batch_id", metavar="[BATCH]", required=False)
 @click.option("--watch", is_flag=True, help="Refresh until the batch is finished, or Ctrl-C.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many batches.")
 @json_option
-def status(batch_id: str | None, watch: bool, as_json: bool) -> None:
+def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None:
     """Show the newest batches and the living workers, or one batch.
 
     Example: wavemill status 20260101-120000-1a2b3c4d --watch
@@ -36,11 +37,11 @@ def status(batch_id: str | None, watch: bool, as_json: bool) -> None:
     say_warnings()
     with Producer.from_env(**({"patience_s": None} if watch else {})) as producer:
         if watch:
-            _watch(producer, batch_id)
+            _watch(producer, batch_id, limit)
         elif batch_id is not None:
             _show_batch(producer.batch(batch_id).status(), as_json=as_json)
         else:
-            _show_all(producer, as_json=as_json)
+            _show_all(producer, limit, as_json=as_json)
 
 
 def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
@@ -60,8 +61,10 @@ def _rate(status: dict[str, Any]) -> str:
     return "unknown jobs/s" if rate is None else f"{rate:.1f} jobs/s"
 
 
-def _show_all(producer: Producer, *, as_json: bool) -> None:
-    batches, workers, left = producer.batches(), producer.workers(), producer.all_left()
+def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
+    newest = producer.batches(limit=limit + 1)
+    batches, is_cut = newest[:limit], len(newest) > limit
+    workers, left = producer.workers(), producer.all_left()
     refused, troubles = producer.refused_models(), producer.troubles()
     if as_json:
         alive = [dict(row) for row in workers]
@@ -70,7 +73,9 @@ def _show_all(producer: Producer, *, as_json: bool) -> None:
     if not batches:
         say("no batch yet; queue one with: wavemill submit reconstruct --help")
     else:
-        print_table(*_batches_table(batches))
+        print_table(*_batches_table(batches), whole=("batch",))
+    if is_cut:
+        say(f"older batches are not shown; for more than {limit}: --limit")
     if left["jobs_left"]:
         say(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
     say(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
@@ -110,7 +115,7 @@ def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[
     return columns, rows
 
 
-def _watch(producer: Producer, batch_id: str | None) -> None:
+def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
     import time
 
     from rich.live import Live
@@ -118,8 +123,10 @@ def _watch(producer: Producer, batch_id: str | None) -> None:
     from wavemill_producer.batch import FINISHED
 
     def view() -> tuple[Table, bool]:
-        batches = producer.batches() if batch_id is None else [producer.batch(batch_id).status()]
-        return table(*_batches_table(batches)), batch_id is not None and batches[0]["state"] in FINISHED
+        batches = producer.batches(limit=limit) if batch_id is None else [producer.batch(batch_id).status()]
+        return table(*_batches_table(batches), whole=("batch",)), batch_id is not None and batches[0][
+            "state"
+        ] in FINISHED
 
     shown, finished = view()
     with Live(shown, console=console(), redirect_stdout=False, redirect_stderr=False) as live:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, select
@@ -44,15 +44,38 @@ def _batches() -> Select[Any]:
 
 
 def all_left(database: Database) -> dict[str, Any]:
-    """Return what is left to do in all batches together, at which rate, and the time that this will take."""
+    """Return what is left to do in all batches together, at which rate, and the time that this will take.
+
+    The rate is that of the last `MARK_S` seconds, over all batches: many small ones each last too short to have one.
+    """
     is_open = (batches.c.finished_at.is_(None), batches.c.paused_at.is_(None), batches.c.pruned_at.is_(None))
-    is_busy = (batches.c.running > 0) | (batches.c.newer_mark_at >= now(-2 * MARK_S))
+    is_busy = and_(*is_open, (batches.c.running > 0) | (batches.c.newer_mark_at >= now(-2 * MARK_S)))
     names = ("mark_at", "mark_final", "newer_mark_at", "finished_at", State.RUNNING, *sorted(FINAL))
-    busy: Select[Any] = select(*[batches.c[name] for name in names], now().label("now")).where(*is_open, is_busy)
+    busy: Select[Any] = select(*[batches.c[name] for name in names], now().label("now")).where(
+        is_busy | (batches.c.finished_at >= now(-MARK_S))
+    )
     with database.reading() as connection:
         left = int(connection.scalar(select(func.sum(batches.c.queued + batches.c.running)).where(*is_open)) or 0)
-        rate = sum(_rate(row) or 0.0 for row in connection.execute(busy)) or None
+        rate = _rate_of_all(connection.execute(busy).all())
     return {"jobs_left": left, "jobs_per_second": _rounded(rate), "eta_s": _eta_s(left, rate)}
+
+
+def _rate_of_all(rows: Sequence[Row[Any]]) -> float | None:
+    """Return the jobs per second of all these batches in the last `MARK_S`, or since the first of them was begun."""
+    spans = []  # (seconds since it was begun, seconds since it ended, jobs)
+    for row in rows:
+        final = sum(getattr(row, state.value) for state in FINAL) - row.mark_final
+        if row.mark_at is not None and final > 0:
+            ended_s = (row.now - row.finished_at).total_seconds() if row.finished_at else 0.0
+            spans.append((max(ended_s, (row.now - row.mark_at).total_seconds()), ended_s, final))
+    window_s = min(MARK_S, max((begun_s for begun_s, _, _ in spans), default=0.0))
+    if window_s <= 0:
+        return None
+    jobs_done = 0.0
+    for begun_s, ended_s, final in spans:
+        within = 1.0 if begun_s <= window_s else (window_s - ended_s) / (begun_s - ended_s)
+        jobs_done += final * max(0.0, within)
+    return jobs_done / window_s or None
 
 
 def expected_rate(
@@ -164,6 +187,18 @@ def _as_they_are() -> Select[Any]:
         .join_from(jobs, batches, isouter=True)  # so that no planner begins with the batches
         .where(batches.c.pruned_at.is_(None))
     )
+
+
+def find_job(database: Database, spectrogram_id: str, *, batch_id: str | None = None) -> int:
+    """Return the ID of the newest job of a spectrogram, in one batch or in any; NotFoundError if there is none."""
+    of_it = select(jobs.c.id).where(jobs.c.spectrogram_id == spectrogram_id)
+    in_batch = of_it if batch_id is None else of_it.where(jobs.c.batch_id == batch_id)
+    with database.reading() as connection:
+        job_id = connection.scalar(in_batch.order_by(jobs.c.id.desc()).limit(1))
+    if job_id is None:
+        where = "" if batch_id is None else f" in batch {batch_id}"
+        raise NotFoundError(f"there is no job of {spectrogram_id!r}{where}; list them with: wavemill jobs")
+    return int(job_id)
 
 
 def get_job(database: Database, job_id: int) -> dict[str, Any]:

@@ -176,8 +176,8 @@ def test_an_output_url_of_an_unknown_kind_is_refused_at_once(
     assert run(["submit", "reconstruct", *options, "--output", "s3://bucket"]) == 0  # s3fs is the workers' affair
 
 
-def test_a_job_number_beyond_what_tables_hold_is_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["job", "9" * 25]) == 2
+def test_a_job_number_beyond_what_tables_hold_is_an_error_of_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["job", "9" * 25]) == 1
     assert run(["jobs", "--after", "9" * 25]) == 2
     assert "Traceback" not in capfd.readouterr().err
 

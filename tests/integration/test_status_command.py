@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.batches import all_done, claim, finish, new_jobs, request
+
+from wavemill.jobs.database import Database
+from wavemill.jobs.migrate import upgrade
+from wavemill.jobs.submit import write_batch
+
+_COMMAND = [sys.executable, "-m", "wavemill_producer.cli.main"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'table.db'}")
+    upgrade(database)
+    yield database
+    database.close()
+
+
+def _cli(table: Database, *arguments: object, code: int = 0) -> str:
+    environment = {**os.environ, "WAVEMILL_DATABASE_URL": str(table.url), "COLUMNS": "80", "FORCE_COLOR": "1"}
+    done = subprocess.run([*_COMMAND, *map(str, arguments)], env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_status_says_that_it_leaves_older_batches_out_and_cuts_no_id(table: Database) -> None:
+    batch_ids = [write_batch(table, request(), new_jobs(["a"]))[0] for _ in range(22)]
+    shown = _cli(table, "status")
+    assert sum(batch_id in shown for batch_id in batch_ids) == 20
+    assert "older batches are not shown; for more than 20: --limit" in shown
+    everything = _cli(table, "status", "--limit", 22)
+    assert all(batch_id in everything for batch_id in batch_ids)
+    assert "not shown" not in everything
+
+
+def test_a_job_is_found_by_the_id_of_its_spectrogram(table: Database) -> None:
+    first, second = (write_batch(table, request(), new_jobs(["7_ann_0", "42"]))[0] for _ in range(2))
+    claimed = claim(table, first, 0, 0)
+    finish(table, claimed, all_done(claimed))
+    assert json.loads(_cli(table, "job", "7_ann_0", "--json"))["batch_id"] == second
+    assert json.loads(_cli(table, "job", "7_ann_0", "--batch", first, "--json"))["state"] == "done"
+    assert json.loads(_cli(table, "job", "42", "--batch", first, "--json"))["spectrogram_id"] == "42"
+    assert "there is no job of '8_ann_0'" in _cli(table, "job", "8_ann_0", code=1)
