@@ -6,14 +6,19 @@ import logging
 import threading
 from time import perf_counter
 
+import numpy as np
+
 from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import DatabaseUnavailableError, ModelError, ModelNotHereError, OutageError
+from wavemill.generation import spectrograms_to_audio
 from wavemill.jobs.claims import Claim
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.refusals import nobody_can, refuse, withdraw
 from wavemill.jobs.states import State
+from wavemill.levels import Levels, restore_energy
 from wavemill.pipeline import Pipeline
+from wavemill.presets import DEFAULT_PRESET, preset
 from wavemill.runtime import Runtime
 from wavemill.settings import Settings
 
@@ -86,3 +91,15 @@ class Renderer(ChunkWorker):
         if digest is not None and self._refused.discard(digest):
             self._while_database_is_gone(lambda: withdraw(self._database, self._worker_id, digest))
             logger.warning("model %s is here now", digest[:12])
+
+
+def warm_up() -> None:
+    """Compile every loop that a job needs, so that the first job is not the slow one.
+
+    Numba keeps the machine code on disk: 20 s at the first start on a machine, 1 s later.
+    """
+    features = preset(DEFAULT_PRESET)
+    slope_db = np.linspace(0, -60, features.n_bins, dtype=np.float32)[:, None]  # (F, 1)
+    spectrogram = np.tile(slope_db, features.n_frames)  # (F, T)
+    spectrogram, _ = restore_energy(spectrogram - 20, Levels.of(spectrogram))
+    spectrograms_to_audio(spectrogram[None], features)

@@ -64,8 +64,9 @@ class Child:
         devices.limit_gpu_memory(self._settings.gpu_memory_mb)
         if self._device != devices.CPU:
             n_threads = max(2, n_threads)  # one waits for the GPU while another encodes
-        from wavemill.render import Renderer  # brings TensorFlow, which only this process may import
+        from wavemill.render import Renderer, warm_up  # brings TensorFlow, which only this process may import
 
+        warm_up()
         return Renderer(self._database, self._settings, worker_id=self.worker_id, n_threads=n_threads, stop=self._stop)
 
     @contextmanager

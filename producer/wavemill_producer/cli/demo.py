@@ -20,13 +20,15 @@ _TIMEOUT_S = 600.0
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="All of it goes here."
 )
-@click.option("--model", default="fsdd-vae", show_default=True, help="Model folder, or a name below WAVEMILL_MODELS.")
+@click.option(
+    "--model", default="fsdd-vae", show_default=True, help="Model folder, or a name: of WAVEMILL_MODELS, or shipped."
+)
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, model: str) -> None:
     """Make sound from nothing: dataset, broker, table, worker, WAVs; then stop everything.
 
-    Uses the speech clips that ship with wavemill, and embedded servers in FOLDER, whatever the settings say; the model
-    is looked up in WAVEMILL_MODELS, ./models by default, as in a checkout. Run it again for one more batch.
+    Uses the speech clips and the model that ship with wavemill, and embedded servers in FOLDER, whatever the settings
+    say. Run it again for one more batch.
 
     Example: wavemill demo
     """
@@ -44,7 +46,7 @@ def _run(settings: Settings, folder: Path, model: str) -> int:
     from wavemill_producer.producer import Producer
     from wavemill_producer.workers import worker_processes
 
-    find_model(model, settings.models)  # before all else: it is the one thing that demo does not bring along
+    find_model(model, settings.models)  # before all else: another name may be a mistake
     dataset_dir = folder / "dataset"
     say(f"1/4  dataset: {_build_dataset(dataset_dir)} spectrograms in {dataset_dir}")
     with Producer(settings) as producer, embedded_broker(settings) as broker:

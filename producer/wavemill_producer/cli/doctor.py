@@ -141,9 +141,9 @@ def _supervisors(settings: Settings) -> str:
 
 
 def _models(settings: Settings) -> str:
-    from wavemill.vae.record import list_models, verify
+    from wavemill.vae.record import known_models, verify
 
-    found = [f"{folder.name} ({verify(folder)[:12]})" for folder in list_models(settings.models)]
+    found = [f"{folder.name} ({verify(folder)[:12]})" for folder in known_models(settings.models)]
     return ", ".join(found) or f"none in {settings.models}; train one, or set WAVEMILL_MODELS"
 
 

@@ -163,7 +163,12 @@ def _notes(
     for measure, extra in (("stoi", "evaluate"), ("pesq", "pesq")):
         if measure not in inversion.scores:
             notes.append(f"{measure.upper()} was not measured: pip install 'wavemill[{extra}]'.")
-    if DIGIT in recogniser.labels and "pocketsphinx_digit_accuracy" not in inversion.figures:
+    if not inversion.heard:
+        notes.append(
+            "Nothing was recognised: the recogniser knows "
+            f"{', '.join(recogniser.labels)}, and no held-out clip has such a label."
+        )
+    elif DIGIT in inversion.heard and "pocketsphinx_digit_accuracy" not in inversion.figures:
         notes.append("PocketSphinx was not asked: pip install 'wavemill[evaluate]'.")
     held_out = HeldOut.parse(config.held_out)
     notes += rule_note("the recogniser", recogniser.record.training.get("held_out"), held_out)

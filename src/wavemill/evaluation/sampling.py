@@ -76,11 +76,18 @@ def sampling_figures(
     return {
         "samples": n_samples,
         "free": {kind: coverage(heard, kind) for kind in kinds},
-        "sure_of_all": float(np.all([heard.confidence(kind) > SURE for kind in kinds], axis=0).mean()),
+        "sure_of_all": sure_of_all(heard, kinds),
         "by_label": {kind: by_label(model, recogniser, kind, n_samples) for kind in kinds},
         **frechet_figures(heard, real),
         "memorisation": memorisation(free, real, range_db=recogniser.record.listening.range_db),
     }
+
+
+def sure_of_all(heard: Heard, kinds: Sequence[str]) -> float | None:
+    """Return the share of samples of which the recogniser is sure in every kind of label; None without any kind."""
+    if not kinds:
+        return None
+    return float(np.all([heard.confidence(kind) > SURE for kind in kinds], axis=0).mean())
 
 
 def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:

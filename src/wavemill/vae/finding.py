@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wavemill.errors import ModelError
-from wavemill.vae.record import DIGEST_FILE, list_models
+from wavemill.vae.record import DIGEST_FILE, known_models, named_folders
 from wavemill.vae.replacement import read_steadily
 
 _MAX_LISTING_BYTES = 1_000_000  # ten thousand files; what is larger is no model's
@@ -19,9 +19,8 @@ def folders_of_digest(digest: str, name_or_path: str | Path, models_dir: str | P
 
     Only the small file `SHA256` is read of each; whether the others are as it says shows when one is loaded.
     """
-    named = [Path(models_dir) / name_or_path, Path(name_or_path)]
     seen = set()
-    for folder in (*named, *list_models(models_dir)):
+    for folder in (*named_folders(name_or_path, models_dir), *known_models(models_dir)):
         if folder.resolve() not in seen and stated_digest(folder) == digest:
             yield folder
         seen.add(folder.resolve())

@@ -17,6 +17,7 @@ from wavemill.dataset.bounded_json import MOST_BYTES as MOST_JSON_BYTES
 from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelChangedError, ModelError, UsageError
 from wavemill.presets import Features
+from wavemill.shipped import shipped_folder
 from wavemill.vae.replacement import read_steadily
 from wavemill.vae.sizes import MOST_LATENTS
 
@@ -69,22 +70,36 @@ class ModelRecord:
 
 
 def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> Path:
-    """Return the folder of a model, given its path or its name below `models_dir`.
+    """Return the folder of a model, given its path or its name, below `models_dir` or of those that are shipped.
 
     Raises
     ------
     ModelError
         When neither is a folder with a `model.json`; the message lists the names that exist.
     """
-    for folder in (Path(models_dir) / name_or_path, Path(name_or_path)):
+    for folder in named_folders(name_or_path, models_dir):
         if read_steadily(folder, _holds_record):
             return folder
-    names = ", ".join(folder.name for folder in list_models(models_dir)) or "none"
+    names = ", ".join(folder.name for folder in known_models(models_dir)) or "none"
     raise ModelError(
         f"there is no model {str(name_or_path)!r}: expected a folder with {RECORD_FILE}, or a name under "
-        f"{models_dir} (there: {names}); set WAVEMILL_MODELS to the folder of your models, or train one with: "
+        f"{models_dir} (known: {names}); set WAVEMILL_MODELS to the folder of your models, or train one with: "
         "wavemill train DATASET MODEL"
     )
+
+
+def named_folders(name_or_path: str | Path, models_dir: str | Path) -> list[Path]:
+    """Return the folders that a model's name or path may mean, the first that is one counts."""
+    shipped = shipped_folder("models")
+    return [Path(models_dir) / name_or_path, Path(name_or_path), *([shipped / name_or_path] if shipped else [])]
+
+
+def known_models(models_dir: str | Path) -> list[Path]:
+    """Return the model folders directly below `models_dir`, and the shipped ones of other names."""
+    own = list_models(models_dir)
+    shipped = shipped_folder("models")
+    names = {folder.name for folder in own}
+    return own + [folder for folder in (list_models(shipped) if shipped else []) if folder.name not in names]
 
 
 def _holds_record(folder: Path) -> bool:

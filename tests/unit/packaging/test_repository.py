@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -25,21 +26,40 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
 
 
-def test_the_wheel_holds_the_three_packages_and_no_weights(distributions: tuple[Path, Path]) -> None:
+def test_the_wheel_holds_the_three_packages_and_one_model_with_its_card(distributions: tuple[Path, Path]) -> None:
     names = zipfile.ZipFile(distributions[0]).namelist()
     for package in ("wavemill", "wavemill_producer", "wavemill_worker"):
         assert f"{package}/py.typed" in names
     assert "wavemill/jobs/migrations/versions/0001_first_tables.py" in names
     assert "wavemill/demo/7_anna_0.wav" in names
     assert "wavemill/evaluation/templates/report.html" in names
-    assert not [name for name in names if name.endswith(".npz") or name.startswith("tests")]
+    assert {name.rpartition("/")[0] for name in names if name.endswith(".npz")} == {
+        "wavemill/shipped/models/fsdd-vae",
+        "wavemill/shipped/recognisers/fsdd",
+    }
+    assert "wavemill/shipped/models/fsdd-vae/README.md" in names
+    assert not [name for name in names if name.startswith("tests")]
 
 
-def test_the_sdist_holds_no_weights(distributions: tuple[Path, Path]) -> None:
+def test_a_wheel_can_be_built_from_the_sdist(distributions: tuple[Path, Path], tmp_path: Path) -> None:
     with tarfile.open(distributions[1]) as archive:
-        names = archive.getnames()
-    assert [name for name in names if name.endswith("wavemill/errors.py")]
-    assert not [name for name in names if name.endswith(".npz") or "/models/" in name]
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=source, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert set(zipfile.ZipFile(wheel).namelist()) == set(zipfile.ZipFile(distributions[0]).namelist())
+
+
+def test_a_plain_install_finds_the_shipped_model_in_any_folder(
+    distributions: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(distributions[0]) as wheel:
+        wheel.extractall(tmp_path / "site")
+    code = "from wavemill.vae.record import find_model, verify; print(verify(find_model('fsdd-vae')))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    run = [sys.executable, "-c", code]
+    digest = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert digest.strip() == verify(REPOSITORY / "models" / "fsdd-vae")
 
 
 def test_the_bare_wheel_answers_help_and_says_which_extra_is_missing(

@@ -77,7 +77,7 @@ def test_a_model_is_found_by_name_and_by_path(model_dir: Path) -> None:
     assert find_model("tiny", model_dir.parent) == model_dir
     assert find_model(model_dir, "/nowhere") == model_dir
     assert list_models(model_dir.parent) == [model_dir]
-    with pytest.raises(ModelError, match="there: tiny"):
+    with pytest.raises(ModelError, match="known: tiny"):
         find_model("huge", model_dir.parent)
 
 

@@ -45,10 +45,19 @@ recogniser_option = click.option(
     "recogniser_dir",
     type=_folder,
     default=Path("recognisers/fsdd"),
+    callback=lambda _context, _option, value: _found(value),
     show_default=True,
     metavar="FOLDER",
     help="Who listens; see `wavemill recogniser train`.",
 )
+
+
+def _found(recogniser_dir: Path) -> Path:
+    """Return the folder, or the shipped recogniser of that name where there is none."""
+    from wavemill.shipped import shipped_folder
+
+    shipped = shipped_folder("recognisers")
+    return recogniser_dir if recogniser_dir.exists() or shipped is None else shipped / recogniser_dir.name
 
 
 @click.command(epilog="Example: wavemill evaluate fsdd-vae data/fsdd --recordings recordings")

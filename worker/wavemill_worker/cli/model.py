@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wavemill.errors import ModelError
-from wavemill.vae.record import find_model, list_models, read_record, verify
+from wavemill.vae.record import find_model, known_models, list_models, read_record, verify
 from wavemill_producer.cli.printing import print_json, print_table, say
 
 
@@ -23,8 +23,7 @@ _models_option = click.option(
     "--models",
     "models_dir",
     type=click.Path(path_type=Path),
-    callback=lambda _context, _option, value: value or _models_of_settings(),
-    show_default="WAVEMILL_MODELS",
+    show_default="WAVEMILL_MODELS, and what is shipped",
     help="Folder that holds the models.",
 )
 _COLUMNS = ("model", "kind", "architecture", "preset", "latent_dim", "digest", "error")
@@ -39,11 +38,14 @@ def model() -> None:
 @model.command("list", epilog="Example: wavemill model list")
 @_models_option
 @_json_option
-def list_command(models_dir: Path, as_json: bool) -> None:
+def list_command(models_dir: Path | None, as_json: bool) -> None:
     """List the models, whole or not."""
-    folders = list_models(models_dir)
+    folders = list_models(models_dir) if models_dir else known_models(_models_of_settings())
     if not folders:
-        say(f"no model in {models_dir}; train one, or name another folder with --models", err=True)
+        say(
+            f"no model in {models_dir or _models_of_settings()}; train one, or name another folder with --models",
+            err=True,
+        )
     rows = [_summary(folder) for folder in folders]
     if as_json:
         for row in rows:
@@ -56,9 +58,9 @@ def list_command(models_dir: Path, as_json: bool) -> None:
 @click.argument("name", metavar="MODEL")
 @_models_option
 @_json_option
-def show(name: str, models_dir: Path, as_json: bool) -> None:
+def show(name: str, models_dir: Path | None, as_json: bool) -> None:
     """Show what MODEL is, what it was trained on and how well it does."""
-    record = read_record(find_model(name, models_dir)).as_dict()
+    record = read_record(find_model(name, models_dir or _models_of_settings())).as_dict()
     if as_json:
         print_json(record)
         return
@@ -70,9 +72,9 @@ def show(name: str, models_dir: Path, as_json: bool) -> None:
 @click.argument("name", metavar="MODEL")
 @_models_option
 @_json_option
-def verify_command(name: str, models_dir: Path, as_json: bool) -> None:
+def verify_command(name: str, models_dir: Path | None, as_json: bool) -> None:
     """Check every file of MODEL against its recorded digest."""
-    folder = find_model(name, models_dir)
+    folder = find_model(name, models_dir or _models_of_settings())
     digest = verify(folder)
     if as_json:
         print_json({"model": folder.name, "digest": digest})
