@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from typing import Any
 
 from wavemill.errors import UsageError
@@ -58,16 +59,29 @@ class TrainingConfig:
             raise UsageError(f"training cannot be done with {received}")
 
     @classmethod
-    def for_architecture(cls, architecture: str, **changes: Any) -> TrainingConfig:
-        """Return the architecture's recipe, with those `changes` that are not None."""
+    def for_architecture(
+        cls, architecture: str, *, shape: tuple[int, int] | None = None, **changes: Any
+    ) -> TrainingConfig:
+        """Return the architecture's recipe, with those `changes` that are not None.
+
+        Parameters
+        ----------
+        shape : (n_bins, n_frames), optional
+            Of the spectrograms; a spatial latent is as large as they ask for, where no `latent_dim` is given.
+        """
+        recipe = dict(_RECIPES.get(architecture, {}))
+        if architecture == "spatial" and shape is not None:
+            recipe["latent_dim"] = SPATIAL_CHANNELS * ceil(shape[0] / SPATIAL_STEP) * ceil(shape[1] / SPATIAL_STEP)
         chosen = {name: value for name, value in changes.items() if value is not None}
-        return replace(cls(architecture=architecture, **_RECIPES.get(architecture, {})), **chosen)
+        return replace(cls(architecture=architecture, **recipe), **chosen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
         return asdict(self)
 
 
+SPATIAL_STEP = 8  # bins and frames for which a spatial latent has `SPATIAL_CHANNELS` numbers
+SPATIAL_CHANNELS = 16
 _RECIPES: dict[str, dict[str, Any]] = {
     "course": {
         "objective": "course",

@@ -66,6 +66,18 @@ def test_train_makes_a_model_that_list_show_and_verify_know(dataset_dir: Path, t
     assert "has changed" in json.loads(invoke(model_command, "list", "--models", tmp_path, "--json").stdout)["error"]
 
 
+def test_a_spatial_model_needs_no_size_for_any_shape(tmp_path: Path) -> None:
+    features = Features(
+        preset="odd", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=2_000, n_bins=32, n_frames=126
+    )
+    for i in range(12):
+        soundfile.write(tmp_path / f"{i % 3}_ann_{i}.wav", np.random.default_rng(i).normal(0, 0.1, 2_000), 8_000)
+    build(tmp_path, tmp_path / "data", features, jobs=1)
+    options = ("--architecture", "spatial", "--epochs", 1, "--batch-size", 4, "--json")
+    assert invoke(train_command, tmp_path / "data", tmp_path / "m", *options).exit_code == 0
+    assert load_model(tmp_path / "m").latent_dim == 16 * 4 * 16
+
+
 def test_train_takes_a_start_and_another_dataset(dataset_dir: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--batch-size", 4, "--latent-dim", 4, "--patience", 0, "--json")
     assert invoke(train_command, dataset_dir, tmp_path / "first", *options).exit_code == 0

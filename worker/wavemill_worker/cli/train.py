@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free
 
 if TYPE_CHECKING:
+    from wavemill.presets import Features
     from wavemill.vae.model import Model
     from wavemill.vae.training import EpochReport
     from wavemill.vae.training_config import TrainingConfig
@@ -88,7 +89,7 @@ def train(
     with ExitStack() as stack:
         dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
         start = load_model(init) if init else None
-        config = _config(dataset.features.preset, architecture, start, options)
+        config = _config(dataset.features, architecture, start, options)
         if start:
             _warn_of_another_rule(start, config)
         progress = stack.enter_context(_reports(config.epochs, as_json=as_json))
@@ -110,14 +111,17 @@ def train(
         say(f"{model_dir}: trained and saved, digest {digest}")
 
 
-def _config(preset: str, architecture: str | None, start: Model | None, options: dict[str, object]) -> TrainingConfig:
+def _config(
+    features: Features, architecture: str | None, start: Model | None, options: dict[str, Any]
+) -> TrainingConfig:
     from wavemill.vae.training_config import TrainingConfig
 
     if start:
         architecture = architecture or start.record.architecture
         options = {"architecture_config": dict(start.record.architecture_config)} | options
         options["latent_dim"] = options["latent_dim"] or start.latent_dim
-    return TrainingConfig.for_architecture(architecture or ("course" if preset == "course" else "residual"), **options)
+    architecture = architecture or ("course" if features.preset == "course" else "residual")
+    return TrainingConfig.for_architecture(architecture, shape=features.shape, **options)
 
 
 def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
