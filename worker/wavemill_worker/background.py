@@ -63,7 +63,7 @@ class Background:
         self._thread = threading.Thread(target=loop, name=self._duty, daemon=True)
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait for the thread to end."""
+    def join(self, at_most_s: float | None = None) -> None:
+        """Wait for the thread to end; one that hangs ends with its process."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(at_most_s)

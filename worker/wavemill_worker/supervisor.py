@@ -24,6 +24,7 @@ from wavemill_worker import beats, devices
 from wavemill_worker.app import create_app
 from wavemill_worker.pulse import Pulse
 from wavemill_worker.reaper import Reaper
+from wavemill_worker.tidying import Tidying
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ _LOOP_SILENCE_S = 30.0
 # lease; within three, somebody who stopped it on purpose may have woken it.
 _CHILD_SILENCE_S = 60.0
 _LEASES_OF_SILENCE = 3
+_TIDY_S = 5.0  # for what is left of batches that ended just now; the next supervisor does what takes longer
 
 
 @dataclass(kw_only=True)
@@ -82,15 +84,16 @@ class Supervisor:
     def run(self) -> None:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
         database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
-        self._reaper = Reaper(database, create_app(self._settings), self._settings)
-        self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
+        self._tidying = Tidying(database, self._settings)
+        self._reaper = Reaper(database, create_app(self._settings), self._settings, tidy=self._tidying.wake)
+        self._pulse = Pulse(database, self._settings, watched=(self._reaper.duty, self._tidying.duty))
         try:
             while not self._stop.is_set():
                 if self._drain and _nothing_is_left(database):
                     break
                 self._watch.look()
                 self._end_frozen_children()
-                for background in (self._pulse, self._reaper):
+                for background in (self._pulse, self._reaper, self._tidying):
                     background.duty.keep_running(partial(background.run, self._stop))
                 for slot in self._slots:
                     self._tend(slot)
@@ -101,6 +104,8 @@ class Supervisor:
             self._end_processes()
             self._reaper.duty.join()
             self._pulse.duty.join()
+            self._tidying.wake()
+            self._tidying.duty.join(_TIDY_S)
             database.close()
             self._watch.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,7 +31,8 @@ def folders_of_digest(digest: str, name_or_path: str | Path, models_dir: str | P
     for folder in _candidates(name_or_path, Path(models_dir)):
         place = os.path.realpath(folder)
         if isinstance(found := _digest_or_error(folder), OSError):
-            problem = found if _may_pass(found) else problem
+            if not is_missing(found) and verdict(found) is Verdict.OUTAGE:
+                problem = found
         elif found == digest and place not in seen:
             yield folder
         seen.add(place)
@@ -43,12 +43,13 @@ def folders_of_digest(digest: str, name_or_path: str | Path, models_dir: str | P
 
 def _candidates(name_or_path: str | Path, models_dir: Path) -> Iterator[Path]:
     yield from (models_dir / name_or_path, Path(name_or_path))
-    with suppress(OSError):  # said by whoever asks whether the folder is there
-        yield from sorted(models_dir.iterdir())
-
-
-def _may_pass(exc: OSError) -> bool:
-    return not is_missing(exc) and verdict(exc) is Verdict.OUTAGE
+    try:
+        children = sorted(models_dir.iterdir())
+    except OSError as exc:
+        if not is_missing(exc) and verdict(exc) is not Verdict.OUTAGE:
+            raise
+        return  # whoever asks whether the folder is there says what is wrong with it
+    yield from children
 
 
 def stated_digest(folder: Path) -> str | None:

@@ -24,6 +24,7 @@ from wavemill.storage import open_store
 from wavemill.transport import message_count, ping, sender, waiting_chunks
 from wavemill_producer import Producer
 from wavemill_worker.reaper import Reaper
+from wavemill_worker.tidying import Tidying
 
 
 def _message(first: int, priority: int = 4) -> ChunkMessage:
@@ -90,7 +91,7 @@ def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
     app: Celery, database: Database
 ) -> None:
     batch_id = submit(database, 12)
-    reaper = Reaper(database, app, Settings(message_grace_s=0.001))
+    reaper = Reaper(database, app, Settings(message_grace_s=0.001), tidy=lambda: None)
     reaper.sweep()
     every = {(batch_id, first, first + 3) for first in (0, 4, 8)}
     assert waiting_chunks(app) == every
@@ -117,11 +118,14 @@ def test_what_a_dead_worker_left_goes_when_no_workers_finish_is_the_last(
     store = open_store(f"{out}/{batch_id}")
     store.stage("generated/7.wav", b"sound", token="1.1.generated")
     store.stage("generated/8.wav", b"sound", token="2.1.generated").place()  # and died before it could say so
-    reaper = Reaper(database, app, Settings())
+    tidying = Tidying(database, Settings())
+    reaper = Reaper(database, app, Settings(), tidy=tidying.wake)
     reaper.sweep()
+    tidying.duty.once()
     assert len([path for path in out.rglob("*") if path.is_file()]) == 2, "another worker may still work here"
     cancel_batch(database, batch_id)
-    Reaper(database, app, Settings()).sweep()  # not the one that saw the death
+    Reaper(database, app, Settings(), tidy=tidying.wake).sweep()  # not the one that saw the death
+    tidying.duty.once()
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
