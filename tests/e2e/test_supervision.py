@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,22 @@ def test_jobs_of_a_process_that_was_killed_are_queued_again_at_once(rehearsals: 
         assert rehearsals.wait(batch) == "done"
     lost = [a for job in batch.jobs() for a in rehearsals.producer.job(job.id)["attempts"] if a["outcome"] == "retry"]
     assert {attempt["error_code"] for attempt in lost} == {"worker-lost"}
+
+
+def test_a_supervisor_that_can_open_no_file_keeps_its_workers_and_starts_more_when_it_can(
+    rehearsals: Rehearsals,
+) -> None:
+    with rehearsals.running("worker", "--devices", "rehearsal:0.05", "--per-device", 2) as supervisor:
+        rehearsals.wait_for_workers(2)
+        usual = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+        signal_process(celery_processes(supervisor.pid)[0], signal.SIGKILL)
+        eventually(lambda: "cannot be started" in rehearsals.log(), timeout_s=30, what="a start in vain")
+        batch = rehearsals.submit(_ids(64))
+        assert rehearsals.wait(batch) == "done"
+        resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, usual)
+        eventually(lambda: len(celery_processes(supervisor.pid)) == 2, what="another process")
+    assert supervisor.returncode == 0
 
 
 def _leave_torn(rehearsals: Rehearsals, output: str) -> None:
