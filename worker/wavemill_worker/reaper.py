@@ -23,6 +23,8 @@ from wavemill_worker.background import Background
 
 logger = logging.getLogger(__name__)
 
+_ROWS_S = 1.0  # for rows that follow what their batch says already; living workers' jobs go first, the rest waits
+
 
 class Reaper:
     """Sweeps every `sweep_s`, and at once when it is told of a death; any number may sweep the same table.
@@ -79,8 +81,8 @@ class Reaper:
         )
         if reclaimed:
             logger.warning("took %d jobs back from workers that died or fell silent", sum(reclaimed.values()))
-        _say_stopped(fail_stopped(self._database))
-        settle_cancelled(self._database)
+        _say_stopped(fail_stopped(self._database, budget_s=_ROWS_S))
+        settle_cancelled(self._database, budget_s=_ROWS_S)
         self._tidy()
         if mended := restore_missing_chunks(self._database):
             logger.warning("%d batches had queued jobs without a chunk", mended)
@@ -94,7 +96,7 @@ def bury(database: Database, suffix: str, send: Send, *, settings: Settings, app
     """Take back and send again at once what dead processes held."""
     if reclaimed := reclaim_dead(database, suffix, max_deaths=settings.max_deaths):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
-        _say_stopped(fail_stopped(database))
+        _say_stopped(fail_stopped(database, budget_s=_ROWS_S))
         publish_due(database, send, at_most=settings.max_messages - message_count(app))
 
 

