@@ -32,9 +32,9 @@ class RefusedModels:
         now, refused = monotonic(), self.digests()
         return min((self._refused[digest][0] - now for digest in refused), default=0.0)
 
-    def add(self, digest: str) -> None:
-        """Refuse a model from now on."""
-        self._refused[digest] = (monotonic() + self._look_again_s, self._identity())
+    def add(self, digest: str, *, ask_again: bool = False) -> None:
+        """Refuse a model from now on; `ask_again` for its batches all the same."""
+        self._refused[digest] = (monotonic() + (0.0 if ask_again else self._look_again_s), self._identity())
 
     def discard(self, digest: str) -> bool:
         """Serve a model again; return whether it was refused before."""

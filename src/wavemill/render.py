@@ -68,7 +68,8 @@ class Renderer(ChunkWorker):
 
         def ask() -> str | None:
             refuse(self._database, self._worker_id, digest, str(exc))
-            return nobody_can(self._database, digest, _LEASES_TO_WAIT * self._settings.lease_s)
+            wait_s = _LEASES_TO_WAIT * self._settings.lease_s
+            return nobody_can(self._database, digest, wait_s, asked_by=self._worker_id)
 
         try:
             sentence = self._while_database_is_gone(ask)
@@ -82,6 +83,7 @@ class Renderer(ChunkWorker):
                 Outcome(job=job, state=State.QUEUED, error_code=exc.code, error=str(exc), blame=False)
                 for job in claim.jobs
             ]
+        self._refused.add(digest, ask_again=True)  # the rest of the batch fails now, not a chunk a look
         logger.error("batch %s cannot be rendered: %s", claim.batch.id, sentence)
         code = exc.__cause__.code if isinstance(exc.__cause__, ModelError) else exc.code
         return [Outcome(job=job, state=State.FAILED, error_code=code, error=sentence) for job in claim.jobs]

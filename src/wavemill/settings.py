@@ -38,7 +38,9 @@ class Settings(BaseSettings):
     chunk_size: int = Field(64, ge=1, le=MAX_JOBS_IN_CHUNK, description="Jobs in one message.")
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of a job before it fails for good.")
     max_deaths: int = Field(
-        20, ge=1, description="A batch that killed so many workers, none of its jobs being done meanwhile, is stopped."
+        20,
+        ge=1,
+        description="A batch that killed so many workers, one after another and none of its jobs done, is stopped.",
     )
     lease_s: float = Field(20.0, ge=1, description="A worker that is silent for so long has lost its jobs.")
     sweep_s: float = Field(5.0, gt=0, description="Pause between two looks for lost jobs and messages.")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from chaos.processes import celery_processes, signal_process, worker_processes
+from support.batches import claim, new_jobs, request
 from support.rehearsals import Rehearsals
+from support.slow_store import PROTOCOL, slow_store
 from support.stack import eventually
+
+from wavemill.jobs.control import cancel_batch
+from wavemill.jobs.recovery import reclaim_expired
+from wavemill.jobs.submit import write_batch
 
 _FAKE_TENSORFLOW = """
 import json, os, pathlib
@@ -35,6 +43,46 @@ def test_jobs_of_a_process_that_was_killed_are_queued_again_at_once(rehearsals: 
         assert rehearsals.wait(batch) == "done"
     lost = [a for job in batch.jobs() for a in rehearsals.producer.job(job.id)["attempts"] if a["outcome"] == "retry"]
     assert {attempt["error_code"] for attempt in lost} == {"worker-lost"}
+
+
+def test_a_supervisor_that_can_open_no_file_keeps_its_workers_and_starts_more_when_it_can(
+    rehearsals: Rehearsals,
+) -> None:
+    with rehearsals.running("worker", "--devices", "rehearsal:0.05", "--per-device", 2) as supervisor:
+        rehearsals.wait_for_workers(2)
+        usual = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+        signal_process(celery_processes(supervisor.pid)[0], signal.SIGKILL)
+        eventually(lambda: "cannot be started" in rehearsals.log(), timeout_s=30, what="a start in vain")
+        batch = rehearsals.submit(_ids(64))
+        assert rehearsals.wait(batch) == "done"
+        resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, usual)
+        eventually(lambda: len(celery_processes(supervisor.pid)) == 2, what="another process")
+    assert supervisor.returncode == 0
+
+
+def _leave_torn(rehearsals: Rehearsals, output: str) -> None:
+    """Put a batch into the table that is finished and was not cleared up after its dead worker."""
+    database = rehearsals.producer.database
+    batch_id, _ = write_batch(database, replace(request(), output=output), new_jobs(["7", "8"]))
+    claim(database, batch_id, 0, 1, worker="dead", lease_s=-1.0)
+    cancel_batch(database, batch_id)
+    assert reclaim_expired(database) == {batch_id: 2}
+
+
+def test_a_store_of_a_finished_batch_that_does_not_answer_stops_no_reaper(
+    rehearsals: Rehearsals, tmp_path: Path
+) -> None:
+    rehearsals.environment |= slow_store(tmp_path, delay_s=600, log=tmp_path / "requests")
+    _leave_torn(rehearsals, f"{PROTOCOL}://{tmp_path}/hangs")
+    with rehearsals.running("worker", "--devices", "rehearsal:0.05") as supervisor:
+        eventually(lambda: (tmp_path / "requests").exists(), what="a request to the store")
+        batch = rehearsals.submit(_ids(64))
+        eventually(lambda: next(batch.jobs(state="running"), None), what="a running job")
+        signal_process(celery_processes(supervisor.pid)[0], signal.SIGKILL)  # who died is buried by the reaper alone
+        assert rehearsals.wait(batch, timeout_s=40) == "done"
+    assert supervisor.returncode == 0
+    assert batch.status()["counts"]["done"] == 64
 
 
 def test_of_a_chunk_of_64_with_a_killer_in_it_63_are_done_and_it_fails_alone(rehearsals: Rehearsals) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from support.bench import Bench
 from support.material import save_untrained_model
 from support.outputs import check_outputs
 
-from wavemill.jobs.refusals import refused_models
+from wavemill.jobs.database import now
+from wavemill.jobs.refusals import refuse, refused_models
 from wavemill.jobs.schema import refusals
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.render import Renderer
@@ -30,7 +31,8 @@ def worker(bench: Bench) -> Iterator[Callable[[str, Path], Renderer]]:
     made = []
 
     def make(name: str, models_dir: Path) -> Renderer:
-        models_dir.mkdir(exist_ok=True)
+        if not models_dir.exists():  # of models; an empty folder is the place of a disk that is away
+            (models_dir / "notes").mkdir(parents=True)
         settings = bench.settings.model_copy(update={"models": models_dir, "lease_s": LEASE_S})
         register_worker(bench.producer.database, name, host="h", pid=1, device="cpu")
         made.append(Renderer(bench.producer.database, settings, worker_id=name, n_threads=2, stop=threading.Event()))
@@ -149,3 +151,43 @@ def test_a_damaged_copy_is_another_workers_to_serve_and_is_named_when_there_is_n
     assert batch.retry() == 20
     _render_until(bench, renderer, batch, "done", alive=("w1",))
     check_outputs(batch, expect_done=20)
+
+
+@pytest.mark.parametrize("leaves", ["nothing", "an empty folder", "a model that cannot be read"])
+def test_jobs_wait_for_a_models_folder_that_is_away_and_lose_no_attempt(
+    bench: Bench, worker: Callable[[str, Path], Renderer], models: Path, tmp_path: Path, leaves: str
+) -> None:
+    folder = tmp_path / "disk/models"
+    renderer = worker("w1", folder)
+    batch = bench.submit()
+    shutil.rmtree(folder)
+    if leaves != "nothing":
+        folder.mkdir()
+    if leaves == "a model that cannot be read":
+        (folder / "renamed").mkdir()
+        (folder / "renamed/SHA256").symlink_to("/proc/self/mem")  # an I/O error for whoever reads it
+    for _ in range(4):  # more often than there are attempts
+        _render(renderer, batch)
+        assert _states(batch) == {("queued", 0, "storage-unavailable")}
+    assert _refused(bench) == set(), "it may have the model, so no other worker fails the batch"
+    assert str(folder) in next(batch.jobs()).error
+    shutil.copytree(models / "small", folder / "small")
+    _render(renderer, batch)
+    check_outputs(batch, expect_done=20)
+    assert {job.attempt for job in batch.jobs()} == {1}
+
+
+def test_a_worker_that_failed_a_batch_takes_its_refusal_back_once_it_has_the_model(
+    bench: Bench, worker: Callable[[str, Path], Renderer], models: Path, tmp_path: Path
+) -> None:
+    worker("waited", tmp_path / "one")
+    refuse(bench.producer.database, "waited", bench.submit().status()["model_digest"], "it has waited for long")
+    with bench.producer.database.transaction() as connection:
+        connection.execute(update(refusals).values(refused_at=now(-10 * LEASE_S)))
+    new = worker("new", tmp_path / "two")
+    batch = bench.submit(["7_anna_0"])
+    _render_until(bench, new, batch, "failed", alive=("waited", "new"))
+    shutil.copytree(models / "small", tmp_path / "two/small")
+    batch.retry()
+    _render_until(bench, new, batch, "done", alive=("waited", "new"))
+    assert _refused(bench) == {"waited"}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.batches import audit
 from support.bench import Bench
+from support.slow_store import PROTOCOL, slow_store
 
 from wavemill.errors import UsageError
 from wavemill.jobs.prune import prune_batch
+from wavemill.jobs.recovery import reclaim_expired
+from wavemill.jobs.reuse import reuse_outputs
 from wavemill.requests import ReconstructParams
 from wavemill_producer import Batch
 
@@ -114,3 +119,26 @@ def test_latents_are_not_reused_and_the_error_says_what_to_omit(bench: Bench) ->
     with pytest.raises(UsageError, match="--keep-latents"):
         _submit(bench, keep_latents=True)
     assert bench.producer.batches() == []
+
+
+def test_jobs_are_held_for_as_long_as_a_slow_store_takes(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for delay_s in (0.0, 0.2):
+        for key, value in slow_store(tmp_path, delay_s=delay_s).items():
+            monkeypatch.setenv(key, value)
+        batch = bench.producer.reconstruct(
+            ["0_anna_0", "3_ben_0"], dataset=bench.dataset, model="small", output=f"{PROTOCOL}://{tmp_path}/out"
+        )
+        if not delay_s:
+            bench.render(batch)
+            digests = {row.spectrogram_id: row.inputs_sha256 for row in batch.jobs()}
+    options: dict[str, Any] = {"input_digests": lambda _: digests, "worker_id": "reuse", "lease_s": 0.5}
+    copying = threading.Thread(target=reuse_outputs, args=(bench.producer.database, batch.id), kwargs=options)
+    began_at = time.monotonic()
+    copying.start()
+    while copying.is_alive():
+        assert reclaim_expired(bench.producer.database) == {}
+        copying.join(0.05)
+    assert time.monotonic() - began_at > 1.0, "longer than a lease"
+    assert {(job.state, job.attempt) for job in batch.jobs()} == {("done", 1)}

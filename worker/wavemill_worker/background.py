@@ -35,15 +35,19 @@ class Background:
         try:
             self._step()
         except Exception as exc:
-            error = f"{type(exc).__name__}: {exc}"
-            if error != self._error:
-                # A TransientError says all in its sentence; anything else needs to be looked into.
-                logger.warning("%s: %s", self._duty, exc, exc_info=not isinstance(exc, TransientError))
-            self._error = error
+            self.failed(exc)
         else:
             if self._error is not None:
                 logger.warning("%s works again", self._duty)
             self._error, self._done_at = None, monotonic()
+
+    def failed(self, exc: Exception) -> None:
+        """Remember what is wrong, until a step is done."""
+        error = f"{type(exc).__name__}: {exc}"
+        if error != self._error:
+            # A TransientError says all in its sentence; anything else needs to be looked into.
+            logger.warning("%s: %s", self._duty, exc, exc_info=not isinstance(exc, TransientError))
+        self._error = error
 
     def trouble(self, *, silent_s: float) -> str | None:
         """Return what is wrong, or None; a step that hangs is noticed after `silent_s`."""
@@ -55,15 +59,19 @@ class Background:
         return None
 
     def keep_running(self, loop: Callable[[], None]) -> None:
-        """Start a thread that runs `loop`, and start it again if it has ended although it should not."""
+        """Start a thread that runs `loop`, and start it again if it has ended although it should not.
+
+        Raises RuntimeError where the system has no room for another thread; the next call tries again.
+        """
         if self._thread is not None and self._thread.is_alive():
             return
         if self._thread is not None:
             logger.error("%s: its thread has ended; starting it again", self._duty)
-        self._thread = threading.Thread(target=loop, name=self._duty, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=loop, name=self._duty, daemon=True)
+        thread.start()
+        self._thread = thread
 
-    def join(self) -> None:
-        """Wait for the thread to end."""
+    def join(self, at_most_s: float | None = None) -> None:
+        """Wait for the thread to end; one that hangs ends with its process."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(at_most_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Sequence
 
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
@@ -15,7 +16,7 @@ from wavemill_worker.background import Background
 
 logger = logging.getLogger(__name__)
 
-_SILENT_SWEEPS = 6  # a reaper that has finished nothing for so many periods is in trouble
+_SILENT_SWEEPS = 6  # a duty that has finished nothing for so many periods is in trouble
 _LEAST_SILENT_S = 30.0
 _MOST_PAUSE_S = 5.0  # also with long leases: people want to hear of trouble soon
 
@@ -23,7 +24,7 @@ _MOST_PAUSE_S = 5.0  # also with long leases: people want to hear of trouble soo
 class Pulse:
     """Beats `BEATS_PER_LEASE` times a lease at least, and reports on the `watched` duties."""
 
-    def __init__(self, database: Database, settings: Settings, *, watched: Background) -> None:
+    def __init__(self, database: Database, settings: Settings, *, watched: Sequence[Background]) -> None:
         self._database = database
         self._settings = settings
         self._watched = watched
@@ -49,5 +50,5 @@ class Pulse:
             self._id,
             host=self._settings.worker_name,
             pid=os.getpid(),
-            trouble=self._watched.trouble(silent_s=silent_s),
+            trouble="; ".join(filter(None, (duty.trouble(silent_s=silent_s) for duty in self._watched))) or None,
         )

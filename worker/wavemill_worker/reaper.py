@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Row
@@ -14,7 +15,7 @@ from wavemill.jobs.control import fail_stopped, settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import Send, publish_due, recall_lost, restore_missing_chunks
 from wavemill.jobs.pulse import is_my_turn
-from wavemill.jobs.recovery import Begun, mend_torn, reclaim_dead, reclaim_expired
+from wavemill.jobs.recovery import Begun, reclaim_dead, reclaim_expired
 from wavemill.requests import output_paths, params_from_row
 from wavemill.settings import Settings
 from wavemill.storage import batch_root, open_store
@@ -23,17 +24,25 @@ from wavemill_worker.background import Background
 
 logger = logging.getLogger(__name__)
 
+_ROWS_S = 1.0  # for rows that follow what their batch says already; living workers' jobs go first, the rest waits
+
 
 class Reaper:
     """Sweeps every `sweep_s`, and at once when it is told of a death; any number may sweep the same table.
 
     Of all reapers one sweeps in a period. `duty` outlives every error and knows what is wrong.
+
+    Parameters
+    ----------
+    tidy : callable
+        Called when something may be left of a batch; it must not wait for any store.
     """
 
-    def __init__(self, database: Database, app: Any, settings: Settings) -> None:
+    def __init__(self, database: Database, app: Any, settings: Settings, *, tidy: Callable[[], None]) -> None:
         self._database = database
         self._app = app
         self._settings = settings
+        self._tidy = tidy
         self._send = sender(app)
         self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dead: list[str] = []
@@ -62,6 +71,7 @@ class Reaper:
         while self._dead:
             bury(self._database, f"-{self._dead[0]}", self._send, settings=self._settings, app=self._app)
             self._dead.pop(0)
+            self._tidy()
         if is_my_turn(self._database, period_s=0.8 * self._settings.sweep_s):
             self.sweep()
 
@@ -72,9 +82,9 @@ class Reaper:
         )
         if reclaimed:
             logger.warning("took %d jobs back from workers that died or fell silent", sum(reclaimed.values()))
-        _say_stopped(fail_stopped(self._database))
-        settle_cancelled(self._database)
-        mend_torn(self._database, clear)
+        _say_stopped(fail_stopped(self._database, budget_s=_ROWS_S))
+        settle_cancelled(self._database, budget_s=_ROWS_S)
+        self._tidy()
         if mended := restore_missing_chunks(self._database):
             logger.warning("%d batches had queued jobs without a chunk", mended)
         present = message_count(self._app)
@@ -84,11 +94,10 @@ class Reaper:
 
 
 def bury(database: Database, suffix: str, send: Send, *, settings: Settings, app: Any) -> None:
-    """Take back and send again at once what dead processes held; clear up if that ended their batch."""
+    """Take back and send again at once what dead processes held."""
     if reclaimed := reclaim_dead(database, suffix, max_deaths=settings.max_deaths):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
-        _say_stopped(fail_stopped(database))
-        mend_torn(database, clear)
+        _say_stopped(fail_stopped(database, budget_s=_ROWS_S))
         publish_due(database, send, at_most=settings.max_messages - message_count(app))
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -24,6 +24,7 @@ from wavemill_worker import beats, devices
 from wavemill_worker.app import create_app
 from wavemill_worker.pulse import Pulse
 from wavemill_worker.reaper import Reaper
+from wavemill_worker.tidying import Tidying
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ _LOOP_SILENCE_S = 30.0
 # lease; within three, somebody who stopped it on purpose may have woken it.
 _CHILD_SILENCE_S = 60.0
 _LEASES_OF_SILENCE = 3
+_TIDY_S = 5.0  # for what is left of batches that ended just now; the next supervisor does what takes longer
 
 
 @dataclass(kw_only=True)
@@ -49,7 +51,15 @@ class _Slot:
     token: str = ""  # tells this process, and the workers in it, from every other
     started_at: float = 0.0
     start_at: float = 0.0
-    failures: int = field(default=0)
+    failures: int = 0
+    problem: str | None = None  # why it could not be started
+
+    def delay(self, *, was_healthy: bool = False) -> float:
+        """Count failures in a row, and let the next start wait for that; return for how many seconds."""
+        self.failures = 0 if was_healthy else self.failures + 1
+        delay_s = min(2.0 ** min(self.failures, 16) / 2, _MAX_RESTART_DELAY_S)
+        self.start_at = monotonic() + delay_s
+        return delay_s
 
 
 class Supervisor:
@@ -82,16 +92,20 @@ class Supervisor:
     def run(self) -> None:
         """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
         database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
-        self._reaper = Reaper(database, create_app(self._settings), self._settings)
-        self._pulse = Pulse(database, self._settings, watched=self._reaper.duty)
+        self._tidying = Tidying(database, self._settings)
+        self._reaper = Reaper(database, create_app(self._settings), self._settings, tidy=self._tidying.wake)
+        self._pulse = Pulse(database, self._settings, watched=(self._reaper.duty, self._tidying.duty))
         try:
             while not self._stop.is_set():
                 if self._drain and _nothing_is_left(database):
                     break
                 self._watch.look()
                 self._end_frozen_children()
-                for background in (self._pulse, self._reaper):
-                    background.duty.keep_running(partial(background.run, self._stop))
+                for background in (self._pulse, self._reaper, self._tidying):
+                    try:
+                        background.duty.keep_running(partial(background.run, self._stop))
+                    except RuntimeError as exc:  # no room for a thread: processes may end, and leave some
+                        background.duty.failed(exc)
                 for slot in self._slots:
                     self._tend(slot)
                 self._stop.wait(_POLL_S)
@@ -101,30 +115,40 @@ class Supervisor:
             self._end_processes()
             self._reaper.duty.join()
             self._pulse.duty.join()
+            self._tidying.wake()
+            self._tidying.duty.join(_TIDY_S)
             database.close()
             self._watch.close()
 
     def _tend(self, slot: _Slot) -> None:
         if slot.process is None:
             if monotonic() >= slot.start_at:
-                slot.token = secrets.token_hex(4)
-                slot.process = subprocess.Popen(
-                    [sys.executable, "-m", "wavemill_worker.process", slot.name, slot.token, str(os.getpid())],
-                    env={**slot.environment, beats.FOLDER_VARIABLE: str(self._watch.folder)},
-                    start_new_session=True,  # Ctrl-C is for the supervisor, which then asks politely
-                )
-                slot.started_at = monotonic()
+                self._start(slot)
         elif slot.process.poll() is not None:
             self._reaper.wake(dead=slot.token)  # its child ends with it
-            healthy = monotonic() - slot.started_at > _HEALTHY_AFTER_S
-            slot.failures = 0 if healthy else slot.failures + 1
-            delay_s = min(2.0**slot.failures / 2, _MAX_RESTART_DELAY_S)
+            delay_s = slot.delay(was_healthy=monotonic() - slot.started_at > _HEALTHY_AFTER_S)
             logger.warning("%s ended with %s; restart in %.1f s", slot.name, slot.process.returncode, delay_s)
-            slot.process, slot.start_at = None, monotonic() + delay_s
+            slot.process = None
             self._watch.forget(beats.loop_file(slot.token))
         elif (silent_s := self._silence_of_loop(slot)) is not None:
             logger.warning("%s: its message loop has not turned for %.0f s; killed", slot.name, silent_s)
             slot.process.kill()
+
+    def _start(self, slot: _Slot) -> None:
+        slot.token = secrets.token_hex(4)
+        try:
+            slot.process = subprocess.Popen(
+                [sys.executable, "-m", "wavemill_worker.process", slot.name, slot.token, str(os.getpid())],
+                env={**slot.environment, beats.FOLDER_VARIABLE: str(self._watch.folder)},
+                start_new_session=True,  # Ctrl-C is for the supervisor, which then asks politely
+            )
+        except OSError as exc:  # too many processes or open files, no memory: the others work on meanwhile
+            if str(exc) != slot.problem:
+                logger.warning("%s cannot be started: %s; trying again", slot.name, exc)
+            slot.problem = str(exc)
+            slot.delay()
+        else:
+            slot.problem, slot.started_at = None, monotonic()
 
     def _silence_of_loop(self, slot: _Slot) -> float | None:
         """Return for how long a message loop has been silent if that is too long."""

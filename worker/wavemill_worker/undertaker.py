@@ -46,7 +46,11 @@ def install(settings: Settings, app: Celery) -> None:
             super().on_failure(*arguments, **keywords)
             if self.worker_pid not in [process.pid for process in active_children()]:
                 # A thread, since Celery's own must not wait for a database.
-                threading.Thread(target=_bury, args=(settings, app, self.worker_pid), daemon=True).start()
+                burial = threading.Thread(target=_bury, args=(settings, app, self.worker_pid), daemon=True)
+                try:
+                    burial.start()
+                except RuntimeError as exc:
+                    logger.warning("%s; a dead process's jobs go out when their lease ends", exc)
 
     app.Task.Request = Mourned
 

@@ -8,7 +8,7 @@ claimed as soon as it is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from time import monotonic
 from typing import Any
@@ -37,24 +37,32 @@ def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) ->
         connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(cancelled_at=now()))
         move_counts(connection, {batch_id: {State.QUEUED: -queued, State.CANCELLED: queued}})
-    deadline = monotonic() + budget_s
-    while _settle_page(database, batch_id) and monotonic() < deadline:
-        pass
+    _in_pages(database, [batch_id], _settle_page, budget_s)
     return int(queued)
 
 
-def settle_cancelled(database: Database, *, batch_id: str | None = None) -> int:
-    """Let the rows of cancelled batches follow, all of them; return how many had to."""
+def settle_cancelled(database: Database, *, batch_id: str | None = None, budget_s: float | None = None) -> int:
+    """Let the rows of cancelled batches follow, for `budget_s` or all of them; return how many did."""
     unsettled = select(batches.c.id).where(batches.c.cancelled_at.is_not(None), _has_queued_rows())
     if batch_id is not None:
         unsettled = unsettled.where(batches.c.id == batch_id)
     with database.reading() as connection:
-        batch_ids = list(connection.scalars(unsettled))
-    settled = 0
-    for one in batch_ids:
-        while moved := _settle_page(database, one):
-            settled += moved
-    return settled
+        batch_ids = list(connection.scalars(unsettled.order_by(batches.c.id)))
+    return _in_pages(database, batch_ids, _settle_page, budget_s)
+
+
+def _in_pages(
+    database: Database, batch_ids: Iterable[str], move_page: Callable[[Database, str], int], budget_s: float | None
+) -> int:
+    """Move rows of batches, at least one page of them, until none is left or `budget_s` is spent; return how many."""
+    deadline = None if budget_s is None else monotonic() + budget_s
+    moved = 0
+    for batch_id in batch_ids:
+        while count := move_page(database, batch_id):
+            moved += count
+            if deadline is not None and monotonic() >= deadline:
+                return moved
+    return moved
 
 
 def _has_queued_rows() -> ColumnElement[bool]:
@@ -81,18 +89,14 @@ def _settle_page(database: Database, batch_id: str) -> int:
         ).rowcount
 
 
-def fail_stopped(database: Database, *, batch_id: str | None = None) -> int:
-    """Fail what is still queued of batches that were stopped, a page at a time; return how many jobs failed."""
+def fail_stopped(database: Database, *, batch_id: str | None = None, budget_s: float | None = None) -> int:
+    """Fail what is still queued of batches that were stopped, for `budget_s` or all of it; return how many jobs did."""
     left = select(batches.c.id).where(batches.c.stopped.is_not(None), batches.c.queued > 0)
     if batch_id is not None:
         left = left.where(batches.c.id == batch_id)
     with database.reading() as connection:
-        batch_ids = list(connection.scalars(left))
-    failed = 0
-    for one in batch_ids:
-        while count := _fail_page(database, one):
-            failed += count
-    return failed
+        batch_ids = list(connection.scalars(left.order_by(batches.c.id)))
+    return _in_pages(database, batch_ids, _fail_page, budget_s)
 
 
 def _fail_page(database: Database, batch_id: str) -> int:

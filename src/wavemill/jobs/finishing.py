@@ -47,6 +47,7 @@ class Outcome:
     columns: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], None] = _nothing
     discard: Callable[[], None] = _nothing
+    is_noted: bool = False  # stands among the job's attempts even where it does not count
     is_torn: bool = False  # some of the outputs may be in place although the job is not done
 
     def __post_init__(self) -> None:
@@ -161,7 +162,13 @@ def _give_back(connection: Connection, batch_id: str, outcomes: Sequence[Outcome
         seqs = [outcome.job.seq for outcome in again if outcome.delay_s == delay_s]
         add_chunks(connection, batch_id, [(min(seqs), max(seqs))], delay_s=delay_s, again=True)
     if any(outcome.is_torn for outcome in outcomes):
-        connection.execute(update(batches).where(batches.c.id == batch_id).values(torn_at=now()))
+        mark_torn(connection, batch_id)
+
+
+def mark_torn(connection: Connection, batch_id: str) -> None:
+    """Say that outputs of a batch may lie about that no job names; since when is kept from the first time."""
+    unmarked = (batches.c.id == batch_id, batches.c.torn_at.is_(None))
+    connection.execute(update(batches).where(*unmarked).values(torn_at=now()))
 
 
 def _not_queued(outcome: Outcome) -> Outcome:
@@ -216,7 +223,7 @@ def record_outcomes(
             "finished_at": finished_at,
         }
         for outcome in every
-        if outcome.counts_as_attempt
+        if outcome.counts_as_attempt or outcome.is_noted
     ]
     if attempts:
         connection.execute(insert(job_attempts), attempts)

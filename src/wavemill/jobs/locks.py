@@ -10,16 +10,19 @@ SQLite runs one writing transaction at a time and needs none of this.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import sleep
 
 from sqlalchemy import Connection, TextClause, text
 
 _BATCHES = 0x776D  # the first of two keys, so that these are no other program's locks
 _REAPER = 0x776E
+_KEY = 0x776F
+_ASK_S = 0.5
 
-_SHARE = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(:batch_id))")
+_SHARE = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(:name))")
 _SHARE_ALL = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(one)) FROM unnest(CAST(:ids AS text[])) AS one")
-_OWN = text("SELECT pg_advisory_xact_lock(:space, hashtext(:batch_id))")
-_TRY = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:batch_id))")
+_OWN = text("SELECT pg_advisory_xact_lock(:space, hashtext(:name))")
+_TRY = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
 
 
 def share_batch(connection: Connection, batch_id: str) -> None:
@@ -43,11 +46,22 @@ def reaping(connection: Connection, batch_id: str, *, wait: bool) -> bool:
     if connection.dialect.name != "postgresql":
         return True
     if not wait:
-        return bool(connection.scalar(_TRY, {"space": _REAPER, "batch_id": batch_id}))
-    connection.execute(_OWN, {"space": _REAPER, "batch_id": batch_id})
+        return bool(connection.scalar(_TRY, {"space": _REAPER, "name": batch_id}))
+    connection.execute(_OWN, {"space": _REAPER, "name": batch_id})
     return True
+
+
+def own_key(connection: Connection, key: str) -> None:
+    """Wait until nobody else writes a batch under this key, and keep others from it until the transaction ends.
+
+    Whoever has it may write for hours, at the pace of those who hand in its jobs. So the server is asked again and
+    again: one that answered only when the key is free could not be told from one that has fallen silent.
+    """
+    if connection.dialect.name == "postgresql":
+        while not connection.scalar(_TRY, {"space": _KEY, "name": key}):
+            sleep(_ASK_S)
 
 
 def _execute(connection: Connection, statement: TextClause, batch_id: str) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(statement, {"space": _BATCHES, "batch_id": batch_id})
+        connection.execute(statement, {"space": _BATCHES, "name": batch_id})

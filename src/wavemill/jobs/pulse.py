@@ -7,10 +7,12 @@ lease's time since the last gap: the owners had time to speak. Turns are taken h
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
 
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.schema import chunks, jobs, pulse
+from wavemill.jobs.schema import batches, chunks, jobs, pulse, refusals, supervisors, workers
 from wavemill.jobs.states import State
 
 BEATS_PER_LEASE = 8
@@ -51,6 +53,18 @@ def _shorten(connection: Connection, lease_s: float) -> None:
     )
     connection.execute(update(chunks).where(chunks.c.available_at > now(_LONGEST_DELAY_S)).values(available_at=now()))
     connection.execute(update(chunks).where(chunks.c.published_at > now()).values(published_at=now()))
+    # Whom a turn, a rate or a sign of life of the time to come would favour, or hurt, until that time has come.
+    _mend_batches(connection, batches.c.turn_at > now(), turn_at=now())
+    _mend_batches(connection, batches.c.torn_at > now(), torn_at=now())
+    _mend_batches(connection, or_(batches.c.mark_at > now(), batches.c.newer_mark_at > now()), mark_at=None)
+    for time in (workers.c.heartbeat_at, supervisors.c.heartbeat_at, refusals.c.refused_at):
+        connection.execute(update(time.table).where(time > now()).values({time.name: now()}))
+
+
+def _mend_batches(connection: Connection, is_late: ColumnElement[bool], **values: Any) -> None:
+    # Locked in the order in which others move counters.
+    late = select(batches.c.id).where(is_late, batches.c.finished_at.is_(None)).order_by(batches.c.id).with_for_update()
+    connection.execute(update(batches).where(batches.c.id.in_(late)).values(values))
 
 
 def is_steady(lease_s: float) -> ColumnElement[bool]:

@@ -3,7 +3,8 @@
 A lease that ended returns its job to the queue. Where a process died twice on the same jobs, they go out again in two
 halves, and again, until the one that kills it stands alone and fails. Its neighbours are given the attempts that this
 costs them, and one more: a job that stands alone for the first time must not fail by the next process's chance death.
-A batch that kills one process after another, with none of its jobs done in between, is stopped.
+A batch that kills one process after another, with none of its jobs done in between, is stopped. Processes that die
+together, as in a power cut, count as one death.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, text, update
 
 from wavemill.errors import WorkerLostError
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.finishing import Outcome, record_outcomes
+from wavemill.jobs.finishing import Outcome, mark_torn, record_outcomes
 from wavemill.jobs.locks import reaping, share_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.pulse import is_steady
-from wavemill.jobs.schema import batches, jobs, pulse
+from wavemill.jobs.schema import batches, job_attempts, jobs, pulse
 from wavemill.jobs.states import State
 
 MAX_DEATHS = 20  # twice as many as it takes to corner one job of a chunk of 64
 _DELAYS_S = (0.0, 1.0, 2.0)  # after the first death, the second, any later one: others go first
 _LONE_ATTEMPTS = 2  # at least so many are left to a job that was lost in company
+_MOST_LOSSES = 5  # of one attempt of a job that stands alone, each time together with the table
 _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
 
 
@@ -42,7 +44,7 @@ def reclaim_expired(
     steady_s : float, in seconds, optional
         Take nothing back unless the table has answered for so long without a gap; see `wavemill.jobs.pulse`.
     max_deaths : int > 0
-        A batch that killed so many processes, none of its jobs being done meanwhile, is stopped.
+        A batch that killed so many processes one after another, none of its jobs being done meanwhile, is stopped.
     """
     ended = jobs.c.lease_until < now()
     if steady_s is not None:  # looked at in the transaction that takes back: it may have waited for the table itself
@@ -87,16 +89,26 @@ def _reclaim_batch(
         rows = connection.execute(lost).all()
         steady_since = connection.scalar(select(pulse.c.steady_since))
         groups = [list(group) for _, group in groupby(rows, key=lambda row: row.worker_id)]
+        blamed = [group for group in groups if _is_to_blame(group, steady_since)]
         for group in groups:
-            _reclaim(connection, group, steady_since)
+            _reclaim(connection, group, blame=group in blamed)
+        if blamed:
+            _count_death(connection, batch_id, max(row.started_at for group in blamed for row in group), max_deaths)
         if groups:
-            _count_deaths(connection, batch_id, len(groups), max_deaths)
+            mark_torn(connection, batch_id)
     return len(rows)
 
 
-def _count_deaths(connection: Connection, batch_id: str, n_deaths: int, max_deaths: int) -> None:
+def _is_to_blame(group: Sequence[Row[Any]], steady_since: dt.datetime | None) -> bool:
+    """Whether a process died by itself: a lease that ended while the table was away is no evidence of that."""
+    return steady_since is None or max(row.lease_until for row in group) > steady_since
+
+
+def _count_death(connection: Connection, batch_id: str, begun_at: dt.datetime, max_deaths: int) -> None:
+    """Count a death of a process that began after the last one that was counted: others may have died together."""
     this = batches.c.id == batch_id
-    connection.execute(update(batches).where(this).values(torn_at=now(), deaths=batches.c.deaths + n_deaths))
+    is_another = or_(batches.c.torn_at.is_(None), batches.c.torn_at <= begun_at)
+    connection.execute(update(batches).where(this, is_another).values(torn_at=now(), deaths=batches.c.deaths + 1))
     too_many = (batches.c.deaths >= max_deaths, batches.c.finished_at.is_(None), batches.c.stopped.is_(None))
     sentence = (
         f"stopped: {max_deaths} worker processes died on this batch, and none of its jobs was done in between; "
@@ -105,29 +117,42 @@ def _count_deaths(connection: Connection, batch_id: str, n_deaths: int, max_deat
     connection.execute(update(batches).where(this, *too_many).values(stopped=sentence))
 
 
-def _reclaim(connection: Connection, rows: Sequence[Row[Any]], steady_since: dt.datetime | None) -> None:
+def _reclaim(connection: Connection, rows: Sequence[Row[Any]], *, blame: bool) -> None:
     """Take back what one dead process held of one batch: that is, one chunk or what was left of it.
 
-    A lease that ended while the table was away is no evidence of a death, and so its attempt does not count.
+    Without `blame` the attempt does not count. How often these jobs were claimed does: a job that takes the table's
+    only host down with it never gets the blame, and must be cornered all the same.
     """
     batch_id, worker_id = rows[0].batch_id, rows[0].worker_id
+    most_claims = max(row.claims for row in rows)
     # A first claim may have been one of small chunks of several batches.
-    in_company = len(rows) > 1 or rows[0].claims == 1
-    most_attempts = max(row.attempt for row in rows)
+    in_company = len(rows) > 1 or most_claims == 1
     if rows[0].cancelled_at is None and in_company:
         spent = [row.id for row in rows if row.attempt + _LONE_ATTEMPTS > row.max_attempts]
         more = jobs.c.attempt + _LONE_ATTEMPTS
         connection.execute(update(jobs).where(jobs.c.id.in_(spent)).values(max_attempts=more))
-    blame = steady_since is None or max(row.lease_until for row in rows) > steady_since
-    outcomes = [_outcome(row, in_company=in_company, blame=blame) for row in rows]
+    is_last = not in_company and (
+        rows[0].attempt >= rows[0].max_attempts if blame else _losses(connection, rows[0]) + 1 >= _MOST_LOSSES
+    )
+    outcomes = [_outcome(row, blame=blame, is_alone=not in_company, is_last=is_last) for row in rows]
     started_at = {(row.id, row.claims): row.started_at for row in rows}
     record_outcomes(connection, worker_id, {batch_id: outcomes}, started_at)
     again = [outcome.job.seq for outcome in outcomes if outcome.state is State.QUEUED]
-    delay_s = _DELAYS_S[min(most_attempts, len(_DELAYS_S)) - 1]
-    add_chunks(connection, batch_id, _ranges(again, halve=most_attempts > 1), delay_s=delay_s, again=True)
+    delay_s = _DELAYS_S[min(most_claims, len(_DELAYS_S)) - 1]
+    add_chunks(connection, batch_id, _ranges(again, halve=most_claims > 1), delay_s=delay_s, again=True)
 
 
-def _outcome(row: Row[Any], *, in_company: bool, blame: bool) -> Outcome:
+def _losses(connection: Connection, row: Row[Any]) -> int:
+    """Return how often this attempt of a job was lost before, without counting."""
+    lost = (
+        job_attempts.c.job_id == row.id,
+        job_attempts.c.attempt == row.attempt,
+        job_attempts.c.error_code == WorkerLostError.code,
+    )
+    return connection.scalar(select(func.count()).select_from(job_attempts).where(*lost)) or 0
+
+
+def _outcome(row: Row[Any], *, blame: bool, is_alone: bool, is_last: bool) -> Outcome:
     job = ClaimedJob(
         id=row.id,
         seq=row.seq,
@@ -139,10 +164,11 @@ def _outcome(row: Row[Any], *, in_company: bool, blame: bool) -> Outcome:
     error = f"the worker process died or fell silent in attempt {row.attempt}"
     if row.cancelled_at is not None:
         return Outcome(job=job, state=State.CANCELLED)
-    if blame and not in_company and row.attempt >= row.max_attempts:
+    if is_last:
         error += ", as it did before; look into this input, then: wavemill retry"
         return Outcome(job=job, state=State.FAILED, error_code=WorkerLostError.code, error=error)
-    return Outcome(job=job, state=State.QUEUED, error_code=WorkerLostError.code, error=error, blame=blame)
+    code = WorkerLostError.code
+    return Outcome(job=job, state=State.QUEUED, error_code=code, error=error, blame=blame, is_noted=is_alone)
 
 
 def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.pulse import is_steady
 from wavemill.jobs.schema import batches, refusals, workers
 
 _FORGOTTEN_S = 3_600.0  # after the last sign of life of a worker
@@ -35,23 +36,26 @@ def withdraw(database: Database, worker_id: str, model_digest: str) -> None:
         connection.execute(delete(refusals).where(*this))
 
 
-def nobody_can(database: Database, model_digest: str, alive_within_s: float) -> str | None:
+def nobody_can(database: Database, model_digest: str, alive_within_s: float, *, asked_by: str) -> str | None:
     """Return a sentence that names the living workers and why each refuses a model; None while one may serve it.
 
     Parameters
     ----------
     alive_within_s : float
         A worker that gave a sign of life within this time may serve the model unless it refuses it, even if it has
-        stopped: it may be starting again. For as long the model must have been refused.
+        stopped: it may be starting again. For as long a living worker must have refused the model, and the table must
+        have answered: after an outage of all of them, one that lacks the model may be back first.
+    asked_by : ID of a worker that refuses it
     """
     this = refusals.c.model_digest == model_digest
     with database.transaction() as connection:
         connection.execute(delete(refusals).where(_is_forgotten()))
-        lasted = connection.scalar(select(func.min(refusals.c.refused_at) <= now(-alive_within_s)).where(this))
+        is_of_the_living = _is_of(_lives(alive_within_s)) | (refusals.c.worker_id == asked_by)
+        since = select(func.min(refusals.c.refused_at)).where(this, is_of_the_living).scalar_subquery()
+        lasted = connection.scalar(select(and_(since <= now(-alive_within_s), is_steady(alive_within_s))))
         if not lasted or _is_served(connection, model_digest, _seen(alive_within_s)):
             return None
-        is_unknown = refusals.c.worker_id.not_in(select(workers.c.id))
-        query = select(refusals).where(this, is_unknown | _is_of(_lives(alive_within_s)))
+        query = select(refusals).where(this, is_of_the_living)
         rows = connection.execute(query.order_by(refusals.c.worker_id)).all()
     return f"no living worker has model {model_digest[:12]}: {_named(rows)}"
 

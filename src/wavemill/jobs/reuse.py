@@ -7,17 +7,20 @@ rendered outputs is true of these, and what cannot be reused is given back as if
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import fsspec
 from sqlalchemy import Row, select, text
 
-from wavemill.errors import WavemillError
-from wavemill.jobs.claims import Claim, ClaimedJob, claim_chunk
+from wavemill.errors import DatabaseUnavailableError, WavemillError
+from wavemill.jobs.claims import Claim, ClaimedJob, claim_chunk, renew_leases
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome, finish
+from wavemill.jobs.patience import answers_within
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
 from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store
@@ -27,11 +30,14 @@ InputDigests = Callable[[Sequence[Row[Any]]], Mapping[str, str | None]]
 
 _PAGE = 1_000
 _LEASE_S = 120.0
+_RENEWALS_PER_LEASE = 4
 _IS_DONE = text("jobs.state = 'done'")  # as the partial index is written
 _SOUNDS = (("generated", "generated_path", "sha256"), ("original", "original_path", "original_sha256"))
 
 
-def reuse_outputs(database: Database, batch_id: str, *, input_digests: InputDigests, worker_id: str) -> int:
+def reuse_outputs(
+    database: Database, batch_id: str, *, input_digests: InputDigests, worker_id: str, lease_s: float = _LEASE_S
+) -> int:
     """Finish the jobs of a batch whose outputs are there already, byte for byte as they were; return how many.
 
     Found are done jobs of the same operation, parameters (the seed among them) and model digest, with the same name,
@@ -49,10 +55,30 @@ def reuse_outputs(database: Database, batch_id: str, *, input_digests: InputDige
         chunks = sorted({seq // batch.chunk_size for seq in found})
         for first in (chunk * batch.chunk_size for chunk in chunks):
             last = first + batch.chunk_size - 1
-            claim = claim_chunk(database, batch_id, first, last, worker_id=worker_id, lease_s=_LEASE_S)
+            claim = claim_chunk(database, batch_id, first, last, worker_id=worker_id, lease_s=lease_s)
             if claim is not None:
-                reused += _finish(database, claim, found, store)
+                with _held(database, claim, lease_s):
+                    reused += _finish(database, claim, found, store)
     return reused
+
+
+@contextmanager
+def _held(database: Database, claim: Claim, lease_s: float) -> Iterator[None]:
+    """Renew a claim's leases meanwhile, as a worker's heartbeat does: a chunk may be large, and its store slow."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(lease_s / _RENEWALS_PER_LEASE):
+            with suppress(DatabaseUnavailableError), answers_within(lease_s / 2):  # the next one may come through
+                renew_leases(database, [claim], lease_s=lease_s)
+
+    thread = threading.Thread(target=renew, name="leases", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _batches_alike(database: Database, batch: Row[Any]) -> list[str]:

@@ -101,9 +101,9 @@ batches = Table(
     Column("paused_at", UtcDateTime),
     Column("cancelled_at", UtcDateTime),
     Column("pruned_at", UtcDateTime),  # from then on nobody sees it; its files go, and at last its rows
-    Column("torn_at", UtcDateTime),  # a worker died on it; NULL again when what it left behind is cleared up
+    Column("torn_at", UtcDateTime),  # of the last death that counts; NULL once what it left is cleared up
     Column("turn_at", UtcDateTime),  # of the last claim, or the submission: of equal batches the smallest goes next
-    _counter("deaths"),  # worker processes that died on it since one of its jobs was last done
+    _counter("deaths"),  # worker processes that died on it, one after another, since one of its jobs was last done
     Column("stopped", Text),  # why no more of it is tried: its jobs killed one worker after another
     Index("ix_batches_created_at", "created_at"),
     Index(

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from wavemill.errors import UsageError
 from wavemill.jobs.certainty import write_surely
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.locks import own_batch
+from wavemill.jobs.locks import own_batch, own_key
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.postgresql_engine import expect_pauses
 from wavemill.jobs.schema import batches
@@ -108,7 +108,7 @@ def write_batch(
                 for_s=patience_s,
             )
         except IntegrityError:
-            # Before any page was taken: the key is written first, and on PostgreSQL waits for who has it to commit.
+            # Before any page was taken: the key is written first, once whoever had it has committed.
             if (earlier := _batch_of_key(database, request.key)) is None:
                 raise
         return _require_same(earlier, request, pages)
@@ -117,6 +117,8 @@ def write_batch(
 def _write(
     connection: Connection, request: BatchRequest, pages: Iterable[list[NewJob]], progress: Callable[[int], None]
 ) -> tuple[str, int]:
+    if request.key is not None:
+        own_key(connection, request.key)
     created_at = connection.execute(select(now())).scalar_one()
     batch_id = new_batch_id(created_at)
     own_batch(connection, batch_id)

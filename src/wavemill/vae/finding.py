@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from wavemill.errors import ModelError
-from wavemill.vae.record import DIGEST_FILE, known_models, named_folders
+from wavemill.errors import ModelError, StorageUnavailableError
+from wavemill.shipped import shipped_folder
+from wavemill.storage_errors import Verdict, is_missing, reason, require_there, verdict
+from wavemill.vae.record import DIGEST_FILE, list_models, named_folders
 from wavemill.vae.replacement import read_steadily
 
 _MAX_LISTING_BYTES = 1_000_000  # ten thousand files; what is larger is no model's
@@ -18,20 +21,53 @@ def folders_of_digest(digest: str, name_or_path: str | Path, models_dir: str | P
     """Yield the folders that say they are the model of this digest: what is found by name first, then all by name.
 
     Only the small file `SHA256` is read of each; whether the others are as it says shows when one is loaded.
+
+    Raises
+    ------
+    StorageUnavailableError
+        At the end, when something could not be read that may be the model, or when the models' folder is away.
     """
+    problem: OSError | None = None
     seen = set()
-    for folder in (*named_folders(name_or_path, models_dir), *known_models(models_dir)):
-        if folder.resolve() not in seen and stated_digest(folder) == digest:
+    for folder in _candidates(name_or_path, Path(models_dir)):
+        place = os.path.realpath(folder)
+        if isinstance(found := _digest_or_error(folder), OSError):
+            if not is_missing(found) and verdict(found) is Verdict.OUTAGE:
+                problem = found
+        elif found == digest and place not in seen:
             yield folder
-        seen.add(folder.resolve())
+        seen.add(place)
+    if problem is not None:
+        raise StorageUnavailableError(f"the models in {models_dir} cannot be read now: {reason(problem)}") from problem
+    require_there(Path(models_dir), "the folder of models")
+
+
+def _candidates(name_or_path: str | Path, models_dir: Path) -> Iterator[Path]:
+    yield from named_folders(name_or_path, models_dir)
+    if shipped := shipped_folder("models"):
+        yield from list_models(shipped)
+    try:
+        children = sorted(models_dir.iterdir())
+    except OSError as exc:
+        if not is_missing(exc) and verdict(exc) is not Verdict.OUTAGE:
+            raise
+        return  # whoever asks whether the folder is there says what is wrong with it
+    yield from children
 
 
 def stated_digest(folder: Path) -> str | None:
     """Return the digest that a model's folder says it has; None where there is none."""
+    found = _digest_or_error(folder)
+    return None if isinstance(found, OSError) else found
+
+
+def _digest_or_error(folder: Path) -> str | OSError | None:
     try:
         return read_steadily(folder, _read)
-    except (OSError, ModelError):
+    except ModelError:
         return None
+    except OSError as exc:
+        return exc
 
 
 def _read(folder: Path) -> str | None:

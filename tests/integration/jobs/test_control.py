@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 from support.batches import (
     Outgoing,
     all_done,
@@ -21,11 +22,11 @@ from support.batches import (
 
 from wavemill.jobs import control
 from wavemill.jobs.claims import claim_chunk
-from wavemill.jobs.control import cancel_batch, resume_batch, retry_batch, settle_cancelled
+from wavemill.jobs.control import cancel_batch, fail_stopped, resume_batch, retry_batch, settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.queries import batch_is_final, batch_status, get_job, list_jobs
-from wavemill.jobs.schema import chunks
+from wavemill.jobs.schema import batches, chunks
 from wavemill.jobs.states import State
 
 BOTH = [State.FAILED, State.CANCELLED]
@@ -75,6 +76,21 @@ def test_rows_follow_and_then_say_the_same(database: Database, cancelled: str) -
     assert settle_cancelled(database) == 0
     audit(database, cancelled)
     assert batch_status(database, cancelled) == {**before}
+
+
+def test_rows_follow_a_page_at_least_in_the_time_that_a_sweep_has(database: Database, cancelled: str) -> None:
+    assert [settle_cancelled(database, budget_s=0) for _ in range(4)] == [5, 5, 5, 0]
+    audit(database, cancelled)
+
+
+def test_jobs_of_stopped_batches_fail_a_page_at_least_in_the_time_that_a_sweep_has(database: Database) -> None:
+    ids = [submit(database, 7), submit(database, 7)]
+    with database.transaction() as connection:
+        connection.execute(update(batches).values(stopped="stopped: it kills"))
+    assert [fail_stopped(database, budget_s=0) for _ in range(5)] == [5, 2, 5, 2, 0]
+    for batch_id in ids:
+        audit(database, batch_id)
+        assert states(database, batch_id) == {"failed": list(range(7))}
 
 
 def test_a_cancel_lets_all_rows_follow_while_it_has_time(database: Database) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+from sqlalchemy import update
 from support.batches import (
     all_done,
     audit,
@@ -11,15 +12,18 @@ from support.batches import (
     job_rows,
     reclaim,
     retried,
+    seqs,
     states,
     submit,
 )
 
 from wavemill.jobs.claims import claim_chunk
 from wavemill.jobs.control import cancel_batch
-from wavemill.jobs.database import Database
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.pulse import beat
 from wavemill.jobs.queries import batch_status, get_job
 from wavemill.jobs.recovery import reclaim_dead, reclaim_expired
+from wavemill.jobs.schema import pulse
 
 
 def test_jobs_of_a_dead_worker_go_back_whole_the_first_time(database: Database) -> None:
@@ -184,4 +188,43 @@ def test_a_job_that_waits_alone_after_a_transient_error_is_not_taken_for_a_chunk
     assert reclaim(database) == 1
     assert chunk_ranges(database, batch_id) == [(3, 3)]
     assert job_rows(database, batch_id)[3].state == "queued"
+    audit(database, batch_id)
+
+
+def _lose_with_the_table(database: Database, batch_id: str, *, poison: int, at_most: int) -> int:
+    """Work as the only host does, which a poison job takes down with the table on it; return how often it went down."""
+    beat(database, lease_s=4)
+    with database.transaction() as connection:
+        connection.execute(update(pulse).values(steady_since=now(-5.0)))  # the host is up again
+    for n_down in range(at_most):
+        while ranges := chunk_ranges(database, batch_id):
+            first, last = next((one for one in ranges if one[0] <= poison <= one[1]), ranges[0])
+            held = claim(database, batch_id, first, last, worker=f"w{n_down}", lease_s=-10.0)
+            if poison in seqs(held):
+                break
+            finish(database, held, all_done(held))
+        else:
+            return n_down
+        assert sum(reclaim_expired(database, steady_s=4).values()) == len(held.jobs)
+        audit(database, batch_id)
+    return at_most
+
+
+def test_a_job_that_takes_the_only_host_down_with_it_is_cornered_and_fails_alone(database: Database) -> None:
+    batch_id = submit(database, 16, chunk_size=16)
+    assert _lose_with_the_table(database, batch_id, poison=5, at_most=20) == 10  # whole, 16, 8, 4, 2, and 5 times alone
+    assert states(database, batch_id) == {"done": [i for i in range(16) if i != 5], "failed": [5]}
+    row = job_rows(database, batch_id)[5]
+    assert (row.error_code, row.attempt) == ("worker-lost", 1)
+    assert "wavemill retry" in row.error
+    outcomes = [attempt["outcome"] for attempt in get_job(database, row.id)["attempts"]]
+    assert outcomes == ["retry"] * 4 + ["failed"]
+
+
+def test_a_job_that_stands_alone_loses_no_attempt_with_the_table(database: Database) -> None:
+    batch_id = submit(database, 1, chunk_size=1, max_attempts=1)
+    assert _lose_with_the_table(database, batch_id, poison=0, at_most=4) == 4
+    assert [(row.state, row.attempt) for row in job_rows(database, batch_id)] == [("queued", 0)]
+    held = claim(database, batch_id, 0, 0)
+    finish(database, held, all_done(held))
     audit(database, batch_id)

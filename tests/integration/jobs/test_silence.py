@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import make_url, text
 from support.batches import audit, claim, count_rows, new_jobs, request, submit
 from support.postgres import Postgres, migrated
 from support.proxy import Proxy
+from support.stack import eventually
 
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
@@ -140,6 +143,52 @@ def test_a_submission_of_which_nothing_is_written_yet_begins_again(far: Database
     batch_id, total = write_batch(far, request(), new_jobs(ids()), patience_s=60)
     assert total == 2
     audit(far, batch_id)
+
+
+@contextmanager
+def being_written(near: Database, key: str) -> Iterator[Callable[[], tuple[str, int]]]:
+    """Hand in a batch's jobs slowly; yields a function that ends them and returns what was written."""
+    begun, ending = threading.Event(), threading.Event()
+
+    def ids() -> Iterator[str]:
+        yield "a"
+        begun.set()
+        ending.wait(60)
+        yield "b"
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write_batch, near, replace(request(), key=key), new_jobs(ids()))
+
+        def end() -> tuple[str, int]:
+            ending.set()
+            return written.result()
+
+        assert begun.wait(60)
+        try:
+            yield end
+        finally:
+            end()
+
+
+def test_a_key_whose_batch_is_still_being_written_is_waited_for_however_long_that_takes(
+    far: Database, near: Database
+) -> None:
+    with being_written(near, "slow") as end, ThreadPoolExecutor(1) as pool:
+        second = pool.submit(write_batch, far, replace(request(), key="slow"), new_jobs(["a", "b"]))
+        time.sleep(1.5 * SILENCE_S)
+        first = end()
+        assert second.result(60) == first
+    assert write_batch(far, replace(request(), key="slow"), new_jobs(["a", "b"])) == first
+
+
+def test_a_server_that_falls_silent_while_a_key_is_waited_for_is_an_outage(
+    far: Database, near: Database, proxy: Proxy
+) -> None:
+    with being_written(near, "silent"), ThreadPoolExecutor(1) as pool:
+        second = pool.submit(write_batch, far, replace(request(), key="silent"), new_jobs(["a", "b"]))
+        eventually(lambda: proxy.silence(end_at_server=False), what="a connection that waits for the key")
+        with pytest.raises(DatabaseUnavailableError, match="nothing was queued"):
+            second.result(3 * SILENCE_S)
 
 
 @pytest.mark.parametrize("arrives", [True, False])

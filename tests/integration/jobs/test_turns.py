@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import pytest
+from sqlalchemy import update
 from support.batches import all_done, audit, claim, finish, job_rows, reclaim, seqs, states, submit
 
 from wavemill.jobs.claims import claim_next
 from wavemill.jobs.control import fail_stopped, retry_batch
-from wavemill.jobs.database import Database
+from wavemill.jobs.database import Database, now
+from wavemill.jobs.pulse import beat
 from wavemill.jobs.queries import batch_status
-from wavemill.jobs.recovery import reclaim_expired
+from wavemill.jobs.recovery import reclaim_dead, reclaim_expired
+from wavemill.jobs.schema import pulse
 from wavemill.jobs.states import State
 
 
@@ -96,4 +100,46 @@ def test_deaths_are_counted_from_the_last_job_that_was_done(database: Database) 
         finish(database, held, all_done(held))
     reclaim_expired(database, max_deaths=2)
     assert fail_stopped(database) == 0
+    audit(database, batch_id)
+
+
+def _batch_of_dead_workers(database: Database, n_workers: int) -> str:
+    batch_id = submit(database, 4 * n_workers + 4)
+    for k in range(n_workers):
+        claim(database, batch_id, 4 * k, 4 * k + 3, worker=f"w-{k}", lease_s=-10.0)
+    return batch_id
+
+
+@pytest.mark.parametrize("seen_by", ["a sweep", "those who buried them"])
+def test_workers_that_die_together_stop_no_batch(database: Database, seen_by: str) -> None:
+    batch_id = _batch_of_dead_workers(database, 24)
+    if seen_by == "a sweep":
+        assert reclaim_expired(database) == {batch_id: 96}
+    for k in range(24):
+        reclaim_dead(database, f"w-{k}")
+    assert states(database, batch_id) == {"queued": list(range(100))}
+    assert batch_status(database, batch_id)["state"] == "queued"
+    assert fail_stopped(database) == 0
+    audit(database, batch_id)
+
+
+def test_workers_lost_with_the_table_stop_no_batch(database: Database) -> None:
+    beat(database, lease_s=4)
+    with database.transaction() as connection:
+        connection.execute(update(pulse).values(steady_since=now(-5.0)))
+    for _ in range(3):
+        batch_id = _batch_of_dead_workers(database, 1)
+        reclaim_expired(database, steady_s=4, max_deaths=1)
+    assert fail_stopped(database) == 0
+    audit(database, batch_id)
+
+
+def test_of_workers_that_die_one_after_another_each_counts_however_many_die_beside_it(database: Database) -> None:
+    batch_id = submit(database, 40)
+    for k in range(3):
+        claim(database, batch_id, 0, 3, worker=f"w{k}-1", lease_s=-1.0)
+        claim(database, batch_id, 4, 7, worker=f"w{k}-2", lease_s=-1.0)
+        reclaim_dead(database, f"w{k}-1", max_deaths=3)
+        reclaim_expired(database, max_deaths=3)
+        assert bool(fail_stopped(database)) == (k == 2)
     audit(database, batch_id)

@@ -1,0 +1,36 @@
+"""Clearing up after dead workers, in a thread of its own: a store that does not answer keeps nobody from sweeping."""
+
+from __future__ import annotations
+
+import threading
+
+from wavemill.jobs.database import Database
+from wavemill.jobs.recovery import mend_torn
+from wavemill.settings import Settings
+from wavemill_worker.background import Background
+from wavemill_worker.reaper import clear
+
+
+class Tidying:
+    """Clears up what is left of finished batches whenever it is told to; `duty` knows what is wrong with it."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._wanted = threading.Event()
+        self.duty = Background("the clearing up after dead workers", self._step)
+
+    def run(self, stop: threading.Event) -> None:
+        """Do what is wanted until `stop` is set and `wake` called; then once more, for batches that ended just now."""
+        while not stop.is_set():
+            self._wanted.wait(self._settings.sweep_s)
+            self.duty.once()
+
+    def wake(self) -> None:
+        """Clear up now."""
+        self._wanted.set()
+
+    def _step(self) -> None:
+        if self._wanted.is_set():
+            self._wanted.clear()
+            mend_torn(self._database, clear)
