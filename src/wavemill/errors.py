@@ -17,6 +17,7 @@ WavemillError
 │   │   ├── ModelChangedError
 │   │   └── PresetMismatchError
 │   ├── OutputError
+│   ├── DatabaseUnusableError
 │   ├── MessageError
 │   └── WorkerLostError
 └── TransientError            trying again later can help
@@ -155,6 +156,12 @@ class OutputError(PermanentError):
     """An output cannot be written where the batch wants it."""
 
     code = "unwritable-output"
+
+
+class DatabaseUnusableError(PermanentError):
+    """The database answers, but holds another program's tables, or does not let this user do what is needed."""
+
+    code = "database-unusable"
 
 
 class MessageError(PermanentError):

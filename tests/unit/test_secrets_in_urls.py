@@ -91,7 +91,7 @@ def test_an_error_of_ours_never_repeats_a_password() -> None:
         ("BROKER", "redis://u:1/sesame@host"),
         ("BROKER", "redis://u:ses ame@host"),
         ("BROKER", "redis://u:sesame#@host"),
-        ("BROKER", "sentinel://a:1;sentinel://:sesame/@b:2"),
+        ("BROKER", "redis://a:1;redis://:sesame/@b:2"),
         ("DATABASE", "postgresql://u:p@sesame@host/name"),
         ("DATABASE", "postgresql://u:1/sesame@host/name"),
         ("DATABASE", "postgresql://u:sesame x@host/name"),
@@ -106,8 +106,8 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://h", "redis://u:p%40@h:1/0", "redis+socket:///a@b/c.sock?password=p%20w", "sentinel://a:1;sentinel://b:2",
-     "redis://[::1]:6379/0", "redis://user:p@ss@host"],
+    ["redis://h", "redis://u:p%40@h:1/0", "redis+socket:///a@b/c.sock?virtual_host=2", "redis://a:1;redis://b:2",
+     "redis://[::1]:6379/0", "redis://user:p@ss@host", "rediss://h/?ssl_cert_reqs=none", "redis+socket://:p@/a/c.sock"],
 )  # fmt: skip
 def test_a_clear_broker_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("WAVEMILL_BROKER_URL", url)
@@ -115,7 +115,8 @@ def test_a_clear_broker_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) 
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:p%40@h:1/n?sslmode=require", "postgresql:///n?host=/run/pg", "sqlite:////a b@c/d.db"],
+    "url", ["postgresql://u:p%40@h:1/n?sslmode=require", "postgresql:///n?host=/run/pg", "sqlite:////a b@c/d.db",
+     "postgres://h/n?host=a:1&host=b:2&target_session_attrs=primary", "postgresql://[::1]:5432/n", "sqlite:///rel.db"],
 )  # fmt: skip
 def test_a_clear_database_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("WAVEMILL_DATABASE_URL", url)
