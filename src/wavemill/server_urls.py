@@ -62,7 +62,7 @@ def _check_server(parts: SplitResult) -> None:
     known = _TLS if parts.scheme == "rediss" else set()
     if options.keys() - known:
         raise ValueError(
-            "expected user and password before the host, as in redis://:PASSWORD@HOST, and nothing behind a ?"
+            "expected user and password before the host, as in redis://USER:PASSWORD@HOST, and nothing behind a ?"
             + (f" but {', '.join(sorted(known))}" if known else "")
         )
     if options.get("ssl_cert_reqs", "required") not in _TLS_LEVELS:
