@@ -60,8 +60,7 @@ class Producer(Orders[Batch]):
         self._patience_s = patience_s
         self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._repeat(lambda: ensure(self.database))
-        self._app = Celery("wavemill-producer", set_as_current=False)
-        self._app.conf.update(contract.celery_settings(settings.celery_broker_url))
+        self._app = Celery("wavemill-producer", **contract.app_arguments(settings.celery_broker_url))
         self._send = sender(self._app)
 
     @classmethod

@@ -114,9 +114,7 @@ def _broker(settings: Settings) -> str:
     from wavemill import contract
     from wavemill.transport import ping
 
-    app = Celery("wavemill-doctor", set_as_current=False)
-    app.conf.update(contract.celery_settings(settings.celery_broker_url))
-    ping(app)
+    ping(Celery("wavemill-doctor", **contract.app_arguments(settings.celery_broker_url)))
     return without_secrets(settings.celery_broker_url)
 
 

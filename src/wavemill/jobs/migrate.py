@@ -18,6 +18,8 @@ from wavemill.jobs.readiness import NEWEST, current, require_may_upgrade, requir
 if TYPE_CHECKING:
     from alembic.config import Config
 
+__all__ = ["NEWEST", "config", "current", "ensure", "upgrade"]
+
 _LOCK_KEY = 0x776D_696C  # any constant: two migrations of one PostgreSQL database wait for each other
 
 

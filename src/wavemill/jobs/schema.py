@@ -44,7 +44,8 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         """Give SQLite's naive values the zone that they were stored in; PostgreSQL's come in the session's."""
         if value is None:
             return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        time: dt.datetime = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return time
 
 
 metadata = MetaData(
