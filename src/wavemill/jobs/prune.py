@@ -13,13 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from sqlalchemy import Row, delete, select, update
 
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.schema import batches, jobs
-from wavemill.storage import batch_root, is_url, open_store
+from wavemill.storage import batch_root, file_system_of, is_url, open_store
 
 _PAGE = 1_000
 
@@ -85,7 +84,7 @@ def _locations(row: Row[Any]) -> list[str]:
 def _remove(locations: Iterable[str]) -> None:
     for location in locations:
         if is_url(location):
-            file_system, path = fsspec.core.url_to_fs(location)
+            file_system, path = file_system_of(location)
             with suppress(FileNotFoundError):
                 file_system.rm_file(path)
         else:

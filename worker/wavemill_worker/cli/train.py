@@ -12,6 +12,7 @@ import click
 
 from wavemill.terminal import progress_bar
 from wavemill.vae.held_out import HeldOut
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from wavemill.vae.training import EpochReport
     from wavemill.vae.training_config import TrainingConfig
 
-_folder = click.Path(path_type=Path)
+_folder = FilePath()
 
 
 @click.command(epilog="Example: wavemill train data/fsdd models/mine --validation-label index=5,6,7,8,9")
