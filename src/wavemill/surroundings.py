@@ -44,13 +44,14 @@ def _forget_the_working_folder() -> None:
     An empty entry in PYTHONPATH, as `PYTHONPATH=$PYTHONPATH:/opt/x` makes it, names nothing.
     """
     here = str(Path.cwd()) if _is_somewhere() else ""
-    given = os.environ.get(_PATH, "").split(os.pathsep)
-    named = [entry for entry in given if entry]
     if not sys.flags.safe_path and sys.path and sys.path[0] in {"", here}:
         del sys.path[0]  # as `python -m` puts it there
-    if "" in given and here not in (str(Path(entry).absolute()) for entry in named):
-        sys.path[:] = [entry for entry in sys.path if entry not in {"", here}]
-    if named:
+    if given := os.environ.get(_PATH):
+        entries = given.split(os.pathsep)
+        named = [entry for entry in entries if entry]
+        for _ in range(len(entries) - len(named)):
+            if here in sys.path:
+                sys.path.remove(here)  # the first; PYTHONPATH comes before all others
         os.environ[_PATH] = os.pathsep.join(named)
     os.environ[_SAFE_PATH] = "1"
 
