@@ -25,6 +25,7 @@ _KEPT = (
 )
 _XLA = "XLA_FLAGS"
 _CUDA_FOLDER = "--xla_gpu_cuda_data_dir="  # where CUDA lies is for the host to say
+_CACHES = "XDG_CACHE_HOME"
 _NUMBA = "NUMBA_CACHE_DIR"
 _SAFE_PATH = "PYTHONSAFEPATH"  # no child of ours looks for modules in its working folder
 _PATH = "PYTHONPATH"
@@ -75,18 +76,16 @@ def _drop_variables() -> None:
 
 
 def _find_a_cache() -> None:
-    """Give numba a folder for machine code where it would find none: librosa cannot be imported without."""
-    if all(_may_write(folder) for folder in _where_numba_is_used()) or any(map(_may_make, _caches_of_the_user())):
+    """Give libraries a folder for caches where they would find none: librosa cannot be imported without."""
+    caches = Path(os.environ.get(_CACHES) or os.path.expanduser("~/.cache"))  # noqa: PTH111  pathlib would raise
+    if not caches.is_absolute() and (folder := _private_folder()) is not None:  # there is no home
+        os.environ[_CACHES] = str(folder)
+        caches = folder
+    given = [Path(folder) for folder in (os.environ.get(_NUMBA),) if folder]
+    if all(_may_write(folder) for folder in _where_numba_is_used()) or any(map(_may_make, [*given, caches / "numba"])):
         return
     if (folder := _private_folder()) is not None:
         os.environ[_NUMBA] = str(folder)
-
-
-def _caches_of_the_user() -> list[Path]:
-    """Return where numba looks besides; without a home, that is no folder called `~`."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  pathlib would raise
-    given = os.environ.get(_NUMBA)
-    return [Path(folder) for folder in (given, f"{base}/numba") if folder and os.path.isabs(folder)]  # noqa: PTH117
 
 
 def _where_numba_is_used() -> list[Path]:
@@ -115,7 +114,7 @@ def _may_make(folder: Path) -> bool:
 
 def _private_folder() -> Path | None:
     """Return a folder below the temporary one that is this user's alone: what lies in it is run."""
-    folder = Path(tempfile.gettempdir()) / f"wavemill-numba-{os.geteuid()}"
+    folder = Path(tempfile.gettempdir()) / f"wavemill-caches-{os.geteuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -84,6 +85,31 @@ def test_a_working_folder_that_is_gone_is_no_traceback_of_ours(tmp_path: Path) -
     gone.mkdir()
     code = "import os; os.rmdir(os.getcwd()); from wavemill.surroundings import settle; settle(); print('settled')"
     assert python(gone, "-P", "-c", code) == "settled\n"
+
+
+def test_without_a_home_caches_go_to_a_private_folder(tmp_path: Path) -> None:
+    variables = {"HOME": "no path", "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path)}
+    folder = Path(settled(tmp_path, **variables)["environment"]["XDG_CACHE_HOME"])
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # as somebody else may have made it, with code in it
+    assert settled(tmp_path, **variables)["environment"]["XDG_CACHE_HOME"] == ""
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0, reason="needs mounts")
+def test_librosa_is_imported_from_a_read_only_installation(tmp_path: Path) -> None:
+    (librosa,) = importlib.util.find_spec("librosa").submodule_search_locations
+    code = "from wavemill.surroundings import settle; settle(); import librosa.util.utils, numba; print('imported')"
+    done = subprocess.run(
+        [
+            "unshare", "-m", "sh", "-c",
+            'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"', librosa,
+            sys.executable, "-P", "-c", code,
+        ],
+        env={**os.environ, "HOME": "/proc/none", "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "imported\n", done.stderr
 
 
 def test_a_celery_app_keeps_to_its_own_settings(tmp_path: Path) -> None:
