@@ -28,7 +28,12 @@ class Settings(BaseSettings):
     """One object for the whole process; `wavemill doctor` lists the fields with their values."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WAVEMILL_", frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+        env_prefix="WAVEMILL_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # URLs hold passwords
     )
 
     home: Path = Field(Path(".wavemill"), description="Folder of the embedded table, broker and logs.")

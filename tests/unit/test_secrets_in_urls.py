@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from wavemill.errors import BrokerUnavailableError, SettingsError, WavemillError
 from wavemill.secrets_in_urls import without_secrets
@@ -30,6 +31,9 @@ SECRET = "sesame"
          "postgresql+psycopg://***@h:5432/db?sslmode=require&sslpassword=***"),
         ("postgresql://a:1,b:2/db?user=u&pass%77ord=sesame", "postgresql://a:1,b:2/db?user=***&***"),
         ("s3://key:se/same@bucket/a", "s3://***@bucket/a"),
+        ("https://user:12#sesame@host/x", "https://***@host/x"),
+        ("s3://key:#sesame@bucket/a", "s3://***@bucket/a"),
+        ("https://host:80/page#top", "https://host:80/page#top"),
         ("s3://bucket/ann@example.com/x", "s3://bucket/ann@example.com/x"),
         ("https://host/x?X-Amz-Signature=sesame", "https://host/x?X-Amz-Signature=***"),
         ("https://host/x#access_token=sesame", "https://host/x#***"),
@@ -77,6 +81,12 @@ def test_no_encoded_password_is_left(shape: str, before: str) -> None:
     assume(not any("\ud800" <= character <= "\udfff" for character in before))
     password = quote(f"{before}Sesame", safe="")
     assert "Sesame" not in without_secrets(f"cannot open {shape.format(password)}: refused")
+
+
+def test_settings_that_are_made_by_hand_never_repeat_a_password() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(broker_url="redis://:sesame@host:99999", database_url="postgresql://u:sesame@host:0/x")
+    assert "sesame" not in str(caught.value)
 
 
 def test_an_error_of_ours_never_repeats_a_password() -> None:
