@@ -11,11 +11,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Celery reads CELERY_* before its own settings. Keras, TensorFlow, XLA and oneDNN compute other bits by the others.
-_OTHERS = ("CELERY_", "DNNL_", "KERAS_", "ONEDNN_", "TF_", "XLA_")
-_OTHERS_NAMED = {"NVIDIA_TF32_OVERRIDE"}
-# How much is said, and how memory and threads of a GPU are given out: nothing of a result.
+# Celery reads CELERY_* before its own settings. Keras, numba, TensorFlow, XLA and oneDNN compute other bits, or nothing
+# at all, by the others.
+_OTHERS = ("CELERY_", "DNNL_", "KERAS_", "NUMBA_", "ONEDNN_", "TF_", "XLA_")
+_OTHERS_NAMED = {"MPLBACKEND", "NVIDIA_TF32_OVERRIDE"}  # pictures are drawn into files
+# How much is said, how memory and threads are given out, where things lie: nothing of a result. A host's CPU is named
+# where machine code is to be the same on several kinds of CPU.
 _KEPT = (
+    "NUMBA_CACHE_",
+    "NUMBA_CPU_",
+    "NUMBA_CUDA_",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_THREADING_LAYER",
     "TF_CPP_",
     "TF_FORCE_GPU_ALLOW_GROWTH",
     "TF_GPU_ALLOCATOR",

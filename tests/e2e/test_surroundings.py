@@ -14,7 +14,7 @@ from support.bench import Bench
 from support.outputs import check_outputs
 from support.stack import Stack
 
-NAME = """My "Music" #1 [50%] ü;?'::zip"""
+NAME = """My "Music" #1 [50%] ü;?'::zip\tand\\tab"""
 MODULES = ("random", "queue", "json", "types", "numpy", "socket", "pickle", "celeryconfig", "tensorflow", "keras")
 OTHERS = {
     "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",

@@ -48,8 +48,15 @@ def test_variables_of_other_programs_are_dropped(tmp_path: Path) -> None:
         "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
         "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
         "NVIDIA_TF32_OVERRIDE": "0",
+        "NUMBA_DISABLE_JIT": "1",
+        "MPLBACKEND": "bogus",
     }
-    kept = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_GPU_ALLOCATOR": "cuda_malloc_async", "CUDA_VISIBLE_DEVICES": "1"}
+    kept = {
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_GPU_ALLOCATOR": "cuda_malloc_async",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "NUMBA_CPU_NAME": "generic",
+    }
     xla = "--xla_cpu_enable_fast_math=true --xla_gpu_cuda_data_dir=/opt/cuda"
     environment = settled(tmp_path, **others, **kept, XLA_FLAGS=xla)["environment"]
     assert not environment.keys() & others.keys()

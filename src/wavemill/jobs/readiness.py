@@ -9,7 +9,7 @@ from sqlalchemy import Connection, String, bindparam, inspect, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
-from wavemill.errors import DatabaseUnusableError
+from wavemill.errors import DatabaseUnavailableError, DatabaseUnusableError
 from wavemill.jobs.database import Database
 from wavemill.jobs.schema import batches, jobs, metadata
 
@@ -70,6 +70,18 @@ def require_rights(database: Database) -> None:
             "GRANT SELECT, INSERT, UPDATE, DELETE on them and USAGE on their sequences, or name another user in "
             "WAVEMILL_DATABASE_URL"
         )
+
+
+def require_primary(database: Database) -> None:
+    """Raise DatabaseUnavailableError while the server takes no changes, as a standby does until it is promoted."""
+    if not database.is_postgresql:
+        return
+    with database.reading() as connection:
+        if connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+            raise DatabaseUnavailableError(
+                f"the database {database.name} is read-only, as a standby is: name the primary in "
+                "WAVEMILL_DATABASE_URL, or ALTER ROLE ... SET default_transaction_read_only = off; nothing was changed"
+            )
 
 
 def require_may_upgrade(database: Database, revision: str | None) -> None:

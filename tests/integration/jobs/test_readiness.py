@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import create_engine, make_url, select, text
 from support.batches import audit, new_jobs, request, submit
 
-from wavemill.errors import DatabaseUnusableError, SettingsError, TableRevisionError
+from wavemill.errors import DatabaseUnavailableError, DatabaseUnusableError, SettingsError, TableRevisionError
 from wavemill.jobs import migrate
 from wavemill.jobs.database import Database
 from wavemill.jobs.queries import get_job
+from wavemill.jobs.readiness import require_primary
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.submit import write_batch
 
@@ -175,6 +176,20 @@ def test_who_lacks_a_right_hears_of_it_before_anything_is_written(
     database = as_role(*grants)
     with pytest.raises(DatabaseUnusableError, match=said):
         migrate.ensure(database, to_write=True)
+
+
+def test_a_read_only_server_is_told_before_a_submission_begins(
+    postgres_url: str, as_role: Callable[..., Database]
+) -> None:
+    upgraded(postgres_url)
+    database = as_role(
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ROLE",
+        "ALTER USER ROLE SET default_transaction_read_only = on",
+    )
+    migrate.ensure(database, to_write=True)  # a worker waits until it is promoted
+    with pytest.raises(DatabaseUnavailableError, match="read-only, as a standby is"):
+        require_primary(database)
 
 
 def test_who_may_read_and_write_needs_no_more(postgres_url: str, as_role: Callable[..., Database]) -> None:
