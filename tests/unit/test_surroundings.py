@@ -145,3 +145,15 @@ def test_keras_and_tensorflow_are_imported_through_their_seam_alone() -> None:
             lines = [line.strip() for line in file.read_text().splitlines()]
             direct = [line for line in lines if line.startswith(("import keras", "from keras", "import tensorflow"))]
             assert not direct or file.name == "keras_seam.py", f"{file}: {direct}"
+
+
+def test_tensorflow_says_nothing_of_itself_and_others_are_heard(tmp_path: Path) -> None:
+    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    code = "import sys; import wavemill.keras_seam; print('here', file=sys.stderr)"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.stderr == "here\n"
+    (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'F0000 no AVX on this machine\\n'); os.abort()")
+    command[3] = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.stderr == "F0000 no AVX on this machine\n"
