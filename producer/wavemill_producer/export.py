@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
 
-import fsspec
 from sqlalchemy import DateTime, Integer, Row
 
 from wavemill.errors import UsageError
 from wavemill.jobs.schema import jobs
 from wavemill.shown import is_plain_text, json_text, shown_lines
-from wavemill.storage import batch_root
+from wavemill.storage import batch_root, opened
 
 _PAGE = 10_000  # rows of one row group
 # What spreadsheets take for a formula: at the start of a cell, behind ";" where that separates, or on a new line.
@@ -149,7 +148,7 @@ def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
     """Copy a file of bounded size piece by piece; False unless all of it has that SHA-256."""
     found = hashlib.sha256()
     try:
-        with fsspec.open(path, "rb") as file:
+        with opened(path) as file:
             while piece := file.read(_SPOOLED):
                 found.update(piece)
                 copy.write(piece)

@@ -12,6 +12,7 @@ from wavemill import contract
 from wavemill.dataset.index import Dataset
 from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
+from wavemill.places import expanded
 from wavemill.presets import Features
 from wavemill.requests import (
     FORMATS,
@@ -144,7 +145,7 @@ class Orders(ABC, Generic[R]):
     ) -> R:
         """Queue `count` jobs for each ID, each a neighbour of it."""
         checked = self._checked()
-        with Dataset.open(dataset) as opened:
+        with Dataset.open(_expanded(dataset)) as opened:
             known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
             jobs = variation_jobs(known, count)
             return self._order(Operation.VARY, jobs, opened, model, params or VaryParams(), options, checked=checked)
@@ -162,7 +163,7 @@ class Orders(ABC, Generic[R]):
     ) -> R:
         """Queue `steps` jobs for each pair of IDs: the way from one to the other, both ends among them."""
         checked = self._checked()
-        with Dataset.open(dataset) as opened:
+        with Dataset.open(_expanded(dataset)) as opened:
             jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
             return self._order(
                 Operation.INTERPOLATE, jobs, opened, model, params or InterpolateParams(), options, checked=checked
@@ -173,7 +174,7 @@ class Orders(ABC, Generic[R]):
     ) -> R:
         """Queue `count` jobs, each a new sound."""
         params = params or SampleParams()
-        _require_labels(read_record(find_model(model, self.settings.models)), params.labels)
+        _require_labels(read_record(find_model(_expanded(model), self.settings.models)), params.labels)
         jobs = sample_jobs(count, labels=params.labels, seed=params.seed)
         return self._order(Operation.SAMPLE, jobs, None, model, params, options)
 
@@ -199,7 +200,7 @@ class Orders(ABC, Generic[R]):
         n_sounds: int,
     ) -> R:
         checked = self._checked()
-        with Dataset.open(dataset) as opened:
+        with Dataset.open(_expanded(dataset)) as opened:
             jobs = plain_jobs(checked_ids(ids, dataset=opened if check_ids else None, checked=checked))
             return self._order(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
 
@@ -264,7 +265,7 @@ class _CheckedModel:
 
 
 def _check_model(settings: Settings, model: str | Path, dataset: Dataset | None) -> _CheckedModel:
-    folder = find_model(model, settings.models)
+    folder = find_model(_expanded(model), settings.models)
     digest, record = verify(folder), read_record(folder)
     if dataset is not None and record.features != dataset.features:
         raise PresetMismatchError(
@@ -310,13 +311,20 @@ def _require_known(options: Options) -> None:
         raise UsageError("expected an `output`: the folder or URL below which OUTPUT/BATCH/ is written")
 
 
+def _expanded(path: str | Path) -> Path:
+    try:
+        return expanded(path)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+
+
 def _output(output: str | Path, dataset: Dataset | None) -> str:
     if not str(output):
         raise UsageError("--output is empty; expected a folder, such as out, or a URL")
     if is_url(str(output)):
         require_known_scheme(str(output))
         return str(output)
-    folder = Path(output).resolve()
+    folder = _expanded(output).resolve()
     if dataset is not None and folder.is_relative_to(dataset.path.resolve()):
         raise UsageError(f"--output {folder} lies inside the dataset {dataset.path}; choose a folder beside it")
     for place in (folder, *folder.parents):

@@ -18,6 +18,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.patience import or_a_day
+from wavemill.jobs.readiness import require_primary, require_rights
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
@@ -59,8 +60,7 @@ class Producer(Orders[Batch]):
         self._patience_s = patience_s
         self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._repeat(lambda: ensure(self.database))
-        self._app = Celery("wavemill-producer", set_as_current=False)
-        self._app.conf.update(contract.celery_settings(settings.celery_broker_url))
+        self._app = Celery("wavemill-producer", **contract.app_arguments(settings.celery_broker_url))
         self._send = sender(self._app)
 
     @classmethod
@@ -85,6 +85,8 @@ class Producer(Orders[Batch]):
         return DryRun(self.settings, self.database)
 
     def _take(self, order: Order) -> Batch:
+        self._repeat(lambda: require_primary(self.database))
+        self._repeat(lambda: require_rights(self.database))
         batch_id, _ = write_batch(
             self.database,
             order.request,

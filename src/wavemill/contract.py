@@ -33,6 +33,21 @@ def wire_priority(priority: int) -> int:
     return PRIORITIES.stop - 1 - priority
 
 
+def app_arguments(broker_url: str, **more: Any) -> dict[str, Any]:
+    """Return what either side makes its Celery app with, so that no settings of another program's are read.
+
+    A loader that is named keeps CELERY_LOADER out, settings as a source CELERY_CONFIG_MODULE, and no fixups Django's.
+    CELERY_BROKER_URL would win even so: name the URL where a connection is made.
+    """
+    return {
+        "loader": "celery.loaders.app:AppLoader",
+        "fixups": (),
+        "set_as_current": False,
+        "config_source": celery_settings(broker_url),
+        **more,
+    }
+
+
 def celery_settings(broker_url: str) -> dict[str, Any]:
     """Return the settings of the Celery app on either side.
 

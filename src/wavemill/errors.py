@@ -18,6 +18,7 @@ WavemillError
 │   │   └── PresetMismatchError
 │   ├── TrainingError
 │   ├── OutputError
+│   ├── DatabaseUnusableError
 │   ├── MessageError
 │   └── WorkerLostError
 └── TransientError            trying again later can help
@@ -162,6 +163,12 @@ class OutputError(PermanentError):
     """An output cannot be written where the batch wants it."""
 
     code = "unwritable-output"
+
+
+class DatabaseUnusableError(PermanentError):
+    """The database answers, but holds another program's tables, or does not let this user do what is needed."""
+
+    code = "database-unusable"
 
 
 class MessageError(PermanentError):

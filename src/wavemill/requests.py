@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -215,16 +216,23 @@ def output_paths(name: str, params: Params) -> list[str]:
     ]
 
 
+_PLACES = {"dataset", "latents", "model", "output"}
+
+
 def require_plain_text(request: Mapping[str, Any]) -> None:
     """Raise UsageError for a text with control characters, at whatever depth: what the table holds is shown to people.
 
-    Neither database stores all of them. Letters of any script are welcome.
+    Letters of any script are welcome. Folders may have any name that both databases store.
     """
     for key, value in request.items():
         if isinstance(value, Mapping):
             require_plain_text({f"{key} {number}": name for number, name in enumerate(value)} | dict(value))
-        elif isinstance(value, str) and not is_plain_text(value):
+        elif isinstance(value, str) and not (_is_storable(value) if key in _PLACES else is_plain_text(value)):
             raise UsageError(f"{key} {value[:80]!r}: expected text without control characters or line ends")
+
+
+def _is_storable(text: str) -> bool:
+    return not re.search("[\0\ud800-\udfff]", text)
 
 
 def _require_choice(what: str, value: str, choices: Any) -> None:

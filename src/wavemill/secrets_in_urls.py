@@ -74,7 +74,8 @@ def _end_of_user(head: str) -> int:
     """Return where the "@" behind user and password stands; -1 without one. A path may hold others."""
     authority = re.split(r"[/#]", head, maxsplit=1)[0]
     user = authority.rpartition("@")[0]
-    if ":" in user or (not user and _has_odd_port(authority)):
+    is_cut_off = ":" in authority and (_has_odd_port(authority) or "@" in head.partition("#")[2])
+    if ":" in user or (not user and is_cut_off):  # a password with "/" or "#" in it
         return head.rfind("@")
     return authority.rfind("@")
 

@@ -8,6 +8,7 @@ so that a later claim can take away what an earlier one would still place.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -15,14 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from wavemill.errors import OutputError, StorageUnavailableError, UsageError
+from wavemill.places import expanded
 from wavemill.storage_errors import is_missing, translated
 
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 _STAGING = ".staging"
 _TRASH, _ENDED = "trash-", "ended-"  # folders of removals
 Remove = Callable[[str], None]
@@ -250,7 +253,7 @@ class UrlStore:
 
     def __init__(self, root: str) -> None:
         try:
-            self._file_system, inner = fsspec.core.url_to_fs(root)
+            self._file_system, inner = file_system_of(root)
         except (ImportError, ValueError, TypeError) as exc:
             raise OutputError(f"cannot write to {root}: {exc}") from exc
         self._url, self._root = root.rstrip("/"), inner.rstrip("/")
@@ -332,7 +335,7 @@ def batch_root(output: str, batch_id: str) -> str:
 
 def is_url(location: str) -> bool:
     """Tell `s3://bucket/prefix` from a path."""
-    return "://" in location
+    return _URL.match(location) is not None
 
 
 def is_remote(location: str) -> bool:
@@ -353,7 +356,7 @@ def require_known_scheme(url: str) -> None:
 
 def absolute(location: str) -> str:
     """Return a path as workers in other folders see it; a URL as it is."""
-    return location if is_url(location) else str(Path(location).resolve())
+    return location if is_url(location) else str(expanded(location).resolve())
 
 
 def names_below(root: str, suffix: str) -> Iterator[str]:
@@ -377,8 +380,26 @@ def names_below(root: str, suffix: str) -> Iterator[str]:
 
 
 def file_system_of(location: str) -> tuple[Any, str]:
-    """Return the fsspec file system of a path or URL, and the path within it."""
-    if is_url(location):
+    """Return the fsspec file system of a path or URL, and the path within it.
+
+    To fsspec, "::" chains file systems. To us it does so before a scheme only; elsewhere it belongs to a name.
+    """
+    if not is_url(location):
+        return LocalFileSystem(), str(Path(location).resolve())
+    if location.startswith("file://"):
+        return LocalFileSystem(), location.removeprefix("file://")
+    behind_schemes = location.rindex("://") + len("://")
+    in_a_name = location.find("::", behind_schemes)
+    if in_a_name < 0:
         system, inner = fsspec.core.url_to_fs(location)
         return system, inner
-    return LocalFileSystem(), str(Path(location).resolve())  # not parsed: "::" means something in a URL only
+    end = max(location.rfind("/", 0, in_a_name), behind_schemes)
+    system, inner = fsspec.core.url_to_fs(location[:end])
+    return system, f"{inner.rstrip('/')}/{location[end:].lstrip('/')}"
+
+
+def opened(location: str) -> IO[bytes]:
+    """Open a file of a path or URL for reading."""
+    system, inner = file_system_of(location)
+    file: IO[bytes] = system.open(inner, "rb")
+    return file

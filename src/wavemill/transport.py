@@ -26,7 +26,7 @@ def sender(app: Any) -> Send:
 
     def send(messages: Sequence[ChunkMessage]) -> None:
         with (
-            _connected(app.connection_for_write) as connection,
+            _connected(app.connection_for_write, app) as connection,
             app.amqp.Producer(connection) as producer,
             producer.batch(),
         ):
@@ -58,7 +58,7 @@ def sender(app: Any) -> Send:
 
 def waiting_chunks(app: Any) -> set[Chunk]:
     """Return (batch_id, first, last) of every message that waits in the broker; those in a worker's hands are not."""
-    with _connected(app.connection_for_read) as connection:
+    with _connected(app.connection_for_read, app) as connection:
         client = connection.default_channel.client
         raws = (raw for key in contract.queue_keys() for raw in _listed(client, key))
         return {chunk for raw in raws if (chunk := _chunk(raw)) is not None}
@@ -74,7 +74,10 @@ def _listed(client: Redis, key: str) -> Iterator[bytes | str]:
 
 def message_count(app: Any) -> int:
     """Return how many messages wait in the broker, ours or not."""
-    with _connected(app.connection_for_read) as connection, connection.default_channel.client.pipeline() as pipeline:
+    with (
+        _connected(app.connection_for_read, app) as connection,
+        connection.default_channel.client.pipeline() as pipeline,
+    ):
         for key in contract.queue_keys():
             pipeline.llen(key)
         return sum(pipeline.execute())
@@ -82,7 +85,7 @@ def message_count(app: Any) -> int:
 
 def ping(app: Any) -> None:
     """Raise BrokerUnavailableError unless the broker answers."""
-    with _connected(app.connection_for_read):
+    with _connected(app.connection_for_read, app):
         pass
 
 
@@ -95,8 +98,8 @@ def _chunk(raw: bytes | str) -> Chunk | None:
 
 
 @contextmanager
-def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
-    connection = _made(connect)
+def _connected(connect: Callable[[str], Connection], app: Any) -> Iterator[Connection]:
+    connection = _made(connect, app.conf["broker_url"])  # `app.conf.broker_url` would be CELERY_BROKER_URL
     try:
         _open(connection)
         yield connection
@@ -109,9 +112,9 @@ def _connected(connect: Callable[[], Connection]) -> Iterator[Connection]:
         connection.release()
 
 
-def _made(connect: Callable[[], Connection]) -> Connection:
+def _made(connect: Callable[[str], Connection], url: str) -> Connection:
     try:
-        return connect()
+        return connect(url)
     except (TypeError, ValueError) as exc:
         raise _unreadable(exc) from exc
 

@@ -110,6 +110,8 @@ def test_a_name_in_any_script_is_kept(tmp_path: Path) -> None:
         ("BROKER", "redis://127.0.0.1:1/0?password=sesame"),
         ("BROKER", "redis+socket:///nowhere/valkey.sock?password=sesame"),
         ("BROKER", "sentinel://:sesame@127.0.0.1:1;sentinel://:sesame@127.0.0.1:1"),
+        ("BROKER", "redis://:sesame@127.0.0.1:1;redis://:sesame@127.0.0.1:1"),
+        ("BROKER", "redis://:pa#sesame@127.0.0.1:1/0"),
         ("BROKER", "redis://:12/sesame@127.0.0.1:1"),
         ("BROKER", "kafka://:sesame@127.0.0.1:1"),
         ("DATABASE", "postgresql://u:sesame@127.0.0.1:1/x"),

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from redis import Redis
 
+from wavemill import contract
 from wavemill.errors import BrokerUnavailableError
 from wavemill.settings import Settings
+from wavemill.transport import ping
 from wavemill_producer.embedded import embedded_broker
 
 
@@ -54,9 +57,13 @@ def folder_in_place_of_a_file(folder: Path) -> None:
     log.mkdir()
 
 
-def folder_in_place_of_the_settings(folder: Path) -> None:
-    (folder / "valkey.conf").unlink(missing_ok=True)
-    (folder / "valkey.conf").mkdir()
+def zeros_behind_the_end(folder: Path) -> None:
+    with the(folder, "appendonlydir/*.incr.aof").open("ab") as log:
+        log.write(bytes(512))
+
+
+def empty_manifest(folder: Path) -> None:
+    the(folder, "appendonlydir/*.manifest").write_bytes(b"")
 
 
 DAMAGES = [
@@ -66,7 +73,8 @@ DAMAGES = [
     truncated_base,
     newer_rdb,
     folder_in_place_of_a_file,
-    folder_in_place_of_the_settings,
+    zeros_behind_the_end,
+    empty_manifest,
 ]
 
 
@@ -88,6 +96,18 @@ def test_damaged_files_are_set_aside_and_the_broker_starts_empty(
     with embedded_broker(settings):
         assert server_of(settings).get("new") == b"1"
     assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("name", ['My "Music" #1 [50%] ü;?', "quo'te", "tab\tand\nlines", "back\\slash", "--port 1"])
+def test_the_broker_of_a_folder_of_any_name_is_in_it_and_found_there(tmp_path: Path, name: str) -> None:
+    settings = Settings(home=tmp_path / name)
+    app = Celery("test", set_as_current=False)
+    app.conf.update(contract.celery_settings(settings.celery_broker_url))
+    with embedded_broker(settings):
+        ping(app)
+        assert server_of(settings).config_get("dir") == {"dir": str(settings.home / "valkey")}
+        assert server_of(settings).config_get("appendonly") == {"appendonly": "yes"}
+    assert (settings.home / "valkey" / "appendonlydir").is_dir()
 
 
 def test_an_end_that_is_merely_cut_off_costs_only_the_last_command(

@@ -21,13 +21,15 @@ from wavemill.requests import ReconstructParams
 from wavemill_producer import Batch
 
 
-def _submit(bench: Bench, ids: list[str] | None = None, *, reuse: bool = True, **params: Any) -> Batch:
+def _submit(
+    bench: Bench, ids: list[str] | None = None, *, reuse: bool = True, output: str = "out", **params: Any
+) -> Batch:
     from wavemill.dataset.index import Dataset
 
     with Dataset.open(bench.dataset) as dataset:
         chosen = ids or list(dataset.ids())[:4]
     return bench.producer.reconstruct(
-        chosen, dataset=bench.dataset, model="small", output=bench.folder / "out",
+        chosen, dataset=bench.dataset, model="small", output=bench.folder / output,
         params=ReconstructParams(**params), reuse=reuse,
     )  # fmt: skip
 
@@ -57,6 +59,11 @@ def test_a_batch_of_the_same_is_done_at_once_with_files_of_its_own(bench: Bench,
         assert hashlib.sha256(Path(new.generated_path).read_bytes()).hexdigest() == new.sha256
     assert not (bench.folder / "out" / again.id / ".staging").exists()
     audit(bench.producer.database, again.id)
+
+
+def test_an_output_with_double_colons_is_reused(bench: Bench) -> None:
+    bench.render(_submit(bench, reuse=False, output="zip::out"))
+    assert _submit(bench, output="zip::out").status()["state"] == "done"
 
 
 def test_what_is_reused_outlives_what_it_came_from(bench: Bench, first: Batch) -> None:

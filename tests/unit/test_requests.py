@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from wavemill.errors import UsageError
-from wavemill.requests import FORMATS, METHODS, ReconstructParams
+from wavemill.requests import FORMATS, METHODS, ReconstructParams, require_plain_text
 
 
 def test_parameters_survive_the_table() -> None:
@@ -26,3 +26,10 @@ def test_an_items_seed_depends_on_the_batchs_seed_and_its_id_alone() -> None:
     assert params.item_seed("a") == ReconstructParams(seed=1, format="flac").item_seed("a")
     assert len({params.item_seed("a"), params.item_seed("b"), ReconstructParams(seed=2).item_seed("a")}) == 3
     assert 0 <= params.item_seed("a") < 2**64
+
+
+def test_folders_may_have_any_name_and_texts_are_plain() -> None:
+    require_plain_text({"output": "/a\tb/c\nd", "dataset": "/\x1b", "params": {"latents": "/a\tb"}, "name": "Straße"})
+    for request in ({"name": "a\tb"}, {"key": "a\nb"}, {"output": "a\0b"}, {"params": {"labels": {"a": "b\x1b"}}}):
+        with pytest.raises(UsageError, match="without control characters"):
+            require_plain_text(request)

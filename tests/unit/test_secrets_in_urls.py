@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from wavemill.errors import BrokerUnavailableError, SettingsError, WavemillError
 from wavemill.secrets_in_urls import without_secrets
@@ -30,6 +31,9 @@ SECRET = "sesame"
          "postgresql+psycopg://***@h:5432/db?sslmode=require&sslpassword=***"),
         ("postgresql://a:1,b:2/db?user=u&pass%77ord=sesame", "postgresql://a:1,b:2/db?user=***&***"),
         ("s3://key:se/same@bucket/a", "s3://***@bucket/a"),
+        ("https://user:12#sesame@host/x", "https://***@host/x"),
+        ("s3://key:#sesame@bucket/a", "s3://***@bucket/a"),
+        ("https://host:80/page#top", "https://host:80/page#top"),
         ("s3://bucket/ann@example.com/x", "s3://bucket/ann@example.com/x"),
         ("https://host/x?X-Amz-Signature=sesame", "https://host/x?X-Amz-Signature=***"),
         ("https://host/x#access_token=sesame", "https://host/x#***"),
@@ -79,6 +83,12 @@ def test_no_encoded_password_is_left(shape: str, before: str) -> None:
     assert "Sesame" not in without_secrets(f"cannot open {shape.format(password)}: refused")
 
 
+def test_settings_that_are_made_by_hand_never_repeat_a_password() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(broker_url="redis://:sesame@host:99999", database_url="postgresql://u:sesame@host:0/x")
+    assert "sesame" not in str(caught.value)
+
+
 def test_an_error_of_ours_never_repeats_a_password() -> None:
     for kind in (WavemillError, BrokerUnavailableError):
         assert str(kind("no answer from redis://:sesame@host")) == "no answer from redis://***@host"
@@ -91,7 +101,7 @@ def test_an_error_of_ours_never_repeats_a_password() -> None:
         ("BROKER", "redis://u:1/sesame@host"),
         ("BROKER", "redis://u:ses ame@host"),
         ("BROKER", "redis://u:sesame#@host"),
-        ("BROKER", "sentinel://a:1;sentinel://:sesame/@b:2"),
+        ("BROKER", "redis://a:1;redis://:sesame/@b:2"),
         ("DATABASE", "postgresql://u:p@sesame@host/name"),
         ("DATABASE", "postgresql://u:1/sesame@host/name"),
         ("DATABASE", "postgresql://u:sesame x@host/name"),
@@ -106,8 +116,8 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://h", "redis://u:p%40@h:1/0", "redis+socket:///a@b/c.sock?password=p%20w", "sentinel://a:1;sentinel://b:2",
-     "redis://[::1]:6379/0", "redis://user:p@ss@host"],
+    ["redis://h", "redis://u:p%40@h:1/0", "redis+socket:///a@b/c.sock?virtual_host=2", "redis://a:1;redis://b:2",
+     "redis://[::1]:6379/0", "redis://user:p@ss@host", "rediss://h/?ssl_cert_reqs=none", "redis+socket://:p@/a/c.sock"],
 )  # fmt: skip
 def test_a_clear_broker_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("WAVEMILL_BROKER_URL", url)
@@ -115,7 +125,8 @@ def test_a_clear_broker_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) 
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:p%40@h:1/n?sslmode=require", "postgresql:///n?host=/run/pg", "sqlite:////a b@c/d.db"],
+    "url", ["postgresql://u:p%40@h:1/n?sslmode=require", "postgresql:///n?host=/run/pg", "sqlite:////a b@c/d.db",
+     "postgres://h/n?host=a:1&host=b:2&target_session_attrs=primary", "postgresql://[::1]:5432/n", "sqlite:///rel.db"],
 )  # fmt: skip
 def test_a_clear_database_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("WAVEMILL_DATABASE_URL", url)

@@ -115,7 +115,7 @@ def configure_tensorflow(n_threads: int) -> None:
     """
     # Keras imports scikit-learn where librosa has brought it along: a quarter of the start, for wrappers unused here.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     del sys.modules["sklearn"]
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -128,7 +128,7 @@ def limit_gpu_memory(megabytes: int) -> None:
     """Let this process take no more GPU memory than so many megabytes; 0 is no limit. After `configure_tensorflow`."""
     if not megabytes:
         return
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=megabytes)

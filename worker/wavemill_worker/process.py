@@ -12,6 +12,7 @@ from billiard.process import active_children
 from celery import platforms, signals
 
 from wavemill.settings import Settings
+from wavemill.surroundings import settle
 from wavemill.terminal import guard
 from wavemill_worker import beats, log, seam, undertaker
 from wavemill_worker.app import create_app
@@ -19,6 +20,7 @@ from wavemill_worker.app import create_app
 
 def main() -> None:
     """Run until SIGTERM; end with the supervisor if that dies."""
+    settle()
     guard()
     name, token, supervisor_pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
     platforms.set_pdeathsig("SIGTERM")
@@ -33,19 +35,19 @@ def main() -> None:
     app = create_app(settings)
     seam.install(app, beat_name=beats.loop_file(token))
     undertaker.install(settings, app)
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            f"--hostname={name}",
-            "--pool=prefork",
-            "--concurrency=1",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            f"--loglevel={settings.log_level}",
-        ]
+    # Not `worker_main`: Celery's command line reads options from variables such as APP and BROKER_URL.
+    worker = app.Worker(
+        hostname=name,
+        pool_cls="prefork",
+        concurrency=1,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel=settings.log_level,
+        quiet=True,
     )
+    worker.start()
+    sys.exit(worker.exitcode)
 
 
 def _tell_children(**_: Any) -> None:

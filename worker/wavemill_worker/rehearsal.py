@@ -14,7 +14,7 @@ from typing import Any
 
 from wavemill.chunk_worker import ChunkWorker
 from wavemill.dataset.files import require_dataset_there
-from wavemill.errors import UnknownSpectrogramError
+from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
@@ -23,13 +23,22 @@ from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store
 logger = logging.getLogger(__name__)
 
 PREFIX = "rehearsal"
+_LONGEST_S = 3_600
 _SUB_BATCH = 16  # as large as a forward pass: how often orders are looked for
 
 
 def seconds_per_job(device: str) -> float | None:
     """Return how long the device sleeps for a job; None for a device that computes."""
-    name, _, seconds = device.partition(":")
-    return float(seconds or 0) if name == PREFIX else None
+    name, _, text = device.partition(":")
+    if name != PREFIX:
+        return None
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_S:
+        raise UsageError(f"--devices {device}: expected 0 to {_LONGEST_S:,} seconds a job, as in {PREFIX}:0.01")
+    return seconds
 
 
 class Rehearsal(ChunkWorker):

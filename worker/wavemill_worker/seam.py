@@ -43,7 +43,6 @@ def install(app: Celery, *, beat_name: str) -> None:
         beats.beat_from_thread(beat_name)
         return
     transport.Transport.Channel = ScreenedChannel
-    transport.SentinelTransport.Channel = ScreenedSentinelChannel
     app.conf.worker_consumer = f"{__name__}:{PatientConsumer.__name__}"
     PatientConsumer.beat_name = beat_name
 
@@ -84,29 +83,21 @@ class ScreenedRedis(Redis):
         connection.disconnect()
 
 
-class Screened:
-    """A channel whose client is a `ScreenedRedis`."""
+class ScreenedChannel(transport.Channel):  # type: ignore[misc]  # kombu has no types
+    """A channel whose client is a `ScreenedRedis`; for `redis://`, `rediss://` and sockets."""
 
     do_restore = False  # at its end it puts nothing back: the table sends again what is not done
 
     def _get_client(self) -> type[Redis]:
-        super()._get_client()  # type: ignore[misc]  # a mixin; this looks at the version of redis-py
+        super()._get_client()  # this looks at the version of redis-py
         return ScreenedRedis
 
     def _queue_bind(self, *_: Any) -> None:
         """Write down nothing: messages name the list itself, and a server that is read-only would refuse."""
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        if monotonic() - self.client.refused_at >= _PAUSE_S:  # type: ignore[attr-defined]
-            super()._brpop_start(timeout)  # type: ignore[misc]
-
-
-class ScreenedChannel(Screened, transport.Channel):  # type: ignore[misc]  # kombu has no types
-    """For `redis://`, `rediss://` and sockets."""
-
-
-class ScreenedSentinelChannel(Screened, transport.SentinelChannel):  # type: ignore[misc]
-    """For `sentinel://`."""
+        if monotonic() - self.client.refused_at >= _PAUSE_S:
+            super()._brpop_start(timeout)
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types

@@ -16,11 +16,12 @@ from wavemill.errors import UsageError, WavemillError
 from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
 from wavemill.shown import json_text
 from wavemill.terminal import progress_bar
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_id, print_json, say
 
 _PROBLEMS_SHOWN = 5
 
-_folder = click.Path(path_type=Path)
+_folder = FilePath()
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 

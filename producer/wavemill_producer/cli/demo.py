@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wavemill_producer.cli.paths import FilePath, Location
 from wavemill_producer.cli.printing import say
 
 if TYPE_CHECKING:
@@ -17,11 +18,13 @@ _TIMEOUT_S = 600.0
 
 
 @click.command()
+@click.option("--folder", type=FilePath(), default=Path("demo"), show_default=True, help="All of it goes here.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="All of it goes here."
-)
-@click.option(
-    "--model", default="fsdd-vae", show_default=True, help="Model folder, or a name: of WAVEMILL_MODELS, or shipped."
+    "--model",
+    type=Location(),
+    default="fsdd-vae",
+    show_default=True,
+    help="Model folder, or a name: of WAVEMILL_MODELS, or shipped.",
 )
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, model: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -41,9 +41,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """
     from wavemill.settings import Settings
 
-    settings = Settings.from_env()
-    findings = _findings(settings)
-    listed = _settings(settings)
+    settings, problems = Settings.as_far_as_usable()
+    findings = _findings(settings, problems)
+    listed = _settings(settings, problems)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings], "settings": listed})
     else:
@@ -54,42 +54,59 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-def _settings(settings: Settings) -> list[dict[str, str]]:
+def _settings(settings: Settings, problems: Mapping[str, str]) -> list[dict[str, str]]:
     return [
         {
             "name": f"WAVEMILL_{name.upper()}",
-            "value": without_secrets(str(getattr(settings, name))),
+            "value": "not usable" if name in problems else without_secrets(str(getattr(settings, name))),
             "meaning": field.description or "",
         }
         for name, field in type(settings).model_fields.items()
     ]
 
 
-def _findings(settings: Settings) -> list[Finding]:
-    """Look at everything; a table that does not answer is asked once, since each answer may take long to miss."""
-    table = _look("table", _table, settings)
+def _findings(settings: Settings, problems: Mapping[str, str]) -> list[Finding]:
+    """Look at everything but what a setting that cannot be used would lead to.
+
+    A table that does not answer is asked once, since each answer may take long to miss.
+    """
+    wrong = [Finding(name="settings", ok=False, detail=without_secrets(problem)) for problem in problems.values()]
+    table = _looked("table", _table, settings, problems)
     unasked = "not looked at: the table is not to be had"
     asked = {
         name: _look(name, check, settings) if table.ok else Finding(name=name, ok=False, detail=unasked)
         for name, check in _CHECKS_OF_TABLE.items()
     }
-    others = {name: _look(name, check, settings) for name, check in _CHECKS.items()}
-    return [table, *asked.values(), *others.values()]
+    others = {name: _looked(name, check, settings, problems) for name, check in _CHECKS.items()}
+    return [*wrong, table, *asked.values(), *others.values()]
+
+
+def _looked(name: str, check: Callable[[Settings], str], settings: Settings, problems: Mapping[str, str]) -> Finding:
+    for field in _SETTINGS_OF_CHECKS.get(name, ()):
+        if field in problems:
+            return Finding(name=name, ok=False, detail=f"not looked at: WAVEMILL_{field.upper()} cannot be used")
+        if getattr(settings, field):
+            break  # the next ones do not matter
+    return _look(name, check, settings)
 
 
 def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=check(settings))
-    except (WavemillError, OSError, ModuleNotFoundError) as exc:
-        return Finding(name=name, ok=False, detail=without_secrets(str(exc)))
+    except Exception as exc:  # whatever is wrong with one thing, the others are looked at
+        is_known = isinstance(exc, WavemillError | OSError | ModuleNotFoundError)
+        said = str(exc) if is_known else f"{type(exc).__name__}: {getattr(exc, 'orig', exc)}"
+        return Finding(name=name, ok=False, detail=without_secrets(said))
 
 
 def _table(settings: Settings) -> str:
     from wavemill.jobs import migrate
     from wavemill.jobs.database import Database
+    from wavemill.jobs.readiness import require_primary
 
     database = Database(settings.sqlalchemy_url, silence_s=_ANSWER_S)
-    migrate.ensure(database)
+    migrate.ensure(database, to_write=True)
+    require_primary(database)
     return f"{database.name}, revision {migrate.current(database)}"
 
 
@@ -99,9 +116,7 @@ def _broker(settings: Settings) -> str:
     from wavemill import contract
     from wavemill.transport import ping
 
-    app = Celery("wavemill-doctor", set_as_current=False)
-    app.conf.update(contract.celery_settings(settings.celery_broker_url))
-    ping(app)
+    ping(Celery("wavemill-doctor", **contract.app_arguments(settings.celery_broker_url)))
     return without_secrets(settings.celery_broker_url)
 
 
@@ -161,6 +176,13 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.1f} GB free at {place}"
 
 
+# What a check goes by: the first of these that is set.
+_SETTINGS_OF_CHECKS = {
+    "table": ("database_url", "home"),
+    "broker": ("broker_url", "home"),
+    "models": ("models",),
+    "disk": ("home",),
+}
 _CHECKS_OF_TABLE: dict[str, Callable[[Settings], str]] = {
     "workers": _workers,
     "supervisors": _supervisors,

@@ -10,6 +10,7 @@ from typing import IO
 
 import click
 
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import json_option, print_json, say
 
 _TEXT = ("csv", "jsonl")
@@ -22,7 +23,7 @@ _TEXT = ("csv", "jsonl")
     help="csv, jsonl and parquet: a row for each job; zip: the outputs too.",
 )  # fmt: skip
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path),
+    "--output", type=FilePath(dir_okay=False),
     help="File to write. [default: standard output for csv and jsonl, else BATCH.FORMAT]",
 )  # fmt: skip
 @json_option
@@ -55,9 +56,17 @@ def _opened(output: Path | None) -> Iterator[IO[bytes]]:
     if output is None:
         yield sys.stdout.buffer
         return
+    from wavemill.errors import UsageError
+
     aside = output.with_name(f".{output.name}.part")
     try:
-        with aside.open("wb") as file:
+        file = aside.open("wb")
+    except OSError as exc:
+        raise UsageError(
+            f"--output {output} cannot be written: {exc.strerror}; name a file in a folder that is there"
+        ) from exc
+    try:
+        with file:
             yield file
         aside.replace(output)
     finally:

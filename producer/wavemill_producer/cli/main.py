@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 finished but some jobs failed.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -15,6 +14,7 @@ import click
 import wavemill
 from wavemill.errors import UsageError, WavemillError
 from wavemill.shown import shown
+from wavemill.surroundings import settle
 from wavemill.terminal import guard
 
 # Name -> (where the command is, one line for --help). Imported only when used: --help must not wait for libraries.
@@ -78,11 +78,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    settle()
     guard()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _terminate)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says at its start is not for users
     sys.exit(run(sys.argv[1:]))
 
 

@@ -18,6 +18,7 @@ from wavemill.requests import (
     VaryParams,
 )
 from wavemill_producer.cli import submitting as common
+from wavemill_producer.cli.paths import Location
 from wavemill_producer.cli.printing import warn_on_stderr
 
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options
 
 @submit.command()
 @common.model_option
-@click.option("--latents", required=True, help="Folder or fsspec URL of .npy files, as the workers see it.")
+@click.option(
+    "--latents", type=Location(), required=True, help="Folder or fsspec URL of .npy files, as the workers see it."
+)
 @click.option(
     "--ids", "ids_file", type=common.TEXT_FILE,
     help="File of names below --latents without .npy, one a line; - is standard input. All of them when not given.",

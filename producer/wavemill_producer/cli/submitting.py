@@ -11,6 +11,7 @@ import click
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.requests import FORMATS, METHODS
 from wavemill.terminal import progress_bar
+from wavemill_producer.cli.paths import Location
 from wavemill_producer.cli.printing import duration, json_option, print_json, say
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 TEXT_FILE = click.File(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
 
-dataset_option = click.option("--dataset", required=True, help="Dataset folder, as the workers see it.")
-model_option = click.option("--model", required=True, help="Model folder, or a name below WAVEMILL_MODELS.")
+dataset_option = click.option(
+    "--dataset", type=Location(), required=True, help="Dataset folder, as the workers see it."
+)
+model_option = click.option(
+    "--model", type=Location(), required=True, help="Model folder, or a name below WAVEMILL_MODELS."
+)
 
 choice_options = options(
     click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one a line; - is standard input."),
@@ -62,7 +67,7 @@ sound_options = options(
 )
 
 queue_options = options(
-    click.option("--output", required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/."),
+    click.option("--output", type=Location(), required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/."),
     click.option("--name", help="A name for people."),
     click.option(
         "--priority",

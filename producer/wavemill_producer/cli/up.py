@@ -35,7 +35,7 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     stop = threading.Event()
     on_end_signals(stop.set)
     database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
-    ensure(database)
+    ensure(database, to_write=True)
     database.close()
     with (
         embedded_broker(settings) as broker,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from matplotlib import rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ RANGE_DB = 60.0
 _INCHES, _DOTS_PER_INCH = (3.0, 2.0), 110
 
 
+@rc_context(rcParamsDefault)  # a file `matplotlibrc` in the working or home folder would draw other pictures
 def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> bytes:
     """Draw the spectrogram of a sound at 8 kHz.
 

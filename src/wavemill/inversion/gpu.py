@@ -43,7 +43,7 @@ def invert_on_gpu(
     TensorFlow's name of the GPU. Every call of the GPU has the same shape, so that a clip does not meet another kernel
     for having other clips beside it.
     """
-    import tensorflow as tf  # takes seconds, and only this function needs it
+    from wavemill.keras_seam import tf  # takes seconds, and only this function needs it
 
     chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)
@@ -65,7 +65,7 @@ def invert_on_gpu(
 
 def first_gpu() -> str | None:
     """Return TensorFlow's name of the first GPU that this process may use, None without one."""
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     gpus = tf.config.list_logical_devices("GPU")
     return str(gpus[0].name) if gpus else None
@@ -95,7 +95,7 @@ def _read_block(
 @lru_cache(maxsize=8)
 def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, method: Method, n_iter: int) -> Any:
     """Compile the way from magnitudes (BLOCK, T, F) and phases to signals (BLOCK, L)."""
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     given = stft_for(n_fft, hop_length, n_frames, length)
     fine = stft_for(n_fft, hop_length // 2, 2 * n_frames - 1, given.n_samples) if method.is_fine else None
@@ -112,7 +112,7 @@ def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, met
 
 
 def _with_frames_between(magnitude: Any) -> Any:
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     between = tf.sqrt(magnitude[:, :-1] * magnitude[:, 1:])
     pairs = tf.stack([magnitude[:, :-1], between], axis=2)  # (B, T - 1, 2, F)
@@ -122,7 +122,7 @@ def _with_frames_between(magnitude: Any) -> Any:
 
 def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: float) -> Any:
     """Run Griffin-Lim iterations on spectra (B, T, F)."""
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     def step(i: Any, spectra: Any, previous: Any) -> Any:
         rebuilt = _analyze(stft, _synthesize(stft, spectra))
@@ -137,7 +137,7 @@ def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: fl
 
 def _synthesize(stft: Stft, spectra: Any) -> Any:
     """(B, T, F) -> (B, L)."""
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     frames = tf.signal.irfft(spectra, [stft.n_fft]) * _window(stft)
     whole = tf.signal.overlap_and_add(frames, stft.hop_length)
@@ -148,7 +148,7 @@ def _synthesize(stft: Stft, spectra: Any) -> Any:
 
 def _analyze(stft: Stft, signals: Any) -> Any:
     """(B, L) -> (B, T, F)."""
-    import tensorflow as tf
+    from wavemill.keras_seam import tf
 
     before = stft.n_fft // 2
     after = (stft.n_frames - 1) * stft.hop_length + stft.n_fft - before - stft.n_samples

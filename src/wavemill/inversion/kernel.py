@@ -32,6 +32,8 @@ def kernel(function: F) -> F:
     except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
         compiled = njit(**_OPTIONS)(function)
     else:
+        if compiled is function:  # NUMBA_DISABLE_JIT, for somebody who looks for a mistake
+            return function
         compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
     result: F = compiled
     return result

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Float, inspect, literal, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -19,6 +19,7 @@ from wavemill.jobs.postgresql_engine import postgresql_engine
 from wavemill.jobs.schema import UtcDateTime
 from wavemill.jobs.sqlite_engine import sqlite_engine
 from wavemill.secrets_in_urls import without_secrets
+from wavemill.server_urls import checked_database_url
 
 # Long enough for every statement of ours, of which none takes a tenth of it, and for the locks that it waits for. Short
 # enough that whatever hangs on a dead connection goes on within half a minute, a new connection included.
@@ -60,12 +61,10 @@ class Database:
 
     def __init__(self, url: str, *, silence_s: float | None = SILENCE_S) -> None:
         try:
-            self.url = make_url(url)
+            self.url = make_url(checked_database_url(url))
             self.engine = _engine(self.url, silence_s)
-        except (ArgumentError, ImportError) as exc:
-            raise SettingsError(
-                f"WAVEMILL_DATABASE_URL: {exc}; expected sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
-            ) from exc
+        except ValueError as exc:
+            raise SettingsError(f"WAVEMILL_DATABASE_URL: {exc}") from exc
         except OSError as exc:
             raise SettingsError(f"the folder of the table cannot be made: {exc}; set WAVEMILL_HOME") from exc
         self.silence_s = silence_s
@@ -131,8 +130,6 @@ class Database:
 def _engine(url: URL, silence_s: float | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         return sqlite_engine(url, silence_s=silence_s)
-    if url.drivername not in {"postgresql", "postgresql+psycopg"}:
-        raise ArgumentError(f"{url.drivername} is no database or no driver that wavemill knows")
     return postgresql_engine(url.set(drivername="postgresql+psycopg"), silence_s=silence_s)
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 
 from wavemill.errors import TableRevisionError
 from wavemill.jobs.database import Database
 from wavemill.jobs.patience import answers_within
+from wavemill.jobs.readiness import NEWEST, current, require_may_upgrade, require_rights
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0006"  # revision that this version of wavemill works with
+__all__ = ["NEWEST", "config", "current", "ensure", "upgrade"]
+
 _LOCK_KEY = 0x776D_696C  # any constant: two migrations of one PostgreSQL database wait for each other
 
 
@@ -34,6 +36,10 @@ def upgrade(database: Database) -> str:
     """Create or upgrade the tables; return the revision. Safe to run from several processes at once."""
     from alembic import command
 
+    revision = current(database)
+    if revision is not None and revision > NEWEST:
+        raise _other_revision(database, revision)
+    require_may_upgrade(database, revision)
     configuration = config()
     # Without a limit: rewriting a large table takes its time, and another's upgrade as long again.
     with answers_within(None), database.transaction() as connection:
@@ -44,24 +50,25 @@ def upgrade(database: Database) -> str:
     return NEWEST
 
 
-def current(database: Database) -> str | None:
-    """Return the revision of the tables, None where there are none."""
-    with database.reading() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return revision
+def ensure(database: Database, *, to_write: bool = False) -> None:
+    """Create the tables of a new SQLite file; a PostgreSQL database is only checked, its owner upgrades it.
 
-
-def ensure(database: Database) -> None:
-    """Create the tables of a new SQLite file; a PostgreSQL database is only checked, its owner upgrades it."""
+    Parameters
+    ----------
+    to_write : bool
+        Whether more than questions will follow: then rights to write are asked for, too.
+    """
     revision = current(database)
-    if revision == NEWEST:
-        return
     if revision is None and not database.is_postgresql:
         upgrade(database)
-        return
+    elif revision != NEWEST:
+        raise _other_revision(database, revision)
+    if to_write:
+        require_rights(database)
+
+
+def _other_revision(database: Database, revision: str | None) -> TableRevisionError:
     advice = "update wavemill here" if revision and revision > NEWEST else "run `wavemill db upgrade`"
-    raise TableRevisionError(
+    return TableRevisionError(
         f"the tables in {database.name} are at revision {revision or 'none'}, this version needs {NEWEST}: {advice}"
     )

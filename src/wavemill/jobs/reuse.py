@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import fsspec
 from sqlalchemy import Row, select, text
 
 from wavemill.errors import DatabaseUnavailableError, WavemillError
@@ -23,7 +22,7 @@ from wavemill.jobs.finishing import Outcome, finish
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
-from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store
+from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store, opened
 
 # Jobs' names and items -> the digest of what each reads, by name; None where it cannot be told.
 InputDigests = Callable[[Sequence[Row[Any]]], Mapping[str, str | None]]
@@ -158,7 +157,7 @@ def _intact(earlier: Row[Any]) -> dict[str, tuple[str, bytes]] | None:
         if path is None:
             continue
         try:
-            with fsspec.open(path, "rb") as file:
+            with opened(path) as file:
                 data = file.read()
         except Exception:  # gone, or out of reach, in whatever words its store says so: it is made anew
             return None

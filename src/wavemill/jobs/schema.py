@@ -41,8 +41,11 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         return None if value is None else value.astimezone(dt.UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002  its caller is SQLAlchemy
-        """Give SQLite's naive values the zone that they were stored in."""
-        return None if value is None else value.replace(tzinfo=value.tzinfo or dt.UTC)
+        """Give SQLite's naive values the zone that they were stored in; PostgreSQL's come in the session's."""
+        if value is None:
+            return None
+        time: dt.datetime = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return time
 
 
 metadata = MetaData(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from time import monotonic
 from typing import Any, NoReturn, Self, TypeVar
+from zoneinfo import available_timezones
 
 import psycopg
 from psycopg import generators, pq
@@ -27,6 +28,7 @@ _LEAST_CONNECT_S = 2.0  # libpq's own
 _SESSION = """
     SELECT pg_backend_pid(), extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval)
 """
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the server's default is
 
 
 class ListeningConnection(psycopg.Connection[Any]):
@@ -40,11 +42,17 @@ class ListeningConnection(psycopg.Connection[Any]):
     rests_since: float | None = None  # in the pool, or just taken from it
     is_pooled = False  # by a pooler before the server
     _server_idle_s = 0.0
+    _formats: tuple[str, ...] = ()  # statements that make this session's dates readable
 
     @classmethod
     def open(cls, *arguments: Any, silence_s: float | None, **options: Any) -> Self:
-        """Connect in autocommit mode; what stands in `options` goes before what silence asks for."""
-        connection = cls.connect(*arguments, autocommit=True, **(_network_options(silence_s) | options))
+        """Connect in autocommit mode; what stands in `options` goes before what silence asks for.
+
+        Text is UTF-8 whatever the server, the role or `PGCLIENTENCODING` would have: psycopg could not send all names,
+        or would return bytes.
+        """
+        options = {**_network_options(silence_s), **options, "client_encoding": "utf8"}
+        connection = cls.connect(*arguments, autocommit=True, **options)
         connection.silence_s = silence_s
         try:
             pid, server_idle_s = connection.execute(_SESSION).fetchone() or (0, 0)
@@ -54,11 +62,12 @@ class ListeningConnection(psycopg.Connection[Any]):
         # A pooler gives its clients a process ID of its own.
         connection.is_pooled = pid != connection.info.backend_pid
         connection._server_idle_s = float(server_idle_s)
+        connection._formats = _needed_formats(connection)
         return connection
 
     def begin(self, *, locks: bool) -> None:
         """Begin a transaction, in one message; one that locks is ended by the server when we go without a word."""
-        statements = ["BEGIN", *(self.idle_limit() if locks else ())]
+        statements = [_BEGIN, *self._formats, *(self.idle_limit() if locks else ())]
         with self.lock:
             self.pgconn.send_query("; ".join(statements).encode())
             for result in self.wait(generators.execute(self.pgconn)):
@@ -125,3 +134,16 @@ def _network_options(silence_s: float | None) -> dict[str, Any]:
         "keepalives_count": 2,
         "tcp_user_timeout": int(silence_s * 1000),
     }
+
+
+def _needed_formats(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+    """Return what lets psycopg read dates where the server or the role has another DateStyle, or a zone of its own.
+
+    Only for a transaction, since another client of a pooler's may have the session next.
+    """
+    style = connection.info.parameter_status("DateStyle") or ""
+    zone = connection.info.parameter_status("TimeZone") or ""
+    return (
+        *(() if style.startswith("ISO") else ("SET LOCAL datestyle = ISO",)),
+        *(() if zone in available_timezones() else ("SET LOCAL timezone = 'UTC'",)),
+    )

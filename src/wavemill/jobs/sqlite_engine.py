@@ -13,18 +13,23 @@ from wavemill.jobs import outages
 from wavemill.jobs.patience import limit_s, or_a_day
 
 _SWITCH_BUSY_S = 1.0  # a part of the limit, so that trying again does not double it
+_TABLES = """
+    SELECT count(*), coalesce(max(type = 'table' AND name = 'batches' AND sql LIKE '%chunk_size%'), 0)
+    FROM sqlite_master
+"""
 
 
 def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
     """Return an engine that connects when it is first used; make the file's folder."""
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    assert url.database is not None  # by `wavemill.server_urls`
+    Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(url, pool_timeout=or_a_day(silence_s))
 
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin by itself; see `begin`
         cursor = connection.cursor()
-        _switch_to_wal(cursor, within_s=or_a_day(limit_s(silence_s)))
+        if _may_be_changed(cursor):
+            _switch_to_wal(cursor, within_s=or_a_day(limit_s(silence_s)))
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -41,6 +46,12 @@ def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _may_be_changed(cursor: sqlite3.Cursor) -> bool:
+    """Whether a file is new or ours; the journal's mode stays in it, and another program's is not to be touched."""
+    n_tables, is_ours = cursor.execute(_TABLES).fetchone()
+    return not n_tables or bool(is_ours)
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor, *, within_s: float) -> None:

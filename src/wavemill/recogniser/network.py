@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-from keras import layers
+from wavemill.keras_seam import keras, keras_defaults, layers
 
 Tensor = Any
 
@@ -20,6 +19,7 @@ def convolution(x: Tensor, filters: int, kernel: tuple[int, int], *, name: str, 
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
+@keras_defaults()
 def build_recogniser(shape: tuple[int, int], labels: Mapping[str, Sequence[str]]) -> keras.Model:
     """Build a network with fresh weights.
 

@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError
+from wavemill.keras_seam import keras
 from wavemill.recogniser.card import recogniser_card
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.keras_seam import keras
 from wavemill.recogniser.listening import Listening
 
 FloatArray = NDArray[np.float32]

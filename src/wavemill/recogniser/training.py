@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from wavemill import __version__
 from wavemill.errors import UsageError
+from wavemill.keras_seam import keras, keras_defaults, tf
 from wavemill.presets import PRESETS
 from wavemill.recogniser.augmentation import augment, not_a_word
 from wavemill.recogniser.calibration import best_temperature, calibration_error
@@ -60,6 +59,7 @@ class Material:
         )
 
 
+@keras_defaults()
 def train_recogniser(
     recordings: Recordings,
     folder: Path,

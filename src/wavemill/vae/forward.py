@@ -12,10 +12,10 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from wavemill.errors import DeviceMemoryError, UsageError
+from wavemill.keras_seam import tf
 
 FloatArray = NDArray[np.float32]
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-
 from wavemill.errors import UsageError
+from wavemill.keras_seam import tf
 
 Tensor = Any  # tf.Tensor; tensorflow publishes no types
 

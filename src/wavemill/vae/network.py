@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-import keras
-from keras import layers
-
 from wavemill.errors import ModelError
+from wavemill.keras_seam import keras, keras_defaults, layers
 from wavemill.vae.sizes import MOST_WEIGHTS, require_buildable
 
 Config = Mapping[str, Any]
@@ -258,6 +256,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+@keras_defaults()
 def build_network(
     architecture: str,
     *,

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from wavemill.errors import ModelError
+from wavemill.keras_seam import keras, tf
 from wavemill.vae.losses import kl_divergence, reconstruction_error, total_loss
 from wavemill.vae.network import Network
 from wavemill.vae.training_config import TrainingConfig

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill import __version__
 from wavemill.errors import UsageError
+from wavemill.keras_seam import keras, keras_defaults
 from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.folder import require_writable
@@ -216,6 +216,7 @@ _MAY_CHANGE = ("epochs", "patience")  # when a training is resumed
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
+@keras_defaults()
 def train(
     source: SpectrogramSource,
     model_dir: str | Path,

@@ -46,6 +46,18 @@ def _done(job: Any, folder: Path) -> Outcome:
     return Outcome(job=job, state=State.DONE, columns=columns)
 
 
+@pytest.mark.parametrize("output", ["out::put", "zip::x", "50% #1?"])
+def test_a_zip_has_outputs_of_any_name_in_a_folder_of_any_name(database: Database, tmp_path: Path, output: str) -> None:
+    folder = tmp_path / output
+    written, _ = write_batch(database, replace(request(), output=str(folder)), new_jobs(["a::b", "memory::c/d"]))
+    claimed = claim(database, written, 0, 1)
+    finish(database, claimed, [_done(job, folder / written) for job in claimed.jobs])
+    data, exported = _export(database, written, "zip")
+    assert not exported.damaged
+    names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    assert names[:2] == ["generated/a::b.wav", "generated/memory::c/d.wav"]
+
+
 def _export(database: Database, batch_id: str, kind: str) -> tuple[bytes, Exported]:
     file = io.BytesIO()
     exported = FORMATS[kind](list_jobs(database, batch_id=batch_id), file, batch_status(database, batch_id))

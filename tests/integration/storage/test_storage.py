@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from wavemill.errors import OutputError, StorageError, StorageUnavailableError
-from wavemill.storage import FolderStore, UrlStore, is_url, open_store
+from wavemill.storage import FolderStore, UrlStore, is_url, open_store, opened
 
 
 def _files(folder: Path) -> list[str]:
@@ -207,9 +207,44 @@ def test_what_nobody_knows_of_an_object_store_costs_attempts_and_is_no_outage() 
         UrlStore("refusing://bucket").stage("7.wav", b"1", token="a")
 
 
-@pytest.mark.parametrize(("location", "expected"), [("s3://bucket/x", True), ("out/x", False), ("/a:b/c", False)])
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("s3://bucket/x", True),
+        ("out/x", False),
+        ("/a:b/c", False),
+        ("/a://b", False),
+        ("a b://c", False),
+        ("simplecache::s3://b/x", True),
+    ],
+)
 def test_urls_are_told_from_paths(location: str, expected: bool, tmp_path: Path) -> None:
     assert is_url(location) is expected
+
+
+@pytest.mark.parametrize(
+    ("location", "inner"),
+    [
+        ("memory://a::b/c.wav", "/a::b/c.wav"),
+        ("memory://a/b::memory/c::d.wav", "/a/b::memory/c::d.wav"),
+        ("memory://a/b c#d?e%20f.wav", "/a/b c#d?e%20f.wav"),
+        ("simplecache::memory://a/b.wav", "/a/b.wav"),
+        ("simplecache::memory://a/b::c.wav", "/a/b::c.wav"),
+    ],
+)
+def test_double_colons_chain_only_before_a_scheme(location: str, inner: str) -> None:
+    fsspec.filesystem("memory").pipe_file(inner, b"sound")
+    with opened(location) as file:
+        assert file.read() == b"sound"
+    fsspec.filesystem("memory").rm_file(inner)
+
+
+@pytest.mark.parametrize("name", ["a::b", "zip::memory::x", "what?", "50%41", "#1"])
+def test_a_file_of_any_name_is_opened_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"sound")
+    for location in (str(tmp_path / name), f"file://{tmp_path / name}"):
+        with opened(location) as file:
+            assert file.read() == b"sound"
 
 
 def test_every_kind_of_error_is_translated_at_the_seam(tmp_path: Path) -> None:

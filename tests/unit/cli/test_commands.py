@@ -55,6 +55,35 @@ def test_the_worker_imports_no_tensorflow_before_its_child_does() -> None:
     assert not _modules_after(code) & {"tensorflow", "keras", "numpy"}
 
 
+def test_an_export_into_no_folder_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from support.batches import submit
+
+    from wavemill.jobs.database import Database
+    from wavemill.jobs.migrate import upgrade
+
+    database = Database(f"sqlite:///{tmp_path}/wavemill.db")
+    upgrade(database)
+    batch_id = submit(database, 1)
+    database.close()
+    monkeypatch.setenv("WAVEMILL_HOME", str(tmp_path))
+    assert run(["export", batch_id, "--format", "csv", "--output", str(tmp_path / "none/x.csv")]) == 2
+    assert re.search("cannot be written: No such file or directory; name a file in a folder", capsys.readouterr().err)
+
+
+def test_a_tilde_behind_an_option_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for command, arguments, name in (
+        ("submit sample", ["--model=~/m", "--output=~/o", "--count=1"], "output"),
+        ("demo", ["--folder=~/o"], "folder"),
+        ("export", ["B", "--format=csv", "--output=~/o"], "output"),
+    ):
+        context = ALL[command].make_context(command, arguments)
+        found = context.params[name]
+        assert str(found) == f"{tmp_path}/o"
+
+
 @pytest.mark.parametrize("name", [name for name, command in ALL.items() if not isinstance(command, click.Group)])
 def test_each_command_has_help_with_an_example(name: str) -> None:
     command = ALL[name]

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras import layers
 
 from wavemill.errors import ModelError
+from wavemill.keras_seam import keras, layers
 from wavemill.vae.network import build_network
 
 COURSE_ENCODER_TRUNK = 1_576_288  # five convolutions and their batch norms, counted by hand from the course's sizes
@@ -109,3 +109,33 @@ def test_unknown_networks_are_refused_with_the_choices(changes: dict[str, Any], 
     options = {"architecture": "residual", "kind": "vae", "shape": (16, 16), "latent_dim": 4} | changes
     with pytest.raises(ModelError, match=said):
         build_network(options.pop("architecture"), **options)
+
+
+def test_settings_of_keras_for_networks_of_others_change_nothing_of_ours() -> None:
+    def outputs() -> list[np.ndarray]:
+        keras.utils.set_random_seed(1)
+        network = build_network(
+            "residual", kind="vae", shape=(32, 24), latent_dim=4, config={"fine": 8, "coarse": 8, "frame": 8, "neck": 4}
+        )
+        x = np.random.default_rng(0).uniform(size=(2, 32, 24, 1)).astype(np.float32)
+        mean, log_variance = network.encode(x, training=False)
+        return [np.asarray(mean), np.asarray(log_variance), np.asarray(network.decoder(mean, training=False))]
+
+    expected = outputs()
+    config = keras.config
+    before = (config.floatx(), config.image_data_format(), config.epsilon(), config.dtype_policy())
+    try:
+        config.set_floatx("float16")
+        config.set_image_data_format("channels_first")
+        config.set_epsilon(0.1)
+        config.set_dtype_policy("mixed_float16")
+        found = outputs()
+        assert (config.floatx(), config.image_data_format()) == ("float16", "channels_first")
+    finally:
+        config.set_floatx(before[0])
+        config.set_image_data_format(before[1])
+        config.set_epsilon(before[2])
+        config.set_dtype_policy(before[3])
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_array_equal(one, other)

@@ -28,6 +28,10 @@ def test_a_choice_of_devices_is_understood(text: str, gpus: list[str], expected:
     ("text", "gpus", "message"),
     [
         ("all", [], "no GPU was found"),
+        ("rehearsal:x", [], "expected 0 to 3,600 seconds a job"),
+        ("rehearsal:-1", [], "expected 0 to 3,600 seconds a job"),
+        ("rehearsal:nan", [], "expected 0 to 3,600 seconds a job"),
+        ("rehearsal:inf", [], "expected 0 to 3,600 seconds a job"),
         ("0,2", ["0", "1"], "no GPU 2; found: 0, 1"),
         ("0", [], "found: none"),
         ("", ["0"], "Expected auto"),

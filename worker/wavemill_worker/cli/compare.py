@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.evaluate import (
     held_out_option,
@@ -19,7 +20,7 @@ from wavemill_worker.cli.evaluate import (
     write_text,
 )
 
-_folder = click.Path(path_type=Path)
+_folder = FilePath()
 
 
 @click.command(epilog="Example: wavemill compare fsdd-vae mine data/fsdd --recordings recordings --report report.html")

@@ -11,12 +11,13 @@ import click
 
 from wavemill.shown import shown
 from wavemill.terminal import console
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 
 if TYPE_CHECKING:
     from wavemill.evaluation.evaluation import Evaluation
 
-_folder = click.Path(path_type=Path)
+_folder = FilePath()
 
 # The options that `wavemill compare` shares.
 recordings_option = click.option(

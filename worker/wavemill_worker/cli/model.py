@@ -10,6 +10,7 @@ import click
 
 from wavemill.errors import ModelError
 from wavemill.vae.record import find_model, known_models, list_models, read_record, verify
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, print_table, say
 
 
@@ -22,7 +23,7 @@ def _models_of_settings() -> Path:
 _models_option = click.option(
     "--models",
     "models_dir",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     show_default="WAVEMILL_MODELS, and what is shipped",
     help="Folder that holds the models.",
 )

@@ -10,10 +10,11 @@ import click
 
 from wavemill.shown import json_text
 from wavemill.terminal import progress_bar
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free
 
-_folder = click.Path(path_type=Path)
+_folder = FilePath()
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 

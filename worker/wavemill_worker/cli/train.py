@@ -13,6 +13,7 @@ import click
 
 from wavemill.terminal import progress_bar
 from wavemill.vae.held_out import HeldOut
+from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from wavemill.vae.training import EpochReport
     from wavemill.vae.training_config import TrainingConfig
 
-_folder = click.Path(path_type=Path)
+_folder = FilePath()
 
 
 @click.command(epilog="Example: wavemill train data/fsdd models/mine --validation-label index=5,6,7,8,9")
@@ -76,8 +77,7 @@ def train(
         require_free(model_dir, "MODEL")
     for folder in (dataset_dir, *added):  # before TensorFlow is imported, which takes a while
         Dataset.open(folder).close()
-    import tensorflow as tf
-
+    from wavemill.keras_seam import tf
     from wavemill.vae.forward import available_cores
     from wavemill.vae.package import load_model
     from wavemill.vae.quality import measure

@@ -58,7 +58,7 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     log.set_up(settings.log_level)
     chosen = devices.parse_devices(device_text, devices.discover_gpus())
     database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
-    ensure(database)
+    ensure(database, to_write=True)
     database.close()
     supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain)
     for number in (signal.SIGINT, signal.SIGTERM):
