@@ -44,22 +44,31 @@ def dataset() -> None:
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default chosen by the work there is."
 )
+@click.option(
+    "--prune", is_flag=True, help="Remove spectrograms whose recordings are gone, even a fifth of all or more."
+)
 @_json_option
-def build(audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, as_json: bool) -> None:
+def build(
+    audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, prune: bool, as_json: bool
+) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
     An ID is a recording's path below AUDIO_DIR without its suffix. Run it again after an interruption, or when
-    recordings were added, changed or removed: what is unchanged is kept, and a packed dataset stays packed.
+    recordings were added, changed or removed: what is unchanged is kept, and a packed dataset stays packed. What was
+    built from a recording that cannot be examined or read now is kept too.
     """
     from wavemill.dataset.build import build as build_dataset
 
     features = preset(preset_name)
     with _progress_bar("spectrograms") as progress:
-        report = build_dataset(audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, progress=progress)
+        report = build_dataset(
+            audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, prune=prune, progress=progress
+        )
     if as_json:
         print_json(asdict(report))
         return
-    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed")
+    kept = f", {report.kept} kept though not readable now" if report.kept else ""
+    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed{kept}")
     say(
         f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
         f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"

@@ -48,9 +48,11 @@ def open_sound(path: Path) -> Iterator[SoundStream]:
     """
     with path.open("rb") as file:
         patch = _missing_length(file)
-        file.seek(0)
-        with SoundStream(path if patch is None else _Patched(file, *patch)) as sound:
+        view = None if patch is None else _Patched(file, *patch)
+        with SoundStream(path if view is None else view) as sound:
             yield sound
+        if view is not None and view.failure is not None:
+            raise view.failure
 
 
 class _Patched(io.RawIOBase):
@@ -60,6 +62,8 @@ class _Patched(io.RawIOBase):
         self._file = file
         self._position = position
         self._content = content
+        self.failure: OSError | None = None  # libsndfile, which calls, would take it for the end of the file
+        file.seek(0)
 
     def seekable(self) -> bool:
         return True
@@ -75,7 +79,11 @@ class _Patched(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         start = self._file.tell()
-        data = bytearray(self._file.read(len(buffer)))
+        try:
+            data = bytearray(self._file.read(len(buffer)))
+        except OSError as exc:
+            self.failure = exc
+            return 0
         for k, byte in enumerate(self._content):
             if 0 <= self._position + k - start < len(data):
                 data[self._position + k - start] = byte

@@ -108,6 +108,11 @@ class DatasetWriter:
         return self._manifest.complete
 
     @property
+    def features(self) -> Features:
+        """How its spectrograms are made."""
+        return self._manifest.features
+
+    @property
     def packed(self) -> bool:
         """Whether many spectrograms share a file."""
         return self._manifest.packed
