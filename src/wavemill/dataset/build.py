@@ -11,7 +11,7 @@ from wavemill.audio.load import audio_suffixes
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.pool import available_cores, map_in_processes
 from wavemill.dataset.source_list import SourceList
-from wavemill.dataset.sources import Problem, Source
+from wavemill.dataset.sources import Problem, Source, require_folder
 from wavemill.dataset.writing import DatasetWriter, Row
 from wavemill.errors import DatasetError
 from wavemill.presets import Features
@@ -82,8 +82,7 @@ def build(
     """
     audio_dir, dataset_dir = Path(audio_dir), Path(dataset_dir)
     features.require_consistent()
-    if not audio_dir.is_dir():
-        raise DatasetError(f"{audio_dir} is not an existing folder of recordings")
+    require_folder(audio_dir)
     with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
         sources = SourceList(writer, audio_dir)
         sources.scan(audio_suffixes(), prune=prune)

@@ -156,7 +156,8 @@ class SourceList:
 
     def _fate(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
         """Return the table for a spectrogram whose file `source` the scan has not found; None for neither."""
-        places = [source, *map(str, PurePosixPath(source).parents)]
+        folders = [str(parent) for parent in PurePosixPath(source).parents]
+        places = [source, *folders]
         is_own = not self.findings.own.isdisjoint(places)
         if not is_own and not self.findings.unexamined.isdisjoint(places):
             return "kept"
@@ -164,7 +165,7 @@ class SourceList:
             return None
         if is_own:
             return "gone"
-        if not prune and (empty := self.findings.empty.intersection(places)):
+        if not prune and (empty := self.findings.empty.intersection(folders)):
             waiting.update(empty)
             return "kept"
         return "gone" if _is_gone(self._audio_dir / source) else "kept"

@@ -58,11 +58,22 @@ def find_recordings(
 
     Links to folders are not followed. The folder `leave_out` and what is below it is passed over in silence.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not an existing folder of recordings")
+    require_folder(folder)
     scan = _Scan(folder, suffixes, findings, None if leave_out is None else leave_out.stat())
     while scan.waiting:
         yield from scan.list_folder(scan.waiting.pop())
+
+
+def require_folder(folder: Path) -> None:
+    """Raise DatasetError unless there is a folder of recordings."""
+    try:
+        is_folder = stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
+    except OSError as exc:
+        raise DatasetError(f"{folder} cannot be read: {reason(exc)}") from exc
+    if not is_folder:
+        raise DatasetError(f"{folder} is not an existing folder of recordings")
 
 
 class _Scan:
