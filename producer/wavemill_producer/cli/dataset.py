@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -166,10 +166,20 @@ def _describe(features: Features) -> str:
 
 
 def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
-    for path, reason in problems[:_PROBLEMS_SHOWN]:
+    for path, reason in _telling(problems):
         say(f"  {kind}: {path}: {reason}")
     if len(problems) > _PROBLEMS_SHOWN:
         say(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
+
+
+def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return a few problems in their order, if possible one of each kind, so that many of one hide no other."""
+    kinds: dict[str, tuple[str, str]] = {}
+    for path, reason in problems:
+        kinds.setdefault(reason.removeprefix(f"{PurePosixPath(path).name}: "), (path, reason))
+    chosen = list(kinds.values())[:_PROBLEMS_SHOWN]
+    others = (problem for problem in problems if problem not in chosen)
+    return sorted([*chosen, *islice(others, _PROBLEMS_SHOWN - len(chosen))], key=problems.index)
 
 
 @contextmanager

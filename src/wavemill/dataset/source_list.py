@@ -176,7 +176,7 @@ class SourceList:
             [(first,)] = self._connection.execute(_GONE, ("", 1))
             raise DatasetError(
                 f"{gone} of the {total} spectrograms in {self._writer.folder} would be removed, such as {first!r}: "
-                f"their recordings are not below {self._audio_dir} any more; nothing was changed: mount or name the "
+                f"{self._audio_dir} does not have their recordings any more; nothing was changed: mount or name the "
                 "folder that holds them, or add --prune (in Python prune=True) if they are to go"
             )
 

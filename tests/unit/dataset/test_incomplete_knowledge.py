@@ -276,3 +276,12 @@ def test_nothing_infinite_enters_the_index(audio: Path, target: Path) -> None:
     with Dataset.open(target) as opened:
         entries = opened.get_many(list(opened.ids())).values()
     assert np.isfinite([entry.scale for entry in entries]).all()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_stands_in_the_place_of_an_array_ends_no_rebuild(audio: Path, target: Path, packed: bool) -> None:
+    build(audio, target, DIGITS, packed=packed)
+    (target / "spectrograms/05.npy").unlink(missing_ok=True)
+    (target / "spectrograms/05.npy").mkdir()
+    (audio / "05.wav").unlink()
+    assert counts(build(audio, target, DIGITS)) == (0, 29, 1, 0)
