@@ -80,6 +80,8 @@ class Features:
             raise UsageError(
                 f"hop_length {self.hop_length}: expected at most n_fft, {self.n_fft}; samples between windows are lost"
             )
+        if self.n_fft > self.n_samples:
+            raise UsageError(f"n_fft {self.n_fft}: expected at most n_samples, {self.n_samples}")
         if self.kind not in get_args(Kind):
             raise UsageError(f"kind {self.kind!r:.40}: expected one of {', '.join(get_args(Kind))}")
 

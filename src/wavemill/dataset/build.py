@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from wavemill.audio.load import audio_suffixes
+from wavemill.audio.mel import mel_bank
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.pool import available_cores, map_in_processes
 from wavemill.dataset.source_list import SourceList
@@ -82,6 +83,8 @@ def build(
     """
     audio_dir, dataset_dir = Path(audio_dir), Path(dataset_dir)
     features.require_consistent()
+    if features.kind == "log-mel":
+        mel_bank(features)  # refuses more bands than there are frequencies, before anything is written
     require_folder(audio_dir)
     with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
         sources = SourceList(writer, audio_dir)

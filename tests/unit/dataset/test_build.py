@@ -285,6 +285,8 @@ def test_a_build_that_was_interrupted_before_its_first_row_goes_on_in_its_folder
         ({"n_samples": 1}, "^n_frames 128: expected 1"),
         ({"n_bins": 130}, "^n_bins 130: expected at most 129"),
         ({"hop_length": 512, "n_frames": 16}, "^hop_length 512: expected at most n_fft, 256"),
+        ({"n_samples": 128, "n_frames": 3}, "^n_fft 256: expected at most n_samples, 128"),
+        ({"kind": "log-mel", "sample_rate_hz": 44_100}, "128 mel bands are too many for n_fft 256"),
         ({"kind": "cepstrum"}, "^kind 'cepstrum': expected one of stft-db, log-mel"),
         ({"hop_length": 0}, "^hop_length: expected a whole number from 1"),
         ({"range_db": float("inf")}, "^range_db: expected"),
