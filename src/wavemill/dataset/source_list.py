@@ -25,7 +25,7 @@ CREATE TEMP TABLE sources (
 CREATE TEMP TABLE pending (id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER);
 CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TEMP TABLE failed (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
 """
 # One source per ID: the first by name. The dataset's row for it, if it was made from that very state of the file, and
 # is not damaged.
@@ -48,9 +48,10 @@ SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE 
 WHERE NOT EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id AND s.source = d.source)
 """
 _GONE = "SELECT id FROM temp.gone WHERE id > ? ORDER BY id LIMIT ?"
+# What was built before from a file that cannot be read now, or for an ID that has no other file.
 _FAILED = """
 SELECT f.id, d.file FROM temp.failed f JOIN spectrograms d ON d.id = f.id
-WHERE f.id NOT IN (SELECT id FROM temp.sources)
+WHERE d.source = f.source OR f.id NOT IN (SELECT id FROM temp.sources)
 """
 _PAGE = 10_000
 
@@ -111,22 +112,17 @@ class SourceList:
     def fall_back(self, failed: Iterable[Source]) -> None:
         """Make pending what else has the IDs of recordings that could not be read: x.wav, say, after x.flac.
 
-        What was built before stays where there is nothing else; only what has lost its file goes.
+        What was built before from such a recording stays, unless its numbers are lost too.
         """
-        sources = list(failed)
+        keys = [(one.spectrogram_id, one.path) for one in failed]
         with self._connection:
             self._connection.execute("DELETE FROM temp.pending")
             self._connection.execute("DELETE FROM temp.failed")
-            self._connection.executemany(
-                "DELETE FROM temp.sources WHERE id = ? AND source = ?",
-                [(one.spectrogram_id, one.path) for one in sources],
-            )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO temp.failed VALUES (?)", [(one.spectrogram_id,) for one in sources]
-            )
+            self._connection.executemany("DELETE FROM temp.sources WHERE id = ? AND source = ?", keys)
+            self._connection.executemany("INSERT INTO temp.failed VALUES (?, ?)", keys)
         self.pending = 0
-        self._choose(f"{_CHOSEN} {_ONLY_FAILED}")
         self._keep_failed()
+        self._choose(f"{_CHOSEN} {_ONLY_FAILED}")
 
     def doubled(self) -> list[Problem]:
         """Return the recordings that were not used because another one has their ID."""
@@ -192,7 +188,6 @@ class SourceList:
         self._connection.commit()
 
     def _keep_failed(self) -> None:
-        """Keep what was built before from recordings that cannot be read now, if its numbers are still there."""
         rows = self._connection.execute(_FAILED).fetchall()
         kept = [spectrogram_id for spectrogram_id, file in rows if isinstance(file, str) and self._writer.holds(file)]
         self._connection.executemany("INSERT OR IGNORE INTO temp.kept VALUES (?)", [(one,) for one in kept])

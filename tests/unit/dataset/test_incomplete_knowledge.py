@@ -232,16 +232,21 @@ def test_of_two_good_files_of_one_id_the_second_is_named_beside_a_bad_one(audio:
     assert report.skipped == [("05.wav", "would have the same ID '05' as 05.ogg; rename one of them")]
 
 
-def test_a_file_that_cannot_be_examined_is_not_replaced_by_another_of_its_id(audio: Path, target: Path) -> None:
+@pytest.mark.parametrize("become", [self_link, dangling_link, no_sound, empty_file, read_error])
+def test_what_was_built_from_a_file_is_not_replaced_by_another_of_its_id(
+    audio: Path, target: Path, become: Callable[[Path], None]
+) -> None:
     write_noise(audio / "05.flac", seed=77)
     build(audio, target, DIGITS)
     with Dataset.open(target) as opened:
         before = opened.get("05")
     (audio / "05.flac").unlink()
-    self_link(audio / "05.flac")
+    become(audio / "05.flac")
     assert counts(build(audio, target, DIGITS)) == (0, 29, 0, 1)
     with Dataset.open(target) as opened:
         assert opened.get("05") == before
+    (audio / "05.flac").unlink()
+    assert counts(build(audio, target, DIGITS)) == (1, 29, 0, 0)
 
 
 def test_a_spectrogram_without_numbers_is_not_kept_for_a_recording_that_cannot_be_read(
