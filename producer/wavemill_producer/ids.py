@@ -13,7 +13,7 @@ from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.identifiers import validate_id
 from wavemill.jobs.submit import NewJob
 from wavemill.requests import interpolation_weights
-from wavemill_producer.seen import SeenIds
+from wavemill_producer.seen import SeenIds, SeenPairs
 
 _PAGE = 20_000
 _SHOWN = 5
@@ -70,24 +70,22 @@ def variation_jobs(ids: Iterable[str], count: int) -> Iterator[NewJob]:
 def interpolation_jobs(
     pairs: Iterable[tuple[str, str]], steps: int, *, dataset: Dataset | None, checked: Checked
 ) -> Iterator[NewJob]:
-    """Yield a job for each step between each pair of IDs, named `A_to_B_step-1-of-5` and so on."""
+    """Yield a job for each step between each pair of IDs, named `A_to_B_step-1-of-5` and so on.
+
+    A million pairs take no more memory than a thousand.
+    """
     weights = interpolation_weights(steps)
     width = len(str(steps))
-    taken: dict[str, tuple[str, str]] = {}
     iterator = iter(pairs)
-    while page := [_valid_pair(pair) for pair in islice(iterator, _PAGE)]:
-        _look_up({ID: None for pair in page for ID in pair}, dataset, checked)
-        for start, end in page:
-            name = f"{start}_to_{end}"
-            if name in taken:
-                if taken[name] != (start, end):
-                    raise UsageError(f"the pairs {taken[name]} and {(start, end)} would both be named {name!r}")
-                checked.duplicates += 1
-                continue
-            taken[name] = (start, end)
-            for k, weight in enumerate(weights, start=1):
-                item = {"from": start, "to": end, "weight": weight}
-                yield validate_id(f"{name}_step-{k:0{width}d}-of-{steps}"), item
+    with closing(SeenPairs()) as seen:
+        while page := [_valid_pair(pair) for pair in islice(iterator, _PAGE)]:
+            _look_up({ID: None for pair in page for ID in pair}, dataset, checked)
+            new = seen.add(page, [f"{start}_to_{end}" for start, end in page])
+            checked.duplicates += len(page) - len(new)
+            for name, (start, end) in new.items():
+                for k, weight in enumerate(weights, start=1):
+                    item = {"from": start, "to": end, "weight": weight}
+                    yield validate_id(f"{name}_step-{k:0{width}d}-of-{steps}"), item
 
 
 def sample_jobs(count: int, *, labels: Mapping[str, str], seed: int | None) -> Iterator[NewJob]:
@@ -117,7 +115,10 @@ def _look_up(ids: Iterable[str], dataset: Dataset | None, checked: Checked) -> N
 
 
 def _unknown(dataset: Dataset, count: int, n_asked: int, examples: list[str]) -> UnknownSpectrogramError:
-    shown = ", ".join(examples) + (", ..." if count > len(examples) else "")
+    # In quotation marks where spaces at an end would not be seen.
+    shown = ", ".join(ID if ID.strip() == ID else repr(ID) for ID in examples) + (
+        ", ..." if count > len(examples) else ""
+    )
     return UnknownSpectrogramError(
         f"{dataset.path} has no spectrogram of {count} of the {n_asked} IDs looked at: {shown}. "
         "Nothing was queued; list what there is with `wavemill dataset ids`, or let the unknown ones fail "

@@ -1,4 +1,4 @@
-"""Which IDs have come already, and which of them a dataset lacks: in SQLite's memory at first, on disk beyond it."""
+"""Which IDs or pairs have come already, and which IDs a dataset lacks: in SQLite's memory at first, on disk beyond."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from wavemill.dataset.index import Dataset
 from wavemill.dataset.index_reader import INDEX_ERRORS, index_error
 from wavemill.dataset.manifest import INDEX_NAME
+from wavemill.errors import UsageError
 
 _CACHE_KB = 48_000  # a million IDs of 30 characters; more go to a temporary file
 _UNKNOWN = "SELECT id FROM seen WHERE NOT EXISTS (SELECT 1 FROM dataset.spectrograms AS known WHERE known.id = seen.id)"
+
+Pair = tuple[str, str]
 
 
 class SeenIds:
     """A set of IDs; close it. Nothing of it outlives the process."""
 
     def __init__(self, dataset: Dataset | None) -> None:
-        # No name: a private database that SQLite removes by itself.
-        self._connection = sqlite3.connect("", uri=True, isolation_level=None, check_same_thread=False)
+        self._connection = _private_database()
         self._dataset = dataset
         self._pages = 0
         self.count = 0
-        for statement in (f"PRAGMA cache_size = -{_CACHE_KB}", "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"):
-            self._connection.execute(statement)
         if dataset is not None:
             index = (dataset.path / INDEX_NAME).absolute().as_uri()
             with self._readable_index():
@@ -71,3 +71,40 @@ class SeenIds:
     def close(self) -> None:
         """Forget them."""
         self._connection.close()
+
+
+class SeenPairs:
+    """A set of pairs of IDs, each under a name of its own; close it. Nothing of it outlives the process."""
+
+    def __init__(self) -> None:
+        self._connection = _private_database()
+        self._connection.execute(
+            "CREATE TABLE seen (name TEXT PRIMARY KEY, start TEXT, end TEXT, page INTEGER) WITHOUT ROWID"
+        )
+        self._connection.execute("BEGIN")
+        self._pages = 0
+
+    def add(self, pairs: Sequence[Pair], names: Sequence[str]) -> dict[str, Pair]:
+        """Add a page of pairs; return those that are new by name, in order. UsageError if two pairs have one name."""
+        self._pages += 1
+        rows = ((name, *pair) for name, pair in zip(names, pairs, strict=True))
+        self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, ?, ?, {self._pages})", rows)  # noqa: S608 a number
+        marks = ",".join("?" * len(names))
+        found = self._connection.execute(f"SELECT * FROM seen WHERE name IN ({marks})", names)  # noqa: S608 marks
+        first = {name: ((start, end), page) for name, start, end, page in found}
+        for name, pair in zip(names, pairs, strict=True):
+            if first[name][0] != pair:
+                raise UsageError(f"the pairs {first[name][0]} and {pair} would both be named {name!r}")
+        return {name: first[name][0] for name in names if first[name][1] == self._pages}
+
+    def close(self) -> None:
+        """Forget them."""
+        self._connection.close()
+
+
+def _private_database() -> sqlite3.Connection:
+    # No name: SQLite removes it by itself.
+    connection = sqlite3.connect("", uri=True, isolation_level=None, check_same_thread=False)
+    for statement in (f"PRAGMA cache_size = -{_CACHE_KB}", "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"):
+        connection.execute(statement)
+    return connection

@@ -65,6 +65,26 @@ class Features:
         features._require_sizes()
         return features
 
+    def require_consistent(self) -> None:
+        """Raise UsageError unless a recording of `n_samples` becomes a spectrogram of just this shape."""
+        self._require_sizes()
+        n_frames, most_bins = 1 + self.n_samples // self.hop_length, self.n_fft // 2 + 1
+        if self.n_frames != n_frames:
+            raise UsageError(
+                f"n_frames {self.n_frames}: expected {n_frames}, which is 1 + n_samples // hop_length "
+                f"(1 + {self.n_samples} // {self.hop_length})"
+            )
+        if self.n_bins > most_bins:
+            raise UsageError(f"n_bins {self.n_bins}: expected at most {most_bins}, which is n_fft // 2 + 1")
+        if self.hop_length > self.n_fft:
+            raise UsageError(
+                f"hop_length {self.hop_length}: expected at most n_fft, {self.n_fft}; samples between windows are lost"
+            )
+        if self.n_fft > self.n_samples:
+            raise UsageError(f"n_fft {self.n_fft}: expected at most n_samples, {self.n_samples}")
+        if self.kind not in get_args(Kind):
+            raise UsageError(f"kind {self.kind!r:.40}: expected one of {', '.join(get_args(Kind))}")
+
     def _require_sizes(self) -> None:
         """Raise UsageError for what is no number, or of which not even one spectrogram fits into memory."""
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_samples", "n_bins", "n_frames"):

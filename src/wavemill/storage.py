@@ -362,6 +362,8 @@ def absolute(location: str) -> str:
 def names_below(root: str, suffix: str) -> Iterator[str]:
     """Yield the files below a folder or URL that end in `suffix`, sorted, relative to it and without the suffix.
 
+    What macOS puts beside each file, `._NAME`, is left out.
+
     Raises
     ------
     UsageError
@@ -373,7 +375,8 @@ def names_below(root: str, suffix: str) -> Iterator[str]:
     except Exception as exc:  # stores raise errors of their own kinds
         raise UsageError(f"cannot list {root}: {exc}") from exc
     inner = inner.rstrip("/") + "/"
-    names = [path.removeprefix(inner).removesuffix(suffix) for path in found if path.endswith(suffix)]
+    found = [path for path in found if path.endswith(suffix) and not path.rpartition("/")[2].startswith("._")]
+    names = [path.removeprefix(inner).removesuffix(suffix) for path in found]
     if not names:
         raise UsageError(f"there is no {suffix} file below {root}")
     yield from names

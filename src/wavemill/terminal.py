@@ -23,10 +23,9 @@ class GuardedStream(io.TextIOWrapper):
     """A text stream that escapes unsafe characters; one for people also hides the secrets of URLs."""
 
     def __init__(self, stream: io.TextIOWrapper, *, for_people: bool) -> None:
-        encoding = stream.encoding if "utf" in stream.encoding.lower() else "utf-8"
         super().__init__(
             stream.buffer,
-            encoding,
+            "utf-8",  # whatever the locale or PYTHONIOENCODING says: what one command prints another can read
             "backslashreplace",
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,

@@ -18,6 +18,7 @@ from wavemill.generation import SoundGenerator, spectrograms_to_audio
 from wavemill.inversion.gpu import invert_on_gpu
 from wavemill.presets import preset
 from wavemill.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
+from wavemill.storage import names_below
 from wavemill.vae.package import load_model
 from wavemill_producer import Batch
 
@@ -289,12 +290,11 @@ def test_a_dry_run_counts_jobs_and_sound_and_queues_nothing(bench: Bench, place)
 
 
 def test_names_below_a_folder_without_latents_are_an_error(tmp_path: Path) -> None:
-    from wavemill.storage import names_below
-
     (tmp_path / "set").mkdir()
     with pytest.raises(UsageError, match=r"no \.npy"):
         list(names_below(str(tmp_path), ".npy"))
     np.save(tmp_path / "set" / "b.npy", np.zeros(1))
+    (tmp_path / "set" / "._b.npy").write_bytes(b"macOS")
     np.save(tmp_path / "a::b.npy", np.zeros(1))  # fsspec chains URLs by "::", a path may hold it
     assert list(names_below(str(tmp_path), ".npy")) == ["a::b", "set/b"]
     assert list(names_below(tmp_path.as_uri(), ".npy")) == ["a::b", "set/b"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -45,22 +45,31 @@ def dataset() -> None:
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default chosen by the work there is."
 )
+@click.option(
+    "--prune", is_flag=True, help="Remove spectrograms whose recordings are gone, even a fifth of all or more."
+)
 @_json_option
-def build(audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, as_json: bool) -> None:
+def build(
+    audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, prune: bool, as_json: bool
+) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
     An ID is a recording's path below AUDIO_DIR without its suffix. Run it again after an interruption, or when
-    recordings were added, changed or removed: what is unchanged is kept, and a packed dataset stays packed.
+    recordings were added, changed or removed: what is unchanged is kept, and a packed dataset stays packed. What was
+    built from a recording that cannot be examined or read now is kept too.
     """
     from wavemill.dataset.build import build as build_dataset
 
     features = preset(preset_name)
     with _progress_bar("spectrograms") as progress:
-        report = build_dataset(audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, progress=progress)
+        report = build_dataset(
+            audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, prune=prune, progress=progress
+        )
     if as_json:
         print_json(asdict(report))
         return
-    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed")
+    kept = f", {report.kept} kept though not readable now" if report.kept else ""
+    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed{kept}")
     say(
         f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
         f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"
@@ -158,10 +167,20 @@ def _describe(features: Features) -> str:
 
 
 def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
-    for path, reason in problems[:_PROBLEMS_SHOWN]:
+    for path, reason in _telling(problems):
         say(f"  {kind}: {path}: {reason}")
     if len(problems) > _PROBLEMS_SHOWN:
         say(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
+
+
+def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return a few problems in their order, if possible one of each kind, so that many of one hide no other."""
+    kinds: dict[str, tuple[str, str]] = {}
+    for path, reason in problems:
+        kinds.setdefault(reason.removeprefix(f"{PurePosixPath(path).name}: "), (path, reason))
+    chosen = list(kinds.values())[:_PROBLEMS_SHOWN]
+    others = (problem for problem in problems if problem not in chosen)
+    return sorted([*chosen, *islice(others, _PROBLEMS_SHOWN - len(chosen))], key=problems.index)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _build_dataset(dataset_dir: Path) -> int:
     from wavemill.presets import DEFAULT_PRESET, preset
 
     with as_file(files("wavemill") / "demo") as clips:
-        report = build(clips, dataset_dir, preset(DEFAULT_PRESET), jobs=1)
+        report = build(clips, dataset_dir, preset(DEFAULT_PRESET), jobs=1, prune=True)
     return report.built + report.reused
 
 

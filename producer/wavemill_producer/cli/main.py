@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 finished but some jobs failed.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -78,12 +79,24 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    _read_names_as_utf8()
     settle()
     guard()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def _read_names_as_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale gives file names and arguments another encoding.
+
+    An ID is the name of a file: it must be the same text for everybody who uses a dataset, whatever their locale.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        python, *arguments = sys.orig_argv
+        environment = {**os.environ, "PYTHONUTF8": "1"}  # for the processes that this one will start
+        os.execve(sys.executable, [python, "-X", "utf8", *arguments], environment)  # noqa: S606  no shell
 
 
 def _terminate(number: int, _frame: object) -> None:

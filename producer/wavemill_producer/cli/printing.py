@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ import click
 
 from wavemill.log_lines import LineFormatter
 from wavemill.secrets_in_urls import without_secrets
-from wavemill.shown import is_plain_text, json_text, shown
+from wavemill.shown import json_text, shown
 from wavemill.terminal import GuardedStream, console
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # in no valid ID; what else there is survives a pipe
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -35,7 +38,7 @@ def print_id(spectrogram_id: str) -> None:
     """Print an ID, unchanged for another program: joiners of a script, say, belong to a name."""
     stream = sys.stdout
     write = stream.write_as_is if isinstance(stream, GuardedStream) else stream.write
-    is_exact = is_plain_text(spectrogram_id) and not stream.isatty()
+    is_exact = not (stream.isatty() or _NO_LINE.search(spectrogram_id))
     write(f"{spectrogram_id if is_exact else shown(spectrogram_id)}\n")
 
 

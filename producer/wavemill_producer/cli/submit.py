@@ -226,4 +226,4 @@ def _pairs(file: TextIO) -> Iterator[tuple[str, str]]:
         start, separator, end = line.partition("\t")
         if not separator:
             raise click.UsageError(f"--pairs: expected two IDs with a tab between, received {line[:80]!r}")
-        yield start.strip(), end.strip()
+        yield start, end

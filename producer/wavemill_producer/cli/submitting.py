@@ -96,9 +96,9 @@ def chosen_ids(
 
 
 def lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines that are not empty; an ID may begin or end with a space, but no line ends in one by intent."""
+    """Yield the lines that are not empty, with the spaces around them: an ID may begin or end with one."""
     try:
-        yield from (stripped for line in file if (stripped := line.strip()))
+        yield from (text for line in file if (text := line.rstrip("\r\n")))
     except UnicodeDecodeError as exc:
         raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry a line: {exc}") from exc
 

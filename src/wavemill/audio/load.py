@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavemill.audio.streams import open_sound
 from wavemill.errors import AudioError
 from wavemill.presets import Features
 
@@ -17,6 +19,9 @@ from wavemill.presets import Features
 _OTHER_SUFFIXES = {"aif", "aifc", "bwf", "oga", "opus", "snd", "sph", "wave"}
 # Headerless: libsndfile reads it only when told rate and encoding.
 _NEEDS_PARAMETERS = {"raw"}
+# Full scale is 1. Samples of 32-bit integers that nobody scaled, 2e9, still pass; the power of 1e19 exceeds float32.
+_MOST_SAMPLE = 1e10
+_CANCELLED = 1e-4  # of the channels' power, 40 dB down: what is left of sound after mixing is noise of its rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +59,14 @@ def load_recording(path: Path, features: Features) -> Recording:
     Raises
     ------
     AudioError
-        The file is missing, no sound file, damaged, empty, or holds NaN or infinity.
+        The file is missing, no sound file, damaged or empty; holds NaN, infinity or samples far above full scale; or
+        its channels cancel each other.
     """
     native, native_rate_hz, cut = _read_start(path, features.duration_s)
     if native.size == 0:
         raise AudioError(f"{path.name}: expected sound, received a file without samples")
-    mono = native.mean(axis=1)  # (samples, channels) -> (samples,)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path.name}: expected finite samples, received NaN or infinity; export the file again")
+    _require_plausible(native, name=path.name)
+    mono = _mixed(native, name=path.name)
     signal = _resample(mono, native_rate_hz, features.sample_rate_hz, name=path.name)
     return Recording(signal=signal[: features.n_samples], cut=cut)
 
@@ -69,14 +74,39 @@ def load_recording(path: Path, features: Features) -> Recording:
 def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int, bool]:
     """Return the first `duration_s` seconds (samples, channels), their rate, and whether there was more."""
     try:
-        with soundfile.SoundFile(path) as file:
-            wanted = int(duration_s * file.samplerate)
-            # One frame more tells whether there is more: the header of a compressed file need not know.
-            native = file.read(wanted + 1, dtype="float32", always_2d=True)
-            return native[:wanted], file.samplerate, len(native) > wanted
+        with open_sound(path) as sound:
+            wanted = int(duration_s * sound.samplerate)
+            # One frame more tells whether there is more: the header need not know.
+            native = sound.read_start(wanted + 1)
+            return native[:wanted], sound.samplerate, len(native) > wanted
+    except soundfile.LibsndfileError as exc:
+        said = exc.error_string.rstrip(".")
+        raise AudioError(f"{path.name}: not readable as sound: {said}; copy or export the file again") from exc
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as exc:
-        reason = getattr(exc, "error_string", None) or str(exc)
-        raise AudioError(f"{path.name}: not readable as sound: {reason.rstrip('.')}") from exc
+        said = getattr(exc, "strerror", None) or str(exc)
+        raise AudioError(f"{path.name}: not readable as sound: {said.rstrip('.')}") from exc
+
+
+def _require_plausible(native: NDArray[np.float32], *, name: str) -> None:
+    """Raise AudioError for samples of which no spectrogram can be made."""
+    greatest = float(max(native.max(), -native.min()))  # NaN if any sample is
+    if not math.isfinite(greatest):
+        raise AudioError(f"{name}: expected finite samples, received NaN or infinity; export the file again")
+    if greatest > _MOST_SAMPLE:
+        raise AudioError(
+            f"{name}: expected samples around 1, which is full scale, received up to {greatest:.0e}; "
+            "export the file again"
+        )
+
+
+def _mixed(native: NDArray[np.float32], *, name: str) -> NDArray[np.float32]:
+    """Return the mean of the channels; AudioError where it is silence, and the channels are not."""
+    mono = native.mean(axis=1)  # (samples, channels) -> (samples,)
+    if np.mean(np.square(mono, dtype=np.float64)) < _CANCELLED * np.mean(np.square(native, dtype=np.float64)):
+        raise AudioError(
+            f"{name}: its channels cancel each other when they are mixed to one; invert one of them, or keep only one"
+        )
+    return np.asarray(mono, dtype=np.float32)
 
 
 def _resample(mono: NDArray[np.float32], native_rate_hz: int, sample_rate_hz: int, *, name: str) -> NDArray[np.float32]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from wavemill.audio.load import audio_suffixes
+from wavemill.audio.mel import mel_bank
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.pool import available_cores, map_in_processes
-from wavemill.dataset.sources import Problem, SourceList
+from wavemill.dataset.source_list import SourceList
+from wavemill.dataset.sources import Problem, Source, require_folder
 from wavemill.dataset.writing import DatasetWriter, Row
 from wavemill.errors import DatasetError
 from wavemill.presets import Features
@@ -29,6 +31,7 @@ class BuildReport:
     built: int
     reused: int
     removed: int  # their recordings are gone
+    kept: int  # from before: their recordings could not be examined or read now
     cut: int
     silent: int
     unreadable: list[Problem]
@@ -43,13 +46,16 @@ def build(
     *,
     packed: bool | None = None,
     jobs: int | None = None,
+    prune: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build a dataset from every recording below `audio_dir`, or bring an existing one up to date.
 
     A recording's ID is its path relative to `audio_dir` without the suffix. What was built before from an unchanged
-    file (path, size and time of change) is kept; after Ctrl-C or kill -9 the same call goes on where it was. With many
-    recordings it spawns processes, so a script that calls it needs `if __name__ == "__main__":`, or `jobs=1`.
+    file (path, size and time of change) is kept, and so is what was built from a file that cannot be examined or read
+    now. Only what was seen to have no recording any more is removed. After Ctrl-C or kill -9 the same call goes on
+    where it was. With many recordings it spawns processes, so a script that calls it needs
+    `if __name__ == "__main__":`, or `jobs=1`.
 
     Parameters
     ----------
@@ -60,70 +66,98 @@ def build(
         Keep 64 spectrograms in a file instead of one; by default as the dataset is, and one in a new dataset.
     jobs : int > 0, optional
         How many processes; by default one per core if there is enough to do, else the work is done in this process.
+    prune : bool
+        Remove spectrograms whose recordings are gone even if they are many, a fifth of the dataset or more.
     progress : callable, optional
         Called with the number of recordings handled and the number of all that are to be built.
 
     Raises
     ------
+    UsageError
+        The numbers of `features` contradict each other.
     DatasetError
-        No usable recording, or `dataset_dir` holds something else: other files, or a dataset of another preset or form.
+        No usable recording, many spectrograms would be removed without `prune`, or `dataset_dir` holds something else:
+        other files, or a dataset of another preset or form.
     StorageUnavailableError
         The disk is full.
     """
     audio_dir, dataset_dir = Path(audio_dir), Path(dataset_dir)
-    if not audio_dir.is_dir():
-        raise DatasetError(f"{audio_dir} is not an existing folder of recordings")
+    features.require_consistent()
+    if features.kind == "log-mel":
+        mel_bank(features)  # refuses more bands than there are frequencies, before anything is written
+    require_folder(audio_dir)
     with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
-        return _build(audio_dir, writer, features, jobs, progress or _no_progress)
+        sources = SourceList(writer, audio_dir)
+        sources.scan(audio_suffixes(), prune=prune)
+        removed = sources.remove_gone()
+        builder = _Builder(audio_dir, writer, sources, progress or _no_progress)
+        builder.build_all(jobs)
+        return builder.finish(removed)
 
 
-def _build(
-    audio_dir: Path, writer: DatasetWriter, features: Features, jobs: int | None, progress: Progress
-) -> BuildReport:
-    sources = SourceList(writer)
-    sources.scan(audio_dir, audio_suffixes())
-    removed = sources.remove_vanished()
-    make = partial(
-        make_spectrograms, audio_dir=audio_dir, dataset_dir=writer.folder, features=features, packed=writer.packed
-    )
-    processes = jobs or (available_cores() if sources.pending >= _WORTH_PROCESSES else 1)
-    batches = sources.pending_batches(_BATCH_SIZE)
-    results = map_in_processes(make, batches, processes=processes) if processes > 1 else map(make, batches)
-    unreadable = _record(results, writer, sources.pending, progress)
-    built = sources.pending - len(unreadable)
-    if built + sources.reused == 0:
-        raise DatasetError(
-            f"none of the {len(unreadable)} recordings in {audio_dir} can be read; the first: {unreadable[0][1]}"
+class _Builder:
+    """Makes what is pending, and keeps account of it."""
+
+    def __init__(self, audio_dir: Path, writer: DatasetWriter, sources: SourceList, progress: Progress) -> None:
+        self._audio_dir = audio_dir
+        self._writer = writer
+        self._sources = sources
+        self._progress = progress
+        self._done = 0
+        self._total = sources.pending
+        self._unreadable: list[Problem] = []
+
+    def build_all(self, jobs: int | None) -> None:
+        """Make everything; where a recording cannot be read, try the next one that has its ID."""
+        self._progress(self._done, self._total)
+        while self._sources.pending:
+            failed = list(self._build_pending(jobs))
+            self._sources.fall_back(failed)
+            self._total += self._sources.pending
+
+    def finish(self, removed: int) -> BuildReport:
+        """Mark the dataset complete, and say what was done; DatasetError if there is nothing in it."""
+        sources, findings = self._sources, self._sources.findings
+        built = self._done - len(self._unreadable)
+        if built + sources.reused + sources.kept == 0:
+            raise DatasetError(
+                f"none of the {len(self._unreadable)} recordings in {self._audio_dir} can be read; "
+                f"the first: {self._unreadable[0][1]}"
+            )
+        skipped = sorted([*findings.skipped, *sources.doubled()])
+        manifest = self._writer.finish({"unreadable": len(self._unreadable), "skipped": len(skipped)})
+        return BuildReport(
+            built=built,
+            reused=sources.reused,
+            removed=removed,
+            kept=sources.kept,
+            cut=manifest.counts["cut"],
+            silent=manifest.counts["silent"],
+            unreadable=sorted(self._unreadable),
+            skipped=skipped,
+            ignored=findings.ignored,
         )
-    manifest = writer.finish({"unreadable": len(unreadable), "skipped": len(sources.findings.skipped)})
-    return BuildReport(
-        built=built,
-        reused=sources.reused,
-        removed=removed,
-        cut=manifest.counts["cut"],
-        silent=manifest.counts["silent"],
-        unreadable=sorted(unreadable),
-        skipped=sorted(sources.findings.skipped),
-        ignored=sources.findings.ignored,
-    )
 
-
-def _record(
-    results: Iterable[list[Row | Failure]], writer: DatasetWriter, total: int, progress: Progress
-) -> list[Problem]:
-    """Put finished batches into the index as they come; returns the recordings that failed, with the reasons."""
-    unreadable: list[Problem] = []
-    done = 0
-    progress(done, total)
-    for batch in results:
-        failures = [made for made in batch if isinstance(made, Failure)]
-        writer.put(made for made in batch if isinstance(made, Row))
-        if failures:  # an older state of the file may have been readable
-            writer.remove(failure.source.spectrogram_id for failure in failures)
-        unreadable.extend((failure.source.path, failure.reason) for failure in failures)
-        done += len(batch)
-        progress(done, total)
-    return unreadable
+    def _build_pending(self, jobs: int | None) -> Iterator[Source]:
+        """Put finished batches into the index as they come; yields the recordings that failed."""
+        make = partial(
+            make_spectrograms,
+            audio_dir=self._audio_dir,
+            dataset_dir=self._writer.folder,
+            features=self._writer.features,
+            packed=self._writer.packed,
+        )
+        pending = self._sources.pending
+        processes = jobs or (available_cores() if pending >= _WORTH_PROCESSES else 1)
+        batches = self._sources.pending_batches(_BATCH_SIZE)
+        results = map_in_processes(make, batches, processes=processes) if processes > 1 else map(make, batches)
+        for batch in results:
+            failures = [made for made in batch if isinstance(made, Failure)]
+            self._writer.put(made for made in batch if isinstance(made, Row))
+            self._unreadable.extend((failure.source.path, failure.reason) for failure in failures)
+            self._done += len(batch)
+            self._progress(self._done, self._total)
+            yield from (failure.source for failure in failures)
 
 
 def _no_progress(_done: int, _total: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +14,14 @@ from wavemill.audio.load import audio_suffixes
 from wavemill.dataset.arrays import check_values, most_bytes, parse_array
 from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.dataset.course_pickle import Range, read_ranges
+from wavemill.dataset.entries import MOST_DB
 from wavemill.dataset.making import write_array
 from wavemill.dataset.sources import Problem, labels_of, printable
 from wavemill.dataset.writing import DatasetWriter, Row
 from wavemill.errors import DatasetError, InvalidIdError, SilentSpectrogramError, SpectrogramError
 from wavemill.identifiers import validate_id
 from wavemill.presets import PRESETS
+from wavemill.storage_errors import reason
 
 _FEATURES = PRESETS["course"]
 _SHAPES = (_FEATURES.shape, (*_FEATURES.shape, 1))  # with or without the channel axis that its network wants
@@ -70,7 +71,7 @@ def import_course(
     folder = Path(spectrograms_dir)
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not an existing folder of spectrograms")
-    paths = sorted(folder.glob("*.npy"))
+    paths = _arrays_in(folder)
     if not paths:
         raise DatasetError(f"{folder} holds no .npy files")
     known = _by_name(read_ranges(Path(min_max_pkl)))
@@ -84,6 +85,14 @@ def import_course(
         without_file=sorted(set(known) - {path.name for path in paths}),
         unreadable=importer.unreadable,
     )
+
+
+def _arrays_in(folder: Path) -> list[Path]:
+    """Return the folder's `.npy` files by name, without hidden ones such as `._x.npy`."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".npy" and not path.name.startswith("."))
+    except OSError as exc:
+        raise DatasetError(f"{folder} cannot be listed: {reason(exc)}") from exc
 
 
 def _import_all(
@@ -172,8 +181,11 @@ def _the_one(ranges: set[Range], name: str) -> Range:
         raise SpectrogramError(f"{name}: the pickle holds {len(ranges)} different ranges for files of this name")
     (min_max,) = ranges
     min_db, max_db = min_max
-    if not -math.inf < min_db < max_db < math.inf:
-        raise SpectrogramError(f"{name}: expected min < max in dB, received {min_db:g} and {max_db:g}")
+    if not -MOST_DB <= min_db < max_db <= MOST_DB:
+        raise SpectrogramError(
+            f"{name}: expected min < max in dB, received {min_db:g} and {max_db:g}; "
+            f"both must lie within {MOST_DB:.0f} dB of full scale"
+        )
     return min_max
 
 

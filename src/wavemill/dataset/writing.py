@@ -108,6 +108,11 @@ class DatasetWriter:
         return self._manifest.complete
 
     @property
+    def features(self) -> Features:
+        """How its spectrograms are made."""
+        return self._manifest.features
+
+    @property
     def packed(self) -> bool:
         """Whether many spectrograms share a file."""
         return self._manifest.packed
@@ -138,7 +143,7 @@ class DatasetWriter:
         if self.packed:
             return  # the others in the pack stay; `finish` removes packs of which nothing is left
         for spectrogram_id in removed:
-            (self.folder / spectrogram_file(spectrogram_id)).unlink(missing_ok=True)
+            _unlink(self.folder / spectrogram_file(spectrogram_id))
 
     def finish(self, counts: dict[str, int]) -> Manifest:
         """Mark the dataset complete, with the index's own counts and `counts`."""
@@ -182,7 +187,7 @@ class DatasetWriter:
         used = {Path(file).name for (file,) in files}
         for path in (self.folder / SPECTROGRAMS_NAME).iterdir():
             if path.name not in used:
-                path.unlink()
+                _unlink(path)
 
     def _discard_if_empty(self) -> None:
         # Else a mistaken call would tie the folder to its preset. Arrays that an interrupted build left before their
@@ -198,6 +203,12 @@ class DatasetWriter:
         if self._manifest.complete:
             self._manifest = replace(self._manifest, complete=False)
             write_manifest(self.folder, self._manifest)
+
+
+def _unlink(path: Path) -> None:
+    """Delete a file that no row names any more; one that cannot be deleted takes room, and does no other harm."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def spectrogram_file(spectrogram_id: str) -> str:

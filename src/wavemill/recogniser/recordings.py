@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.audio.load import audio_suffixes, load_recording
-from wavemill.dataset.sources import labels_of
-from wavemill.errors import NotFoundError
+from wavemill.dataset.sources import Findings, find_recordings, labels_of
+from wavemill.errors import AudioError, NotFoundError
 from wavemill.presets import Features
 
 FloatArray = NDArray[np.float32]
@@ -27,11 +28,11 @@ class Recordings:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        suffixes = audio_suffixes()
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-        # The first by name where two have the same ID, as a dataset's build chooses.
-        self._files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in reversed(files)}
-        if not files:
+        self._files: dict[str, list[str]] = {}
+        if folder.is_dir():
+            for source in find_recordings(folder, audio_suffixes(), Findings()):
+                self._files.setdefault(source.spectrogram_id, []).append(source.path)
+        if not self._files:
             raise NotFoundError(f"{folder} holds no recordings; expected files such as 7_george_0.wav below it")
 
     @property
@@ -55,4 +56,9 @@ class Recordings:
         """
         if recording_id not in self._files:
             raise NotFoundError(f"{self._folder} holds no recording {recording_id!r}; give the folder of the dataset")
-        return load_recording(self._files[recording_id], features).signal
+        # The first by name that can be read where several have the same ID, as a dataset's build chooses.
+        *others, last = sorted(self._files[recording_id])
+        for path in others:
+            with suppress(AudioError):
+                return load_recording(self._folder / path, features).signal
+        return load_recording(self._folder / last, features).signal

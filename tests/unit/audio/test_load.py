@@ -104,3 +104,42 @@ def test_the_suffixes_name_what_libsndfile_reads_without_help() -> None:
     assert {".wav", ".flac", ".ogg", ".aiff", ".aif", ".mp3"} <= suffixes
     assert ".raw" not in suffixes
     assert ".npy" not in suffixes
+
+
+@pytest.mark.parametrize("rest", [0.0, 1e-4, 3e-3])
+def test_channels_that_cancel_each_other_are_told(tmp_path: Path, rest: float) -> None:
+    left = tone(0.2, 8_000)
+    soundfile.write(tmp_path / "x.wav", np.stack([left, -left * (1 - rest)], axis=1), 8_000)
+    with pytest.raises(AudioError, match=r"^x\.wav: its channels cancel each other when they are mixed to one; "):
+        load_recording(tmp_path / "x.wav", DIGITS)
+
+
+@pytest.mark.parametrize("second", [1.0, 0.0, -0.5, -0.9])
+def test_channels_that_differ_are_mixed(tmp_path: Path, second: float) -> None:
+    left = tone(0.2, 8_000)
+    soundfile.write(tmp_path / "x.wav", np.stack([left, left * second], axis=1), 8_000, subtype="FLOAT")
+    np.testing.assert_allclose(load_recording(tmp_path / "x.wav", DIGITS).signal, left * (1 + second) / 2, atol=1e-7)
+
+
+def test_silence_on_two_channels_stays_silence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros((100, 2)), 8_000)
+    assert not load_recording(tmp_path / "x.wav", DIGITS).signal.any()
+
+
+@pytest.mark.parametrize(("greatest", "shown"), [(3e29, r"3e\+29"), (-3e38, r"3e\+38"), (1e11, r"1e\+11")])
+def test_samples_far_above_full_scale_are_refused_with_their_size(tmp_path: Path, greatest: float, shown: str) -> None:
+    signal = np.stack([tone(0.2, 8_000) * 2 * greatest] * 2, axis=1)
+    soundfile.write(tmp_path / "x.wav", signal, 8_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=rf"expected samples around 1, which is full scale, received up to {shown}"):
+        load_recording(tmp_path / "x.wav", DIGITS)
+
+
+def test_doubles_beyond_what_floats_hold_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.full(100, 1e300), 8_000, subtype="DOUBLE")
+    with pytest.raises(AudioError, match="received NaN or infinity"):
+        load_recording(tmp_path / "x.wav", DIGITS)
+
+
+def test_integers_that_nobody_scaled_are_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(0.2, 8_000) * 2**31, 8_000, subtype="FLOAT")
+    assert load_recording(tmp_path / "x.wav", DIGITS).signal.max() == pytest.approx(2**30, rel=1e-3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from data import course_recipe
 
 from wavemill.errors import DatasetError, UsageError
+from wavemill_producer.cli import submitting
 from wavemill_producer.cli.dataset import dataset
 
 
@@ -47,6 +49,19 @@ def test_build_prints_counts_and_the_first_unreadable_files(recordings: Path, tm
     assert result.stderr == ""
 
 
+def test_of_many_problems_one_of_each_kind_is_shown(recordings: Path, tmp_path: Path) -> None:
+    for k in range(8):
+        (recordings / f"loop-{k}").symlink_to(f"loop-{k}")
+    (recordings / "pipe.wav").symlink_to("/dev/null")
+    (recordings / "z.wav").touch()
+    soundfile.write(recordings / "z-nan.wav", np.full(100, np.nan), 8_000, subtype="FLOAT")
+    shown = run("build", recordings, tmp_path / "d").stdout
+    assert "\n  unreadable: z-nan.wav: " in shown
+    assert "\n  skipped: pipe.wav: is not a regular file\n" in shown
+    assert "\n  skipped: loop-0: " in shown
+    assert "\n  skipped: and 4 more; all of them with --json\n" in shown
+
+
 def test_build_as_json_lists_every_unreadable_file(recordings: Path, tmp_path: Path) -> None:
     run("build", recordings, tmp_path / "d")
     report = json.loads(run("build", recordings, tmp_path / "d", "--jobs", 1, "--json").stdout)
@@ -58,6 +73,19 @@ def test_build_as_json_lists_every_unreadable_file(recordings: Path, tmp_path: P
         "skipped": [],
     }
     assert [path for path, _ in report["unreadable"]] == [f"text-{k}.wav" for k in range(7)]
+
+
+def test_a_build_that_would_remove_much_wants_prune_and_says_what_it_keeps(recordings: Path, tmp_path: Path) -> None:
+    for k in range(6):
+        soundfile.write(recordings / f"more-{k}.wav", np.sin(np.arange(2_000) * (0.1 + k)), 8_000)
+    run("build", recordings, tmp_path / "d")
+    for k in range(6):
+        (recordings / f"more-{k}.wav").unlink()
+    (recordings / "3_ann_0.wav").write_text("no sound")
+    with pytest.raises(DatasetError, match=r"6 of the 10 spectrograms .* add --prune"):
+        run("build", recordings, tmp_path / "d")
+    lines = run("build", recordings, tmp_path / "d", "--prune").stdout.splitlines()
+    assert lines[0] == f"{tmp_path / 'd'}: 0 built, 3 reused, 6 removed, 1 kept though not readable now"
 
 
 def test_a_dataset_is_packed_on_request_and_shown_so(recordings: Path, tmp_path: Path) -> None:
@@ -84,6 +112,20 @@ def test_ids_are_filtered_and_limited(recordings: Path, tmp_path: Path) -> None:
         "7_bob_1",
     ]
     assert run("ids", tmp_path / "d", "--limit", 2).stdout.split() == ["3_ann_0", "7_ann_0"]
+
+
+@pytest.mark.parametrize(
+    "name", [" lead", "trail ", " ", "e\u0301", "\u00e9", "line\u2028end", "no\u200djoin", "\u00a0"]
+)
+def test_an_id_is_printed_and_read_unchanged(recordings: Path, tmp_path: Path, name: str) -> None:
+    (recordings / "3_ann_0.wav").rename(recordings / f"{name}.wav")
+    run("build", recordings, tmp_path / "d")
+    printed = run("ids", tmp_path / "d").stdout
+    with_crlf = io.BytesIO(printed.replace("\n", "\r\n").encode())
+    read = list(submitting.lines(io.TextIOWrapper(with_crlf, encoding="utf-8")))
+    assert name in printed.split("\n")
+    assert read == list(submitting.lines(io.StringIO(printed)))
+    assert set(read) == {name, "7_ann_0", "7_bob_0", "7_bob_1"}
 
 
 def test_ids_as_json_are_one_object_a_line(recordings: Path, tmp_path: Path) -> None:

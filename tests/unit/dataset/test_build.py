@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.build import BuildReport, build
 from wavemill.dataset.index import Dataset
 from wavemill.dataset.writing import DatasetWriter
-from wavemill.errors import DatasetError, SilentSpectrogramError
+from wavemill.errors import DatasetError, SilentSpectrogramError, UsageError
 from wavemill.presets import preset
 
 from .conftest import RATE_HZ, write_noise
@@ -155,12 +156,13 @@ def test_changed_added_and_vanished_recordings_are_followed(recordings: Path, ta
             read_spectrogram(opened, opened.get(name))
 
 
-def test_a_recording_that_became_unreadable_leaves_the_dataset(recordings: Path, target: Path) -> None:
+def test_a_recording_that_became_unreadable_keeps_what_was_built_before(recordings: Path, target: Path) -> None:
     build(recordings, target, DIGITS)
+    before = files_of(target)
     (recordings / "3_ann_0.wav").write_text("overwritten")
-    assert [path for path, _ in build(recordings, target, DIGITS).unreadable] == ["3_ann_0.wav"]
-    assert "3_ann_0" not in ids_of(target)
-    assert "spectrograms/3_ann_0.npy" not in files_of(target)
+    report = build(recordings, target, DIGITS)
+    assert ([path for path, _ in report.unreadable], report.kept) == (["3_ann_0.wav"], 1)
+    assert files_of(target) == before
 
 
 def test_an_array_that_was_deleted_is_built_again(recordings: Path, target: Path) -> None:
@@ -273,3 +275,26 @@ def test_a_build_that_was_interrupted_before_its_first_row_goes_on_in_its_folder
     assert build(audio, target, DIGITS).built == 1
     with Dataset.open(target) as dataset:
         read_spectrogram(dataset, dataset.get("a"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_frames": 127}, r"^n_frames 127: expected 128, which is 1 \+ n_samples // hop_length"),
+        ({"hop_length": 65}, "^n_frames 128: expected 126"),
+        ({"n_samples": 1}, "^n_frames 128: expected 1"),
+        ({"n_bins": 130}, "^n_bins 130: expected at most 129"),
+        ({"hop_length": 512, "n_frames": 16}, "^hop_length 512: expected at most n_fft, 256"),
+        ({"n_samples": 128, "n_frames": 3}, "^n_fft 256: expected at most n_samples, 128"),
+        ({"kind": "log-mel", "sample_rate_hz": 44_100}, "128 mel bands are too many for n_fft 256"),
+        ({"kind": "cepstrum"}, "^kind 'cepstrum': expected one of stft-db, log-mel"),
+        ({"hop_length": 0}, "^hop_length: expected a whole number from 1"),
+        ({"range_db": float("inf")}, "^range_db: expected"),
+    ],
+)
+def test_features_whose_numbers_contradict_each_other_build_nothing(
+    recordings: Path, target: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        build(recordings, target, replace(DIGITS, **change))
+    assert not target.exists()

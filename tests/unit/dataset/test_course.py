@@ -159,6 +159,7 @@ def test_a_bad_array_is_reported_and_harms_no_other(course: Course, array: np.nd
         ({"min": 20.0, "max": -60.0}, "expected min < max in dB, received 20 and -60"),
         ({"min": -60.0, "max": float("nan")}, "received -60 and nan"),
         ({"min": float("-inf"), "max": 0.0}, "received -inf and 0"),
+        ({"min": -60.0, "max": 1e30}, "received -60 and 1e+30; both must lie within 700 dB of full scale"),
     ],
 )
 def test_a_range_that_is_none_is_reported_with_its_file(course: Course, bounds: dict[str, float], message: str) -> None:
@@ -167,6 +168,16 @@ def test_a_range_that_is_none_is_reported_with_its_file(course: Course, bounds: 
     report = import_course(course.spectrograms, course.pickle, course.dataset)
     assert report.imported == 2
     assert message in report.unreadable[0][1]
+
+
+def test_hidden_files_beside_the_arrays_are_passed_over_and_a_link_to_itself_harms_no_other(course: Course) -> None:
+    for path in list(course.spectrograms.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
+    (course.spectrograms / "7_lucas_12.wav.npy").unlink()
+    (course.spectrograms / "7_lucas_12.wav.npy").symlink_to("7_lucas_12.wav.npy")
+    report = import_course(course.spectrograms, course.pickle, course.dataset)
+    assert (report.imported, report.without_range) == (2, [])
+    assert "Too many levels of symbolic links" in report.unreadable[0][1]
 
 
 def test_two_different_ranges_for_one_name_are_not_guessed_between(course: Course) -> None:

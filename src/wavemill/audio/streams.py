@@ -1,0 +1,155 @@
+"""Open sound files, also streams whose header does not know how long they are.
+
+A program that writes to a pipe cannot go back to fill in the length: it leaves 0, or a number that is far too high.
+libsndfile reads most of these to their end. The others it reads through a view of the file with a mended header.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+_UNKNOWN_32 = 0xFFFFFFFF  # libsndfile reads to the end of the file
+_HEAD_BYTES = 12  # of RIFF and RF64: name, size, kind
+_MOST_CHUNKS = 1_000  # before the samples; an honest file has a few
+
+Patch = tuple[int, bytes]  # a position in the file, and what is to stand there
+
+
+class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file that is read once, from its start."""
+
+    def seekable(self) -> bool:
+        """Return False: soundfile would seek after each read, which fails where the header's length is too high."""
+        return False
+
+    def read_start(self, n_frames: int) -> NDArray[np.float32]:
+        """Return up to `n_frames` frames, float32 [shape=(frames, channels)]; fewer where the sound ends before."""
+        return np.asarray(self.read(min(n_frames, self.frames), dtype="float32", always_2d=True))
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator[SoundStream]:
+    """Open a sound file in any format that libsndfile reads.
+
+    Raises
+    ------
+    soundfile.SoundFileError, OSError
+        It is missing, cannot be opened, or is no sound.
+    """
+    with path.open("rb") as file:
+        patch = _missing_length(file)
+        view = None if patch is None else _Patched(file, *patch)
+        with SoundStream(path if view is None else view) as sound:
+            yield sound
+        if view is not None and view.failure is not None:
+            raise view.failure
+
+
+class _Patched(io.RawIOBase):
+    """A file of which a few bytes read as others."""
+
+    def __init__(self, file: BinaryIO, position: int, content: bytes) -> None:
+        self._file = file
+        self._position = position
+        self._content = content
+        self.failure: OSError | None = None  # libsndfile, which calls, would take it for the end of the file
+        file.seek(0)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        start = self._file.tell()
+        try:
+            data = bytearray(self._file.read(len(buffer)))
+        except OSError as exc:
+            self.failure = exc
+            return 0
+        for k, byte in enumerate(self._content):
+            if 0 <= self._position + k - start < len(data):
+                data[self._position + k - start] = byte
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _missing_length(file: BinaryIO) -> Patch | None:
+    """Return what to put into the header where it says that no samples follow, though some do; else None."""
+    head = file.read(_HEAD_BYTES)
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
+        return _of_wav(file, order=">" if head[:4] == b"RIFX" else "<")
+    if head[:4] == b".snd" and head[8:] == bytes(4):
+        return 8, struct.pack(">I", _UNKNOWN_32)
+    return _of_caf(file) if head[:4] == b"caff" else None
+
+
+def _of_wav(file: BinaryIO, *, order: str) -> Patch | None:
+    end = file.seek(0, io.SEEK_END)
+    ds64: tuple[int, int] | None = None  # in an RF64, the size of the samples in 64 bits: where it stands, and what
+    for position, name, n_bytes in islice(_chunks(file, _HEAD_BYTES, order=order), _MOST_CHUNKS):
+        start = position + 8
+        if name == b"ds64" and len(sizes := file.read(16)) == 16:
+            ds64 = start + 8, struct.unpack_from("<Q", sizes, 8)[0]
+        elif name == b"data" and n_bytes == _UNKNOWN_32 and ds64 is not None:
+            return None if 0 < ds64[1] <= end - start else (ds64[0], struct.pack("<Q", end - start))
+        elif name == b"data":
+            is_wrong = n_bytes == 0 and not _are_chunks(file, start, end, order=order)
+            return (start - 4, struct.pack(f"{order}I", min(end - start, _UNKNOWN_32))) if is_wrong else None
+    return None
+
+
+def _chunks(file: BinaryIO, position: int, *, order: str) -> Iterator[tuple[int, bytes, int]]:
+    """Yield where each chunk of a WAV begins, its name, and how many bytes it says that it holds."""
+    while True:
+        file.seek(position)
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        name, n_bytes = struct.unpack(f"{order}4sI", header)
+        yield position, name, n_bytes
+        position += 8 + n_bytes + n_bytes % 2
+
+
+def _are_chunks(file: BinaryIO, start: int, end: int, *, order: str) -> bool:
+    """Whether chunks, and so no samples, fill the file from `start` to its end."""
+    after = start
+    for position, name, n_bytes in _chunks(file, start, order=order):
+        if not (name.isascii() and name.decode().isprintable()):
+            return False
+        after = position + 8 + n_bytes
+    return after in (end, end - 1)  # the last may be padded
+
+
+def _of_caf(file: BinaryIO) -> Patch | None:
+    """As Apple defines it, a last chunk of -1 bytes goes on to the end of the file; libsndfile refuses that."""
+    position, end = 8, file.seek(0, io.SEEK_END)
+    for _ in range(_MOST_CHUNKS):
+        file.seek(position)
+        header = file.read(12)
+        if len(header) < 12:
+            return None
+        name, n_bytes = struct.unpack(">4sq", header)
+        if name == b"data" and n_bytes <= 0:
+            return position + 4, struct.pack(">q", end - position - 12)
+        if n_bytes < 0:
+            return None
+        position += 12 + n_bytes
+    return None

@@ -1,0 +1,221 @@
+"""Compare the recordings of a folder with what was built before: what to build, to keep, and to remove.
+
+The lists live in temporary tables of the index's own connection: a million recordings take disk, not memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from wavemill.dataset.entries import MOST_DB
+from wavemill.dataset.sources import Findings, Problem, Source, find_recordings
+from wavemill.dataset.writing import DatasetWriter
+from wavemill.errors import DatasetError
+
+_TABLES = """
+CREATE TEMP TABLE sources (
+    id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, PRIMARY KEY (id, source)
+) WITHOUT ROWID;
+CREATE TEMP TABLE pending (id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER);
+CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
+"""
+# One source per ID: the first by name. The dataset's row for it, if it was made from that very state of the file, and
+# is not damaged.
+_CHOSEN = f"""
+SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
+    ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
+    AND typeof(d.file) = 'text' AND typeof(d.sha256) = 'text' AND typeof(d.labels) = 'text' AND json_valid(d.labels)
+    AND abs(d.min_db) <= {MOST_DB} AND abs(d.max_db) <= {MOST_DB} AND d.duration_s BETWEEN 1e-9 AND 1e9
+WHERE s.source = (SELECT min(source) FROM temp.sources o WHERE o.id = s.id) AND s.id NOT IN (SELECT id FROM temp.kept)
+"""  # noqa: S608 a number
+_ONLY_FAILED = "AND s.id IN (SELECT id FROM temp.failed)"
+_DOUBLED = """
+SELECT s.source, s.id, o.source FROM temp.sources s
+    JOIN temp.sources o ON o.id = s.id AND o.source = (SELECT min(source) FROM temp.sources f WHERE f.id = s.id)
+WHERE s.source > o.source
+"""
+# What the scan has not found again: its ID, the file that it was built from, and whether another file has that ID now.
+_MISSED = """
+SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id) FROM spectrograms d
+WHERE NOT EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id AND s.source = d.source)
+"""
+_GONE = "SELECT id FROM temp.gone WHERE id > ? ORDER BY id LIMIT ?"
+# What was built before from a file that cannot be read now, or for an ID that has no other file.
+_FAILED = """
+SELECT f.id, d.file FROM temp.failed f JOIN spectrograms d ON d.id = f.id
+WHERE d.source = f.source OR f.id NOT IN (SELECT id FROM temp.sources)
+"""
+_PAGE = 10_000
+
+# A build removes so much only when it is told to: a folder that is not mounted, or mistyped, looks just the same.
+_LARGE_SHARE = 0.2
+_HANDFUL = 5
+
+
+class SourceList:
+    """The recordings below a folder: those that are built already, those that are pending, and those that are gone."""
+
+    def __init__(self, writer: DatasetWriter, audio_dir: Path) -> None:
+        self._writer = writer
+        self._audio_dir = audio_dir
+        self._connection: sqlite3.Connection = writer.connection
+        self._connection.executescript(_TABLES)
+        self.findings = Findings()
+        self.reused = 0
+        self.pending = 0
+
+    @property
+    def kept(self) -> int:
+        """How many spectrograms stay though their recordings could not be examined."""
+        return self._count("temp.kept")
+
+    def scan(self, suffixes: frozenset[str], *, prune: bool) -> None:
+        """List all recordings, and judge what was built from others; nothing of the dataset is changed yet.
+
+        Raises DatasetError if there is no recording, or if a large share of the dataset would go without `prune`.
+        """
+        found = find_recordings(self._audio_dir, suffixes, self.findings, leave_out=self._writer.folder)
+        with self._connection:
+            self._connection.executemany("INSERT INTO temp.sources VALUES (?, ?, ?, ?)", map(_columns, found))
+        if not self._count("temp.sources"):
+            raise DatasetError(f"{self._audio_dir} holds no usable recording{_seen(self.findings)}")
+        self._judge_missed(prune=prune)
+        if not prune:
+            self._require_few_gone()
+        self._choose(_CHOSEN)
+
+    def remove_gone(self) -> int:
+        """Take out of the dataset what was seen to have no recording any more; returns how many."""
+        after, removed = "", 0
+        while page := self._connection.execute(_GONE, (after, _PAGE)).fetchall():
+            gone = [row[0] for row in page]
+            self._writer.remove(gone)
+            after, removed = gone[-1], removed + len(gone)
+        return removed
+
+    def pending_batches(self, batch_size: int) -> Iterator[list[Source]]:
+        """Yield what must be built, a batch at a time; safe against writes in between."""
+        after = 0
+        statement = "SELECT rowid, * FROM temp.pending WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        while rows := self._connection.execute(statement, (after, batch_size)).fetchall():
+            after = rows[-1][0]
+            yield [Source(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4]) for row in rows]
+
+    def fall_back(self, failed: Iterable[Source]) -> None:
+        """Make pending what else has the IDs of recordings that could not be read: x.wav, say, after x.flac.
+
+        What was built before from such a recording stays, unless its numbers are lost too.
+        """
+        keys = [(one.spectrogram_id, one.path) for one in failed]
+        with self._connection:
+            self._connection.execute("DELETE FROM temp.pending")
+            self._connection.execute("DELETE FROM temp.failed")
+            self._connection.executemany("DELETE FROM temp.sources WHERE id = ? AND source = ?", keys)
+            self._connection.executemany("INSERT INTO temp.failed VALUES (?, ?)", keys)
+        self.pending = 0
+        self._keep_failed()
+        self._choose(f"{_CHOSEN} {_ONLY_FAILED}")
+
+    def doubled(self) -> list[Problem]:
+        """Return the recordings that were not used because another one has their ID."""
+        return [
+            (source, f"would have the same ID {spectrogram_id!r} as {first}; rename one of them")
+            for source, spectrogram_id, first in self._connection.execute(_DOUBLED)
+        ]
+
+    def _judge_missed(self, *, prune: bool) -> None:
+        """Fill `kept` and `gone`: gone is only what is positively seen to be so."""
+        waiting: Counter[str] = Counter()  # spectrograms by the empty folder in which their recordings were
+        rows = self._connection.execute(_MISSED)
+        while page := list(islice(rows, _PAGE)):
+            fates = [(row[0], self._fate(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune)) for row in page]
+            for table in ("kept", "gone"):
+                ids = [(spectrogram_id,) for spectrogram_id, fate in fates if fate == table]
+                self._connection.executemany(f"INSERT INTO temp.{table} VALUES (?)", ids)  # noqa: S608 constants
+        self._connection.commit()
+        self.findings.skipped.extend(
+            (
+                folder,
+                f"is empty, as the place of a disk that is not mounted is; {count} spectrograms of recordings "
+                "that were in it stay: remove the folder too, or add --prune",
+            )
+            for folder, count in waiting.items()
+        )
+
+    def _fate(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
+        """Return the table for a spectrogram whose file `source` the scan has not found; None for neither."""
+        folders = [str(parent) for parent in PurePosixPath(source).parents]
+        places = [source, *folders]
+        is_own = not self.findings.own.isdisjoint(places)
+        if not is_own and not self.findings.unexamined.isdisjoint(places):
+            return "kept"
+        if is_replaced:  # it is built again, from another file
+            return None
+        if is_own:
+            return "gone"
+        if not prune and (empty := self.findings.empty.intersection(folders)):
+            waiting.update(empty)
+            return "kept"
+        return "gone" if _is_gone(self._audio_dir / source) else "kept"
+
+    def _require_few_gone(self) -> None:
+        gone, total = self._count("temp.gone"), self._count("spectrograms")
+        if gone > _HANDFUL and gone >= _LARGE_SHARE * total:
+            [(first,)] = self._connection.execute(_GONE, ("", 1))
+            raise DatasetError(
+                f"{gone} of the {total} spectrograms in {self._writer.folder} would be removed, such as {first!r}: "
+                f"{self._audio_dir} does not have their recordings any more; nothing was changed: mount or name the "
+                "folder that holds them, or add --prune (in Python prune=True) if they are to go"
+            )
+
+    def _choose(self, statement: str) -> None:
+        """Make pending what the statement selects, but for what is built already."""
+        rows = self._connection.execute(statement)
+        while batch := list(islice(rows, _PAGE)):
+            # A row alone proves nothing: somebody may have deleted the file.
+            pending = [row[:4] for row in batch if row[4] is None or not self._writer.holds(row[4])]
+            self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?)", pending)
+            self.pending += len(pending)
+            self.reused += len(batch) - len(pending)
+        self._connection.commit()
+
+    def _keep_failed(self) -> None:
+        rows = self._connection.execute(_FAILED).fetchall()
+        kept = [spectrogram_id for spectrogram_id, file in rows if isinstance(file, str) and self._writer.holds(file)]
+        self._connection.executemany("INSERT OR IGNORE INTO temp.kept VALUES (?)", [(one,) for one in kept])
+        self._connection.commit()
+        if lost := {row[0] for row in rows}.difference(kept):
+            self._writer.remove(lost)
+
+    def _count(self, table: str) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 constants
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is certainly no file, nor a link that may lead to one."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a name that no file can have
+        return True
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def _columns(source: Source) -> tuple[str, str, int, int]:
+    return source.spectrogram_id, source.path, source.n_bytes, source.mtime_ns
+
+
+def _seen(findings: Findings) -> str:
+    if findings.skipped:
+        path, reason = findings.skipped[0]
+        return f"; {len(findings.skipped)} were skipped, the first being {path}: {reason}"
+    return f" among {findings.ignored} files of other kinds" if findings.ignored else "; it is empty"
