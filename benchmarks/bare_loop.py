@@ -19,7 +19,7 @@ from wavemill_worker.devices import configure_tensorflow
 
 if TYPE_CHECKING:  # TensorFlow is not to be imported before it is set up
     from wavemill.dataset.index import Dataset, Entry
-    from wavemill.synthesis import Source
+    from wavemill.synthesis.from_model import Source
     from wavemill.vae.model import Model
 
 _PART = 32  # clips in one forward pass, as in a worker
@@ -73,18 +73,18 @@ class Loop:
     def _load(self, entry: Entry) -> Source:
         from wavemill.audio.features import denormalise
         from wavemill.dataset.arrays import read_spectrogram
-        from wavemill.synthesis import Source
+        from wavemill.synthesis.from_model import Source
 
         db = denormalise(read_spectrogram(self._dataset, entry), entry.min_db, entry.max_db)
         return Source(spectrogram=db, duration_s=entry.duration_s)
 
     def _make(self, first: int, sources: Sequence[Source]) -> None:
-        from wavemill import synthesis
         from wavemill.audio.wav import encode
-        from wavemill.generation import spectrograms_to_audio
+        from wavemill.synthesis import from_model
+        from wavemill.synthesis.sound import spectrograms_to_audio
 
         features = self._model.features
-        made = synthesis.reconstruct(self._model, sources).spectrograms
+        made = from_model.reconstruct(self._model, sources).spectrograms
         for number, (source, generated) in enumerate(zip(sources, made, strict=True), first):
             both = np.stack([generated, source.spectrogram])
             sounds = spectrograms_to_audio(both, features, durations_s=[source.duration_s] * 2)

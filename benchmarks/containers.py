@@ -22,7 +22,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
+
+from wavemill.arrays import FloatArray
 
 try:
     import zarr
@@ -33,7 +34,6 @@ try:
 except ImportError:
     pa = None
 
-FloatArray = npt.NDArray[np.float32]
 Read = Callable[[int], "bytes | memoryview"]
 
 SHAPE = (128, 128)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 from pystoi import stoi
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion import METHODS, invert
 from wavemill.presets import Features, preset
 
@@ -29,7 +29,6 @@ try:
 except ImportError:
     pesq = None
 
-FloatArray = npt.NDArray[np.float32]
 REFERENCE = "librosa.griffinlim(n_iter=32)"
 LEAST_DURATION_S = 1.2  # STOI and PESQ need more than most clips have: they are repeated up to this
 PESQ_RATE_HZ = 8_000

@@ -16,7 +16,7 @@ from benchmarks.rounds import medians_s
 from benchmarks.row import Row
 from benchmarks.services import LONG_POLL_S, POLL_S, finish, workers
 from wavemill.dataset.index import Dataset
-from wavemill.requests import VaryParams
+from wavemill.operations.requests import VaryParams
 from wavemill.vae.package import load_model
 from wavemill_producer.producer import Producer
 

@@ -31,7 +31,7 @@ from wavemill.jobs.queries import batch_status
 from wavemill.jobs.schema import jobs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import BatchRequest, write_batch
-from wavemill.storage import FolderStore
+from wavemill.storage.folder import FolderStore
 from wavemill.transport import sender, waiting_chunks
 
 _TESTS = Path(__file__).resolve().parents[1] / "tests"

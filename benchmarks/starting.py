@@ -26,7 +26,7 @@ def step(name):
 from wavemill_worker import devices
 devices.configure_tensorflow(int(sys.argv[2]))
 step("import TensorFlow")
-import wavemill.render
+import wavemill.rendering.renderer
 step("import the rest")
 from wavemill.vae.package import load_model
 model = load_model(sys.argv[1])

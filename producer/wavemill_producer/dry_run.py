@@ -10,7 +10,7 @@ from wavemill.errors import UsageError
 from wavemill.jobs import queries
 from wavemill.jobs.database import Database
 from wavemill.settings import Settings
-from wavemill.storage import is_url
+from wavemill.storage.locations import is_url
 from wavemill_producer.orders import Order, Orders
 
 

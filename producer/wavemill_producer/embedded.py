@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wavemill.errors import BrokerUnavailableError
-from wavemill.secrets_in_urls import without_secrets
 from wavemill.settings import Settings
+from wavemill.text.secrets_in_urls import without_secrets
 from wavemill_producer import server_files
 from wavemill_producer.valkey import ValkeyProcess
 

@@ -20,8 +20,8 @@ from sqlalchemy import DateTime, Integer, Row
 
 from wavemill.errors import UsageError
 from wavemill.jobs.schema import jobs
-from wavemill.shown import is_plain_text, json_text, shown_lines
-from wavemill.storage import batch_root, opened
+from wavemill.storage.locations import batch_root, opened
+from wavemill.text.shown import is_plain_text, json_text, shown_lines
 
 _PAGE = 10_000  # rows of one row group
 # What spreadsheets take for a formula: at the start of a cell, behind ";" where that separates, or on a new line.

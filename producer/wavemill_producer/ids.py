@@ -10,9 +10,9 @@ from itertools import islice
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
-from wavemill.identifiers import validate_id
 from wavemill.jobs.submit import NewJob
-from wavemill.requests import interpolation_weights
+from wavemill.operations.identifiers import validate_id
+from wavemill.operations.requests import interpolation_weights
 from wavemill_producer.seen import SeenIds, SeenPairs
 
 _PAGE = 20_000

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.jobs.reuse import InputDigests
 from wavemill.jobs.submit import BatchRequest
-from wavemill.requests import Operation, inputs_digest, source_ids
+from wavemill.operations.requests import Operation, inputs_digest, source_ids
 
 
 @contextmanager

@@ -12,9 +12,7 @@ from wavemill import contract
 from wavemill.dataset.index import Dataset
 from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
-from wavemill.places import expanded
-from wavemill.presets import Features
-from wavemill.requests import (
+from wavemill.operations.requests import (
     FORMATS,
     DecodeParams,
     EncodeParams,
@@ -27,8 +25,10 @@ from wavemill.requests import (
     VaryParams,
     require_plain_text,
 )
+from wavemill.places import expanded
+from wavemill.presets import Features
 from wavemill.settings import Settings
-from wavemill.storage import is_url, require_known_scheme
+from wavemill.storage.locations import is_url, require_known_scheme
 from wavemill.vae.record import ModelRecord, find_model, read_record, verify
 from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
 

@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from wavemill.secrets_in_urls import without_secrets
+from wavemill.text.secrets_in_urls import without_secrets
 
 
 class WavemillError(Exception):

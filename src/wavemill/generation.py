@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from numpy.typing import ArrayLike
 
-from wavemill import synthesis
-from wavemill.audio.features import to_magnitude
-from wavemill.errors import PresetMismatchError
-from wavemill.inversion import invert
-from wavemill.inversion.gpu import invert_on_gpu
-from wavemill.presets import Features
-from wavemill.requests import METHODS, PATHS, VaryParams, interpolation_weights
-from wavemill.synthesis import DEFAULT_PEAK_DB, Source, Synthesis
+from wavemill.arrays import FloatArray
+from wavemill.operations.requests import PATHS, VaryParams, interpolation_weights
+from wavemill.synthesis import from_model
+from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, Source, Synthesis
+from wavemill.synthesis.sound import DEFAULT_METHOD, require_shape, spectrograms_to_audio
 from wavemill.vae.model import Model
-
-FloatArray = npt.NDArray[np.float32]
-DEFAULT_METHOD = METHODS[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +80,13 @@ class SoundGenerator:
             The spectrograms are not of the shape that the model was trained on.
         """
         sources = self._sources(spectrograms, durations_s)
-        return self._generated(synthesis.reconstruct(self.model, sources, seeds=seeds))
+        return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds))
 
     def sample(
         self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
     ) -> Generated:
-        """Draw new sounds, one for each seed; see `wavemill.synthesis.sample`."""
-        return self._generated(synthesis.sample(self.model, seeds, labels=labels, temperature=temperature))
+        """Draw new sounds, one for each seed; see `wavemill.synthesis.from_model.sample`."""
+        return self._generated(from_model.sample(self.model, seeds, labels=labels, temperature=temperature))
 
     def vary(
         self,
@@ -104,9 +96,9 @@ class SoundGenerator:
         temperature: float = VaryParams.temperature,
         durations_s: Sequence[float] | None = None,
     ) -> Generated:
-        """Draw a neighbour of each spectrogram (batch, n_bins, n_frames); see `wavemill.synthesis.vary`."""
+        """Draw a neighbour of each spectrogram (batch, n_bins, n_frames); see `wavemill.synthesis.from_model.vary`."""
         sources = self._sources(spectrograms, durations_s)
-        return self._generated(synthesis.vary(self.model, sources, seeds=seeds, temperature=temperature))
+        return self._generated(from_model.vary(self.model, sources, seeds=seeds, temperature=temperature))
 
     def interpolate(
         self,
@@ -121,7 +113,7 @@ class SoundGenerator:
         first, last = self._sources(np.stack([start, end]), durations_s)
         weights = interpolation_weights(steps)
         pairs = [(first, last)] * steps
-        return self._generated(synthesis.interpolate(self.model, pairs, weights, path=path))
+        return self._generated(from_model.interpolate(self.model, pairs, weights, path=path))
 
     def encode(self, spectrograms: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
         """Return the latents (batch, latent_dim) of spectrograms (batch, n_bins, n_frames) in dB."""
@@ -155,54 +147,4 @@ class SoundGenerator:
             audio=self.to_audio(made.spectrograms, durations_s=made.durations_s),
             latents=made.latents,
             labels=made.labels,
-        )
-
-
-def spectrograms_to_audio(
-    spectrograms: FloatArray,
-    features: Features,
-    *,
-    durations_s: Sequence[float] | None = None,
-    method: str = DEFAULT_METHOD,
-    n_threads: int = 1,
-    gpu: str | None = None,
-) -> list[FloatArray]:
-    """Turn spectrograms back into sound.
-
-    Parameters
-    ----------
-    spectrograms : float32 [shape=(batch, n_bins, n_frames), in dB]
-    durations_s : sequence of float, optional
-        Length of each source; the rest of the frame is padding and is cut off. The whole frame when None.
-    method : str
-        One of `wavemill.inversion.METHODS`.
-    gpu : str, optional
-        TensorFlow's name of a GPU to invert on, see `wavemill.inversion.gpu`; the CPU when None.
-
-    Returns
-    -------
-    list of float32 [shape=(samples,), full scale is 1.0]
-    """
-    require_shape(spectrograms, features)
-    chosen = invert if gpu is None else partial(invert_on_gpu, device=gpu)
-    waveforms = chosen(
-        to_magnitude(spectrograms, features),  # (B, n_bins, T) dB -> (B, n_fft // 2 + 1, T) amplitude
-        n_fft=features.n_fft,
-        hop_length=features.hop_length,
-        method=method,
-        length=features.n_samples,
-        n_threads=n_threads,
-    )  # (B, n_samples)
-    if durations_s is None:
-        return list(waveforms)
-    n_samples = [min(round(s * features.sample_rate_hz), features.n_samples) for s in durations_s]
-    return [waveform[:n] for waveform, n in zip(waveforms, n_samples, strict=True)]
-
-
-def require_shape(spectrograms: FloatArray, features: Features) -> None:
-    """Raise PresetMismatchError unless `spectrograms` is (batch, n_bins, n_frames) of these features."""
-    if spectrograms.ndim != 3 or spectrograms.shape[1:] != features.shape:
-        raise PresetMismatchError(
-            f"expected spectrograms of shape (batch, {features.n_bins}, {features.n_frames}) as preset "
-            f"{features.preset!r} makes them, received {spectrograms.shape}"
         )

@@ -16,7 +16,7 @@ from wavemill.contract import MAX_JOBS_IN_CHUNK
 from wavemill.errors import SettingsError
 from wavemill.places import expanded
 from wavemill.server_urls import check_broker_url, checked_database_url
-from wavemill.shown import is_plain_text, shown
+from wavemill.text.shown import is_plain_text, shown
 
 _MAX_NAME = 100  # with device and process it must fit the table's 200 characters
 _MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit for a Unix socket's path is 108 with the final NUL

@@ -16,7 +16,7 @@ from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, MessageError, SettingsError
 from wavemill.jobs.outbox import ChunkMessage, Send
 from wavemill.messages import Chunk, chunk_in
-from wavemill.secrets_in_urls import without_secrets
+from wavemill.text.secrets_in_urls import without_secrets
 
 _PAGE = 1_000
 

@@ -15,7 +15,7 @@ from support.bench import Bench
 from support.outputs import check_outputs
 from support.slow_store import PROTOCOL, slow_store
 
-from wavemill.requests import DecodeParams
+from wavemill.operations.requests import DecodeParams
 from wavemill.vae import package
 from wavemill_producer import Batch
 

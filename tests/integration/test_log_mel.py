@@ -18,7 +18,7 @@ from wavemill.dataset.index import Dataset
 from wavemill.errors import PresetMismatchError
 from wavemill.generation import SoundGenerator
 from wavemill.presets import preset
-from wavemill.render import Renderer
+from wavemill.rendering.renderer import Renderer
 from wavemill.settings import Settings
 from wavemill.vae.package import load_model
 from wavemill_producer import Producer

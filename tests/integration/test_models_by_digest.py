@@ -18,7 +18,7 @@ from wavemill.jobs.database import now
 from wavemill.jobs.refusals import refuse, refused_models
 from wavemill.jobs.schema import refusals
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
-from wavemill.render import Renderer
+from wavemill.rendering.renderer import Renderer
 from wavemill_producer import Batch
 from wavemill_producer.cli.status import refusal
 

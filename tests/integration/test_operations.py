@@ -14,11 +14,12 @@ from support.bench import Bench
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
-from wavemill.generation import SoundGenerator, spectrograms_to_audio
+from wavemill.generation import SoundGenerator
 from wavemill.inversion.gpu import invert_on_gpu
+from wavemill.operations.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
 from wavemill.presets import preset
-from wavemill.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
-from wavemill.storage import names_below
+from wavemill.storage.locations import names_below
+from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.package import load_model
 from wavemill_producer import Batch
 
@@ -184,7 +185,9 @@ def test_an_inversion_is_byte_for_byte_the_original_beside_a_reconstruction(benc
 
 
 def test_a_worker_with_a_gpu_inverts_whole_sub_batches_on_it(bench: Bench, place, monkeypatch) -> None:
-    monkeypatch.setattr("wavemill.pipeline.first_gpu", lambda: "/CPU:0")  # the same operations, where there is no GPU
+    monkeypatch.setattr(
+        "wavemill.rendering.pipeline.first_gpu", lambda: "/CPU:0"
+    )  # the same operations, where there is no GPU
     batches = []
 
     def counted(magnitude, **options):

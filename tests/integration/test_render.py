@@ -21,7 +21,7 @@ from wavemill.dataset.manifest import INDEX_NAME, MANIFEST_NAME
 from wavemill.errors import ModelChangedError
 from wavemill.generation import SoundGenerator
 from wavemill.jobs.recovery import mend_torn
-from wavemill.render import Renderer
+from wavemill.rendering.renderer import Renderer
 from wavemill.vae.package import load_model
 from wavemill_producer import Batch
 from wavemill_worker.reaper import clear

@@ -17,7 +17,7 @@ from wavemill.errors import UsageError
 from wavemill.jobs.prune import prune_batch
 from wavemill.jobs.recovery import reclaim_expired
 from wavemill.jobs.reuse import reuse_outputs
-from wavemill.requests import ReconstructParams
+from wavemill.operations.requests import ReconstructParams
 from wavemill_producer import Batch
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.material import save_untrained_model
 
-from wavemill.runtime import Runtime
+from wavemill.rendering.resources import Runtime
 
 
 def test_a_model_that_gave_way_to_others_is_freed(models: Path, tmp_path: Path) -> None:

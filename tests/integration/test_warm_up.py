@@ -13,10 +13,10 @@ _PROGRAM = """
 import numpy as np
 import numba.core.event
 
-from wavemill.generation import spectrograms_to_audio
-from wavemill.levels import Levels, restore_energy
+from wavemill.synthesis.sound import spectrograms_to_audio
+from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.presets import PRESETS
-from wavemill.render import warm_up
+from wavemill.rendering.renderer import warm_up
 
 numba.core.event.register("numba:compile", listener := numba.core.event.RecordingListener())
 warm_up()

@@ -10,8 +10,8 @@ import pytest
 
 from wavemill.dataset.index import Dataset
 from wavemill.jobs.database import Database
-from wavemill.render import Renderer
-from wavemill.requests import ReconstructParams
+from wavemill.operations.requests import ReconstructParams
+from wavemill.rendering.renderer import Renderer
 from wavemill.settings import Settings
 from wavemill_producer import Batch, Producer
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.recogniser import Heard
-
-FloatArray = NDArray[np.float32]
 
 
 def heard(labels: dict[str, Sequence[str]], *answers: dict[str, tuple[str, float]]) -> Heard:

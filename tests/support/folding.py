@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.stft import Stft, analyze, fold, synthesize, unfold
 
-FloatArray = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from celery import signals
 
-from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
+from wavemill.rendering.chunk_worker import ChunkWorker
 from wavemill.settings import Settings
 from wavemill_worker import beats, devices, log, rehearsal
 from wavemill_worker.background import Background
@@ -64,7 +64,10 @@ class Child:
         devices.limit_gpu_memory(self._settings.gpu_memory_mb)
         if self._device != devices.CPU:
             n_threads = max(2, n_threads)  # one waits for the GPU while another encodes
-        from wavemill.render import Renderer, warm_up  # brings TensorFlow, which only this process may import
+        from wavemill.rendering.renderer import (  # brings TensorFlow, which only this process may import
+            Renderer,
+            warm_up,
+        )
 
         warm_up()
         return Renderer(self._database, self._settings, worker_id=self.worker_id, n_threads=n_threads, stop=self._stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from wavemill.log_lines import LineFormatter
+from wavemill.text.log_lines import LineFormatter
 
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 # Each says a line for every message or statement.

@@ -13,7 +13,7 @@ from celery import platforms, signals
 
 from wavemill.settings import Settings
 from wavemill.surroundings import settle
-from wavemill.terminal import guard
+from wavemill.text.terminal import guard
 from wavemill_worker import beats, log, seam, undertaker
 from wavemill_worker.app import create_app
 

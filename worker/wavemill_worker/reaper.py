@@ -16,9 +16,10 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import Send, publish_due, recall_lost, restore_missing_chunks
 from wavemill.jobs.pulse import is_my_turn
 from wavemill.jobs.recovery import Begun, reclaim_dead, reclaim_expired
-from wavemill.requests import output_paths, params_from_row
+from wavemill.operations.requests import output_paths, params_from_row
 from wavemill.settings import Settings
-from wavemill.storage import batch_root, open_store
+from wavemill.storage.locations import batch_root
+from wavemill.storage.stores import open_store
 from wavemill.transport import message_count, sender
 from wavemill_worker.background import Background
 

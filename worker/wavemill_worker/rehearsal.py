@@ -12,13 +12,15 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from wavemill.chunk_worker import ChunkWorker
 from wavemill.dataset.files import require_dataset_there
 from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
-from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store
+from wavemill.rendering.chunk_worker import ChunkWorker
+from wavemill.storage.locations import batch_root
+from wavemill.storage.staging import JobOutputs, OutputStore
+from wavemill.storage.stores import open_store
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name=contract.RENDER_CHUNK)  # type: ignore[untyped-decorator] # Celery has no types
 def render_chunk(*arguments: Any, **_: Any) -> None:
-    """Render the jobs `first` to `last` of a batch; the work is in `wavemill.render`."""
+    """Render the jobs `first` to `last` of a batch; the work is in `wavemill.rendering.renderer`."""
     try:
         batch_id, first, last = checked_chunk(arguments)
     except MessageError as exc:

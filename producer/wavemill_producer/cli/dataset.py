@@ -14,8 +14,8 @@ import click
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError, WavemillError
 from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
-from wavemill.shown import json_text
-from wavemill.terminal import progress_bar
+from wavemill.text.shown import json_text
+from wavemill.text.terminal import progress_bar
 from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_id, print_json, say
 

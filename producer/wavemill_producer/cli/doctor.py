@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wavemill.errors import TransientError, WavemillError
-from wavemill.secrets_in_urls import without_secrets
+from wavemill.text.secrets_in_urls import without_secrets
 from wavemill_producer.cli.printing import json_option, print_json, print_table, say
 from wavemill_producer.cli.status import refusal
 

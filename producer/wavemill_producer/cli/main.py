@@ -14,9 +14,9 @@ import click
 
 import wavemill
 from wavemill.errors import UsageError, WavemillError
-from wavemill.shown import shown
 from wavemill.surroundings import settle
-from wavemill.terminal import guard
+from wavemill.text.shown import shown
+from wavemill.text.terminal import guard
 
 # Name -> (where the command is, one line for --help). Imported only when used: --help must not wait for libraries.
 _PRODUCER, _WORKER = "wavemill_producer.cli", "wavemill_worker.cli"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavemill.log_lines import LineFormatter
-from wavemill.secrets_in_urls import without_secrets
-from wavemill.shown import json_text, shown
-from wavemill.terminal import GuardedStream, console
+from wavemill.text.log_lines import LineFormatter
+from wavemill.text.secrets_in_urls import without_secrets
+from wavemill.text.shown import json_text, shown
+from wavemill.text.terminal import GuardedStream, console
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavemill.terminal import console, progress_bar
+from wavemill.text.terminal import console, progress_bar
 from wavemill_producer.cli.printing import counts, duration, json_option, print_json, print_table, say, table
 
 if TYPE_CHECKING:

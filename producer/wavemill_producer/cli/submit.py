@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from wavemill.requests import (
+from wavemill.operations.requests import (
     PATHS,
     DecodeParams,
     EncodeParams,
@@ -185,7 +185,7 @@ def decode(model: str, latents: str, ids_file: TextIO | None, **options: Any) ->
 
     Example: wavemill submit decode --model fsdd-vae --latents out/BATCH/latents --output out
     """
-    from wavemill.storage import absolute, names_below
+    from wavemill.storage.locations import absolute, names_below
 
     folder = absolute(latents)
     names = names_below(folder, ".npy") if ids_file is None else common.lines(ids_file)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
-from wavemill.requests import FORMATS, METHODS
-from wavemill.terminal import progress_bar
+from wavemill.operations.requests import FORMATS, METHODS
+from wavemill.text.terminal import progress_bar
 from wavemill_producer.cli.paths import Location
 from wavemill_producer.cli.printing import duration, json_option, print_json, say
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import librosa
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.mel import mel_bank
 from wavemill.presets import Features
-
-FloatArray = NDArray[np.float32]
 
 _LEAST_AMPLITUDE = 1e-5  # -100 dB, librosa's own default: what digital silence becomes
 

@@ -9,12 +9,10 @@ from typing import Any
 import librosa
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.presets import Features
-
-FloatArray = NDArray[np.float32]
 
 # Measured on 67 recordings, 80 bands (docs/why.md): PESQ 4.03 at 0, 4.30 at 4, 4.32 at 8, 4.32 at 16. On bands with
 # 4 dB of noise, as a network's are, more than 8 begin to fit the noise: 3.54, 3.51, 3.47 at 4, 8, 16.

@@ -21,7 +21,7 @@ from wavemill.errors import (
     UnknownSpectrogramError,
     WavemillError,
 )
-from wavemill.storage_errors import Verdict, is_missing, reason, unknown_error, verdict
+from wavemill.storage.errors import Verdict, is_missing, reason, unknown_error, verdict
 
 _REBUILD = "build the dataset again: wavemill dataset build"
 _HEADER_BYTES = 2**16  # at most, of a .npy file

@@ -19,9 +19,9 @@ from wavemill.dataset.making import write_array
 from wavemill.dataset.sources import Problem, labels_of, printable
 from wavemill.dataset.writing import DatasetWriter, Row
 from wavemill.errors import DatasetError, InvalidIdError, SilentSpectrogramError, SpectrogramError
-from wavemill.identifiers import validate_id
+from wavemill.operations.identifiers import validate_id
 from wavemill.presets import PRESETS
-from wavemill.storage_errors import reason
+from wavemill.storage.errors import reason
 
 _FEATURES = PRESETS["course"]
 _SHAPES = (_FEATURES.shape, (*_FEATURES.shape, 1))  # with or without the channel axis that its network wants

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wavemill.dataset.bounded import FLAGS, NotAFileError, size_of
 from wavemill.dataset.manifest import SPECTROGRAMS_NAME
-from wavemill.storage_errors import require_there
+from wavemill.storage.errors import require_there
 
 _FOLDERS_REMEMBERED = 4_096
 

@@ -13,7 +13,7 @@ from wavemill.dataset.files import DatasetFiles
 from wavemill.dataset.index_reader import IndexReader
 from wavemill.dataset.manifest import INDEX_NAME, Manifest, read_manifest
 from wavemill.errors import DatasetError, SpectrogramError, UnknownSpectrogramError, UsageError
-from wavemill.identifiers import MAX_ID_BYTES
+from wavemill.operations.identifiers import MAX_ID_BYTES
 from wavemill.presets import Features
 
 __all__ = ["Dataset", "Entry"]

@@ -14,7 +14,7 @@ from wavemill.dataset.entries import ENTRY_COLUMNS
 from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import DatasetError, StorageUnavailableError
-from wavemill.storage_errors import Verdict, is_missing, reason, verdict
+from wavemill.storage.errors import Verdict, is_missing, reason, verdict
 
 _MOST_BYTES = 2**20  # of a row; an honest one has a few hundred
 _BUSY_S = 30.0

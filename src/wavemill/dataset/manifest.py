@@ -11,7 +11,7 @@ import wavemill
 from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.errors import DatasetError, StorageUnavailableError, UsageError
 from wavemill.presets import Features
-from wavemill.storage_errors import Verdict, reason, verdict
+from wavemill.storage.errors import Verdict, reason, verdict
 
 FORMAT = 1
 PACKED_FORMAT = 2  # versions that know no packs refuse it

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from wavemill.dataset.marks import own_mark
 from wavemill.errors import DatasetError, InvalidIdError
-from wavemill.identifiers import validate_id
-from wavemill.storage_errors import reason
+from wavemill.operations.identifiers import validate_id
+from wavemill.storage.errors import reason
 
 _DIGIT_SPEAKER_INDEX = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>[0-9]+)")
 # What systems and programs put beside the files of people; hidden files and folders, such as ._x.wav, are left out too.

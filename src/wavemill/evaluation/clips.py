@@ -8,19 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import denormalise, extract, pad_or_cut
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import PresetMismatchError, UsageError
-from wavemill.generation import spectrograms_to_audio
 from wavemill.presets import PRESETS, Features
 from wavemill.recogniser.recordings import Recordings
+from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.held_out import HeldOut
 from wavemill.vae.source import audible_entries
-
-FloatArray = NDArray[np.float32]
 
 # All sounds are judged at this rate and length: it is the rate of the telephone measure PESQ and of the recordings.
 JUDGED = PRESETS["digits"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from wavemill.arrays import FloatArray
 
 
 def frechet_distance(first: FloatArray, second: FloatArray) -> float:

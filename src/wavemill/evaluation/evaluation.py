@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 import wavemill
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
@@ -22,11 +19,10 @@ from wavemill.evaluation.sampling import Background, background, sampling_figure
 from wavemill.presets import Features
 from wavemill.recogniser.recogniser import Recogniser
 from wavemill.recogniser.recordings import Recordings
-from wavemill.synthesis import Source, reconstruct
+from wavemill.synthesis.from_model import Source, reconstruct
 from wavemill.vae.held_out import HeldOut
 from wavemill.vae.model import Model
 
-FloatArray = NDArray[np.float32]
 Progress = Callable[[str], None]
 
 FORMAT = 1

@@ -6,13 +6,11 @@ import importlib.util
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, pad_or_cut
 from wavemill.evaluation.clips import JUDGED
 from wavemill.vae.quality import REPEATS, TOP_DB, log_spectral_distance, stoi_scores
-
-FloatArray = NDArray[np.float32]
 
 WORST_PESQ = 1.0  # the bottom of its scale
 

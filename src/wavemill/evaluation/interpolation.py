@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill import synthesis
+from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED, sounds
 from wavemill.evaluation.judge import Rendition
+from wavemill.operations.requests import interpolation_weights
 from wavemill.recogniser.recogniser import Recogniser
-from wavemill.requests import interpolation_weights
-from wavemill.synthesis import Source
+from wavemill.synthesis import from_model
+from wavemill.synthesis.from_model import Source
 from wavemill.vae.model import Model
 
-FloatArray = NDArray[np.float32]
 Labels = Mapping[str, str]
 
 STEPS = 5
@@ -87,7 +87,7 @@ def way_sounds(model: Model, pairs: Sequence[tuple[Source, Source]]) -> list[Flo
     """Return the sounds at 8 kHz of every step of every pair, pair by pair."""
     weights = interpolation_weights(STEPS)
     every = [pair for pair in pairs for _ in weights]
-    made = synthesis.interpolate(model, every, weights * len(pairs))
+    made = from_model.interpolate(model, every, weights * len(pairs))
     return sounds(made.spectrograms, model.features, made.durations_s)
 
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED
 from wavemill.evaluation.fidelity import fidelity
 from wavemill.evaluation.pocketsphinx import hear_digits
 from wavemill.recogniser.recogniser import Recogniser
-
-FloatArray = NDArray[np.float32]
 
 PESQ = "pesq"
 DIGIT = "digit"  # the kind of label that the outside opinion is asked about

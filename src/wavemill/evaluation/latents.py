@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.vae.model import Model
-
-FloatArray = NDArray[np.float32]
 
 ACTIVE_VARIANCE = 0.01
 

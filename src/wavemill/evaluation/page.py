@@ -16,7 +16,7 @@ from wavemill.evaluation.evaluation import TRUTH, Evaluation
 from wavemill.evaluation.judge import Rendition
 from wavemill.evaluation.pictures import loudest_db, spectrogram_png
 from wavemill.evaluation.rows import MEASURES, rows
-from wavemill.shown import shown
+from wavemill.text.shown import shown
 
 # Of the measures per clip: whether more of it is worse.
 _MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 from matplotlib import rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, pad_or_cut
 from wavemill.evaluation.clips import JUDGED
-
-FloatArray = NDArray[np.float32]
 
 RANGE_DB = 60.0
 _INCHES, _DOTS_PER_INCH = (3.0, 2.0), 110

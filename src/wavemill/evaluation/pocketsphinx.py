@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import librosa
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED
-
-FloatArray = NDArray[np.float32]
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _RATE_HZ = 16_000  # its model's

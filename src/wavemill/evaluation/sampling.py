@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wavemill import synthesis
+from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED, sounds
 from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest
 from wavemill.recogniser.recogniser import Heard, Recogniser
+from wavemill.synthesis import from_model
 from wavemill.vae.model import Model
-
-FloatArray = NDArray[np.float32]
 
 SURE = 0.9
 _COPY_PERCENTILE = 1.0
@@ -63,7 +61,7 @@ def background(
 
 def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None) -> list[FloatArray]:
     """Draw one sound at 8 kHz for each seed, at the model's own temperature; UsageError when it cannot sample."""
-    drawn = synthesis.sample(model, seeds, labels=labels)
+    drawn = from_model.sample(model, seeds, labels=labels)
     return sounds(drawn.spectrograms, model.features, drawn.durations_s)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
-from wavemill.inversion.fft import FloatArray
 
 
 def check_method(method: str, methods: Sequence[str]) -> None:

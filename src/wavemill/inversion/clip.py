@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import checked_values
-from wavemill.inversion.fft import FloatArray
 from wavemill.inversion.kernel import kernel
 from wavemill.inversion.stft import Stft, stft_for
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import inlined, kernel
 from wavemill.inversion.lanes import LANES, load, quarter_turned, store, turned
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 # A tile is sixteen frames of n complex numbers, flat: the real parts of the first, its imaginary parts, and so on.

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import check_counts, check_magnitude
 from wavemill.inversion.clip import read_clip
-from wavemill.inversion.fft import FloatArray
 from wavemill.inversion.inversion import choose, each
 from wavemill.inversion.methods import Method
 from wavemill.inversion.phases import TURN, PhaseArray

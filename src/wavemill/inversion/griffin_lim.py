@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from wavemill.inversion.fft import STRIDE, FloatArray, put_in_order, put_out_of_order
+from wavemill.arrays import FloatArray
+from wavemill.inversion.fft import STRIDE, put_in_order, put_out_of_order
 from wavemill.inversion.kernel import inlined, kernel
 from wavemill.inversion.lanes import LANES, stretched, with_magnitude
 from wavemill.inversion.stft import Stft, cut, merge, overlap_add, read_row, split, weigh, write_row

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import check_counts, check_geometry, check_magnitude, check_method, check_n_iter
 from wavemill.inversion.clip import read_clip
-from wavemill.inversion.fft import FloatArray
 from wavemill.inversion.methods import KNOWN, METHODS, Method
 from wavemill.inversion.reconstruction import reconstruct
 from wavemill.inversion.stft import stft_for

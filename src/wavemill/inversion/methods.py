@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip
-from wavemill.inversion.fft import FloatArray
 from wavemill.inversion.pghi import integrate
 from wavemill.inversion.phases import TURN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft

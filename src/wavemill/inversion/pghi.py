@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wavemill.inversion.fft import FloatArray
+from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import inlined, kernel
 from wavemill.inversion.phases import TURN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from wavemill.inversion.fft import FloatArray
+from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import kernel
 
 PhaseArray = npt.NDArray[np.int32]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip, with_frames_between
-from wavemill.inversion.fft import FloatArray
 from wavemill.inversion.griffin_lim import polish, project, search
 from wavemill.inversion.methods import Method
 from wavemill.inversion.phases import PhaseArray, spectra_of

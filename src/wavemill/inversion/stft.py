@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.fft import (
     STRIDE,
-    FloatArray,
     IntArray,
     get,
     places_for,

@@ -18,8 +18,8 @@ from wavemill.jobs import outages
 from wavemill.jobs.postgresql_engine import postgresql_engine
 from wavemill.jobs.schema import UtcDateTime
 from wavemill.jobs.sqlite_engine import sqlite_engine
-from wavemill.secrets_in_urls import without_secrets
 from wavemill.server_urls import checked_database_url
+from wavemill.text.secrets_in_urls import without_secrets
 
 # Long enough for every statement of ours, of which none takes a tenth of it, and for the locks that it waits for. Short
 # enough that whatever hangs on a dead connection goes on within half a minute, a new connection included.

@@ -19,8 +19,9 @@ from wavemill.errors import NotFoundError, StorageUnavailableError, UsageError
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.schema import batches, jobs
-from wavemill.storage import batch_root, file_system_of, is_url, open_store
-from wavemill.storage_errors import translated
+from wavemill.storage.errors import translated
+from wavemill.storage.locations import batch_root, file_system_of, is_url
+from wavemill.storage.stores import open_store
 
 _PAGE = 1_000
 

@@ -22,7 +22,9 @@ from wavemill.jobs.finishing import Outcome, finish
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
-from wavemill.storage import JobOutputs, OutputStore, batch_root, open_store, opened
+from wavemill.storage.locations import batch_root, opened
+from wavemill.storage.staging import JobOutputs, OutputStore
+from wavemill.storage.stores import open_store
 
 # Jobs' names and items -> the digest of what each reads, by name; None where it cannot be told.
 InputDigests = Callable[[Sequence[Row[Any]]], Mapping[str, str | None]]

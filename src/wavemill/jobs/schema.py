@@ -161,7 +161,7 @@ jobs = Table(
     Column("generated_path", Text),
     Column("original_path", Text),
     Column("latent_path", Text),
-    Column("inputs_sha256", String(64)),  # of what was read, as `wavemill.requests.inputs_digest` makes it
+    Column("inputs_sha256", String(64)),  # of what was read, as `wavemill.operations.requests.inputs_digest` makes it
     Column("sha256", String(64)),  # of the file at generated_path
     Column("original_sha256", String(64)),
     Column("latent_sha256", String(64)),

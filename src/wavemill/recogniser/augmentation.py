@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from wavemill.arrays import FloatArray
 from wavemill.vae.augmentation import interpolation_matrix
 
-FloatArray = NDArray[np.float32]
 Targets = Mapping[str, FloatArray]
 
 SHIFT_FRAMES = (-6.0, 14.0)

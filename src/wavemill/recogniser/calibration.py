@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.recogniser.recogniser import softmax
-
-FloatArray = NDArray[np.float32]
 
 _TEMPERATURES = np.geomspace(0.25, 8, 161)
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import librosa
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import pad_or_cut
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

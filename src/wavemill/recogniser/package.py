@@ -16,7 +16,7 @@ from wavemill.recogniser.card import recogniser_card
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser
 from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord
-from wavemill.shown import shown_lines
+from wavemill.text.shown import shown_lines
 from wavemill.vae.folder import write_folder
 from wavemill.vae.package import read_arrays
 from wavemill.vae.record import CARD_FILE, WEIGHTS_FILE, read_json_object, verify

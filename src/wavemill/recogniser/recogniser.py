@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.keras_seam import keras
 from wavemill.recogniser.listening import Listening
-
-FloatArray = NDArray[np.float32]
 
 _BATCH = 64
 

@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from wavemill.arrays import FloatArray
 from wavemill.audio.load import audio_suffixes, load_recording
 from wavemill.dataset.sources import Findings, find_recordings, labels_of
 from wavemill.errors import AudioError, NotFoundError
 from wavemill.presets import Features
-
-FloatArray = NDArray[np.float32]
 
 
 class Recordings:

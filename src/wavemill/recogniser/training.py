@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill import __version__
+from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults, tf
 from wavemill.presets import PRESETS
@@ -26,7 +27,6 @@ from wavemill.vae.folder import require_writable
 from wavemill.vae.held_out import HeldOut
 from wavemill.vae.record import RECOGNISER_FILE
 
-FloatArray = NDArray[np.float32]
 Targets = dict[str, FloatArray]
 
 _CALIBRATION_TAKES = 8  # augmented takes of each held-out recording: untouched ones hold too few mistakes to learn from

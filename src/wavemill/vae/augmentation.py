@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from wavemill.arrays import FloatArray
 
 # Part of the clips that stay as they are. Reading between samples smooths a spectrogram: without it, fsdd-hifi fell
 # into drawing smooth ones only (error 0.00030 on moved clips, 0.00056 on those as recorded, trained on or held out).

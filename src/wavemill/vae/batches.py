@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.presets import Features
 from wavemill.vae.augmentation import augment
@@ -16,7 +17,6 @@ from wavemill.vae.held_out import HeldOut
 from wavemill.vae.normalisation import Scheme, normalise
 from wavemill.vae.training_config import TrainingConfig
 
-FloatArray = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 

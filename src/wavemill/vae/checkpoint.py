@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, OutputError, UsageError
 from wavemill.vae.archive import read_archive
-
-FloatArray = NDArray[np.float32]
 
 _META, _STATE, _BEST = "meta", "state/", "best/"
 _MOST_BYTES = 2**32  # weights, their averages, what the optimiser keeps and the best so far, of the largest network

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.presets import Features
-
-FloatArray = NDArray[np.float32]
 
 QUIET_DB = 40.0  # below the peak; in 2,700 recordings what follows is 0 frames long in the median, 12 in one of twenty
 MARGIN_FRAMES = 2  # a window reaches beyond its frame

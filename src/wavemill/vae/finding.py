@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wavemill.errors import ModelError, StorageUnavailableError
 from wavemill.shipped import shipped_folder
-from wavemill.storage_errors import Verdict, is_missing, reason, require_there, verdict
+from wavemill.storage.errors import Verdict, is_missing, reason, require_there, verdict
 from wavemill.vae.record import DIGEST_FILE, list_models, named_folders
 from wavemill.vae.replacement import read_steadily
 

@@ -12,12 +12,10 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import DeviceMemoryError, UsageError
 from wavemill.keras_seam import tf
-
-FloatArray = NDArray[np.float32]
 
 BATCH = 32  # items per call; 16 take some 10 % longer, 8 still more
 _SIZES = (BATCH, 16, 8, 4, 2, 1)  # so that a few items do not pay for many

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.presets import Features
 from wavemill.vae.duration import sounding_s
@@ -15,8 +15,6 @@ from wavemill.vae.network import Network
 from wavemill.vae.normalisation import denormalise, normalise
 from wavemill.vae.prior import TEMPERATURE, Prior, SampledLatents
 from wavemill.vae.record import ModelRecord
-
-FloatArray = NDArray[np.float32]
 
 
 class Model:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError
 from wavemill.inversion.kernel import kernel
 
-FloatArray = NDArray[np.float32]
 Scheme = dict[str, Any]
 
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, StorageUnavailableError
-from wavemill.shown import shown_lines
-from wavemill.storage_errors import Verdict, is_missing, reason, require_there, verdict
+from wavemill.storage.errors import Verdict, is_missing, reason, require_there, verdict
+from wavemill.text.shown import shown_lines
 from wavemill.vae.archive import MisfitError, Shapes, declared_bytes, read_archive
 from wavemill.vae.card import model_card
 from wavemill.vae.folder import write_folder
@@ -33,7 +34,6 @@ from wavemill.vae.record import (
 )
 from wavemill.vae.replacement import read_steadily
 
-FloatArray = NDArray[np.float32]
 Result = TypeVar("Result")
 
 _MOST_WEIGHT_BYTES = MOST_FILE_BYTES

@@ -19,13 +19,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, UsageError
-from wavemill.requests import HOTTEST
+from wavemill.operations.requests import HOTTEST
 from wavemill.vae.clusters import cluster
 from wavemill.vae.prototypes import TAKES, Prototypes
 
-FloatArray = NDArray[np.float32]
 Labels = Mapping[str, str]
 
 TEMPERATURE = 1.2  # docs/why.md

@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.vae.directions import left_singular
 
-FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 

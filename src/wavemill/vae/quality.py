@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import to_magnitude
 from wavemill.inversion import invert
 from wavemill.inversion.kernel import kernel
 from wavemill.presets import Features
 from wavemill.vae.batches import SpectrogramSource
 from wavemill.vae.model import Model
-
-FloatArray = NDArray[np.float32]
 
 TOP_DB = 50.0
 MOST_ITEMS = 300  # of the held-out, evenly over them; enough for two digits, half a minute of inversion and STOI

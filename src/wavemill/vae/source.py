@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import denormalise
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset, Entry
@@ -17,7 +18,6 @@ from wavemill.presets import Features
 
 logger = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float32]
 
 CACHE_BYTES = 512 * 2**20
 _PAGE_SIZE = 1_000

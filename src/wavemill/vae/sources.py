@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.presets import Features
 from wavemill.vae.batches import SpectrogramSource
-
-FloatArray = NDArray[np.float32]
 
 
 class JoinedSource:

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, tf
 from wavemill.vae.losses import kl_divergence, reconstruction_error, total_loss
 from wavemill.vae.network import Network
 from wavemill.vae.training_config import TrainingConfig
-
-FloatArray = NDArray[np.float32]
 
 WARM_UP_STEPS = 200  # a short training takes a twentieth of its steps, but no fewer than the least
 LEAST_WARM_UP_STEPS = 100  # after a rise of 9 steps the network was stuck at one average spectrogram

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wavemill import __version__
 from wavemill.errors import UsageError
@@ -30,7 +29,6 @@ from wavemill.vae.sources import JoinedSource
 from wavemill.vae.trainer import Trainer
 from wavemill.vae.training_config import TrainingConfig
 
-FloatArray = NDArray[np.float32]
 Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
 
 

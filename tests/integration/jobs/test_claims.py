@@ -28,7 +28,7 @@ from wavemill.jobs.queries import batch_status, get_job
 from wavemill.jobs.recovery import reclaim_expired
 from wavemill.jobs.schema import chunks, jobs
 from wavemill.jobs.states import State
-from wavemill.storage import FolderStore
+from wavemill.storage.folder import FolderStore
 
 
 def test_a_claim_takes_its_range_counts_the_attempt_and_removes_its_chunk(database: Database) -> None:

@@ -22,7 +22,9 @@ from wavemill.jobs.recovery import mend_torn
 from wavemill.jobs.schema import jobs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
-from wavemill.storage import FolderStore, JobOutputs, OutputStore, open_store
+from wavemill.storage.folder import FolderStore
+from wavemill.storage.staging import JobOutputs, OutputStore
+from wavemill.storage.stores import open_store
 from wavemill_worker.reaper import clear
 
 

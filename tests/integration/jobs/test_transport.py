@@ -21,7 +21,7 @@ from wavemill.jobs.outbox import ChunkMessage, publish_due
 from wavemill.jobs.schema import batches, chunks
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
-from wavemill.storage import open_store
+from wavemill.storage.stores import open_store
 from wavemill.transport import message_count, ping, sender, waiting_chunks
 from wavemill_producer import Producer
 from wavemill_worker.reaper import Reaper

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 from support.slow_store import FAULTS, PROTOCOL, slow_store
 
-from wavemill.storage import open_store
+from wavemill.storage.stores import open_store
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ import fsspec
 import pytest
 
 from wavemill.errors import OutputError, StorageError, StorageUnavailableError
-from wavemill.storage import FolderStore, UrlStore, is_url, open_store, opened
+from wavemill.storage.folder import FolderStore
+from wavemill.storage.locations import is_url, opened
+from wavemill.storage.objects import UrlStore
+from wavemill.storage.stores import open_store
 
 
 def _files(folder: Path) -> list[str]:
@@ -140,7 +143,7 @@ def test_a_full_disk_is_transient_and_leaves_no_half_file_behind(tiny_disk: Path
 
 def test_a_file_beyond_the_processs_limit_is_a_permanent_error(tmp_path: Path) -> None:
     script = (
-        "import resource, signal, sys; from pathlib import Path; from wavemill.storage import FolderStore\n"
+        "import resource, signal, sys; from pathlib import Path; from wavemill.storage.stores import FolderStore\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "FolderStore(Path(sys.argv[1])).stage('a.wav', bytes(5000), token='t')\n"

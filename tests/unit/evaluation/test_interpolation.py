@@ -21,7 +21,7 @@ from wavemill.evaluation.interpolation import (
     way_sounds,
 )
 from wavemill.evaluation.judge import Rendition
-from wavemill.synthesis import Source, reconstruct
+from wavemill.synthesis.from_model import Source, reconstruct
 from wavemill.vae.package import load_model
 
 

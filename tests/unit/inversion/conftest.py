@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-FloatArray = npt.NDArray[np.float32]
+from wavemill.arrays import FloatArray
+
 Magnitudes = Callable[..., FloatArray]
 
 RATE_HZ = 8_000

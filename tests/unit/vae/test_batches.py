@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.vae.batches import Batches, in_order, split
 from wavemill.vae.training_config import TrainingConfig
-
-FloatArray = NDArray[np.float32]
 
 MIN_MAX = {"scheme": "min-max"}
 LABELS = [{"index": str(i % 5)} for i in range(20)]

@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import DeviceMemoryError, UsageError
 from wavemill.vae.forward import BATCH, Forward, device_errors, split, use_mixed_precision
 from wavemill.vae.network import build_network
 from wavemill.vae.package import load_model
-
-FloatArray = NDArray[np.float32]
 
 SHIPPED = Path(__file__).parents[3] / "models"
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.memory import run_measured
 
 from wavemill.errors import LatentError
-from wavemill.latent_files import read_latent
+from wavemill.rendering.latent_files import read_latent
 from wavemill.vae.package import load_model
 
 VAST = 20 * 2**30
@@ -38,7 +38,7 @@ def test_vast_files_of_latents_are_not_read(model_dir: Path, tmp_path: Path, nam
     os.truncate(tmp_path / name, VAST)
     said, peak_mib = run_measured(
         f"read_latent({str(tmp_path)!r}, 'a', model)",
-        before="from wavemill.latent_files import read_latent; from wavemill.vae.package import load_model\n"
+        before="from wavemill.rendering.latent_files import read_latent; from wavemill.vae.package import load_model\n"
         f"model = load_model({str(model_dir)!r})",
     )
     assert said.startswith("LatentError: a")

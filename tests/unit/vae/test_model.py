@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.vae.model import Model
 from wavemill.vae.package import load_model
-
-FloatArray = NDArray[np.float32]
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import ModelChangedError, ModelError, OutputError
 from wavemill.vae.package import get_weights, load_model, save_model, set_weights
-
-FloatArray = NDArray[np.float32]
 
 
 def relist(model_dir: Path, name: str) -> None:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, UsageError
 from wavemill.vae.clusters import cluster
 from wavemill.vae.package import load_model, save_model
 from wavemill.vae.prior import Prior, items_to_fit
 from wavemill.vae.prototypes import TAKES
-
-FloatArray = NDArray[np.float32]
 
 CENTRES = {("1", "ann"): 10.0, ("1", "ben"): 20.0, ("2", "ann"): 30.0, ("2", "ben"): 40.0}
 SPREAD = np.array([[2.0, 1.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.1]])

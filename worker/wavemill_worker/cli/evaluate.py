@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavemill.shown import shown
-from wavemill.terminal import console
+from wavemill.text.shown import shown
+from wavemill.text.terminal import console
 from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from wavemill.shown import json_text
-from wavemill.terminal import progress_bar
+from wavemill.text.shown import json_text
+from wavemill.text.terminal import progress_bar
 from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say
 from wavemill_worker.cli.free import require_free

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavemill.terminal import progress_bar
+from wavemill.text.terminal import progress_bar
 from wavemill.vae.held_out import HeldOut
 from wavemill_producer.cli.paths import FilePath
 from wavemill_producer.cli.printing import print_json, say

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wavemill.pipeline import sub_batch_size
+from wavemill.rendering.pipeline import sub_batch_size
 
 
 @pytest.mark.parametrize(

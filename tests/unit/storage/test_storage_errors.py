@@ -21,7 +21,7 @@ from wavemill.errors import (
     TransientError,
     WavemillError,
 )
-from wavemill.storage_errors import Verdict, is_missing, require_there, translated, verdict
+from wavemill.storage.errors import Verdict, is_missing, require_there, translated, verdict
 
 PERMANENT, OUTAGE, UNKNOWN = Verdict.PERMANENT, Verdict.OUTAGE, Verdict.UNKNOWN
 

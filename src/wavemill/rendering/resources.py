@@ -15,9 +15,11 @@ from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import DatasetError, ModelError, ModelNotHereError, PresetMismatchError, UsageError
+from wavemill.operations.requests import DecodeParams, Operation, params_from_row
 from wavemill.presets import Features
-from wavemill.requests import DecodeParams, Operation, params_from_row
-from wavemill.storage import OutputStore, batch_root, open_store
+from wavemill.storage.locations import batch_root
+from wavemill.storage.staging import OutputStore
+from wavemill.storage.stores import open_store
 from wavemill.vae.finding import folders_of_digest, stated_digest
 from wavemill.vae.forward import use_mixed_precision
 from wavemill.vae.model import Model

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavemill.errors import InvalidIdError
-from wavemill.identifiers import validate_id
+from wavemill.operations.identifiers import validate_id
 
 
 @pytest.mark.parametrize(

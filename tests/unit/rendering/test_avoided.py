@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from wavemill.avoided import AvoidedBatches
 from wavemill.errors import StorageUnavailableError
+from wavemill.rendering.avoided import AvoidedBatches
 
 
 def test_an_outage_that_is_over_does_not_shorten_the_pause_of_another() -> None:

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from wavemill.secrets_in_urls import without_secrets
-from wavemill.shown import shown_lines
+from wavemill.text.secrets_in_urls import without_secrets
+from wavemill.text.shown import shown_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

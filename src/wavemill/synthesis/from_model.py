@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wavemill.levels import Levels, restore_energy
-from wavemill.requests import PATHS
+from wavemill.arrays import FloatArray
+from wavemill.operations.requests import PATHS
+from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.vae.model import Model
-
-FloatArray = NDArray[np.float32]
 
 DEFAULT_PEAK_DB = 20.0  # a speech clip that peaks at half of full scale, at a window of 256
 
@@ -35,7 +33,7 @@ class Synthesis:
     latents : float32 [shape=(B, D)]
     durations_s : list of float
     boosts_db : list of float
-        What `wavemill.levels` gave to the loudest bins; empty where no level was to be restored.
+        What `wavemill.synthesis.levels` gave to the loudest bins; empty where no level was to be restored.
     labels : list of mappings
         What was drawn, where the operation draws labels; empty otherwise.
     """

@@ -14,22 +14,21 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import wavemill
+from wavemill.arrays import FloatArray
 from wavemill.audio.wav import EncodedAudio, encode
-from wavemill.generation import spectrograms_to_audio
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill.operations import Made
-from wavemill.requests import FORMATS, Operation, inputs_digest
-from wavemill.runtime import BatchTools
-from wavemill.storage import JobOutputs
+from wavemill.operations.requests import FORMATS, Operation, inputs_digest
+from wavemill.rendering.resources import BatchTools
+from wavemill.rendering.steps import Made
+from wavemill.storage.staging import JobOutputs
+from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.quality import log_spectral_distance
 
-FloatArray = npt.NDArray[np.float32]
 Sounds = Mapping[str, FloatArray]  # "generated", "original"
 
 FAR_DB = (

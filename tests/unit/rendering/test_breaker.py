@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wavemill.breaker import Breaker
+from wavemill.rendering.breaker import Breaker
 
 
 class Clock:

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
+from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import kernel
-
-FloatArray = npt.NDArray[np.float32]
 
 MOST_LEVEL_DB = 700.0  # a level that is further from full scale is a mistake: 1e35 and beyond, where float32 soon ends
 _RAMP_DB = 20.0  # bins so far below the peak are left as they are, the peak gets all of the boost

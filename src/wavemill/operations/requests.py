@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Self
 
 from wavemill.errors import UsageError
-from wavemill.shown import is_plain_text
+from wavemill.text.shown import is_plain_text
 
 
 class Operation(StrEnum):

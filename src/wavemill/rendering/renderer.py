@@ -8,19 +8,19 @@ from time import perf_counter
 
 import numpy as np
 
-from wavemill.chunk_worker import ChunkWorker
 from wavemill.errors import DatabaseUnavailableError, ModelError, ModelNotHereError, OutageError
-from wavemill.generation import spectrograms_to_audio
 from wavemill.jobs.claims import Claim
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.refusals import nobody_can, refuse, withdraw
 from wavemill.jobs.states import State
-from wavemill.levels import Levels, restore_energy
-from wavemill.pipeline import Pipeline
 from wavemill.presets import DEFAULT_PRESET, preset
-from wavemill.runtime import Runtime
+from wavemill.rendering.chunk_worker import ChunkWorker
+from wavemill.rendering.pipeline import Pipeline
+from wavemill.rendering.resources import Runtime
 from wavemill.settings import Settings
+from wavemill.synthesis.levels import Levels, restore_energy
+from wavemill.synthesis.sound import spectrograms_to_audio
 
 logger = logging.getLogger(__name__)
 

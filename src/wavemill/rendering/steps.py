@@ -1,4 +1,4 @@
-"""What each kind of job reads, and what it makes of it: the bridge from rows to `wavemill.synthesis`.
+"""What each kind of job reads, and what it makes of it: the bridge from rows to `wavemill.synthesis.from_model`.
 
 An operation is made for one batch. `load` runs in threads, one job at a time; `make` runs the forward passes of
 several jobs in one thread.
@@ -12,20 +12,19 @@ from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from wavemill import synthesis
+from wavemill.arrays import FloatArray
 from wavemill.audio.features import denormalise
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Entry
 from wavemill.jobs.claims import ClaimedJob
-from wavemill.latent_files import LatentFile, read_latent
-from wavemill.levels import Levels
-from wavemill.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams
-from wavemill.runtime import BatchTools
-from wavemill.synthesis import Source, Synthesis
+from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams
+from wavemill.rendering.latent_files import LatentFile, read_latent
+from wavemill.rendering.resources import BatchTools
+from wavemill.synthesis import from_model
+from wavemill.synthesis.from_model import Source, Synthesis
+from wavemill.synthesis.levels import Levels
 
-FloatArray = npt.NDArray[np.float32]
 P = TypeVar("P", bound=Params)
 
 
@@ -58,7 +57,7 @@ class Made:
         To be inverted and written as sound; `generated` ought to be like `original`.
     latent : what is written as an array
     drawn : labels that were drawn
-    boost_db : what the loudest bins got to restore the level, see `wavemill.levels`
+    boost_db : what the loudest bins got to restore the level, see `wavemill.synthesis.levels`
     """
 
     input: Input
@@ -133,7 +132,7 @@ class _Operation(Generic[P]):
 class _Reconstruct(_Operation[Params]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
-        result = synthesis.reconstruct(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
+        result = from_model.reconstruct(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
         return [
             Made(
                 input=one,
@@ -152,7 +151,7 @@ class _Sample(_Operation[SampleParams]):
         return ()
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
-        result = synthesis.sample(
+        result = from_model.sample(
             self._tools.model,
             self._seeds(inputs),
             labels=self._params.labels or None,
@@ -168,7 +167,7 @@ class _Interpolate(_Operation[InterpolateParams]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         pairs = [(one.sources[0], one.sources[1]) for one in inputs]
         weights = [float(one.job.item["weight"]) for one in inputs]
-        return self._made(inputs, synthesis.interpolate(self._tools.model, pairs, weights, path=self._params.path))
+        return self._made(inputs, from_model.interpolate(self._tools.model, pairs, weights, path=self._params.path))
 
 
 class _Vary(_Operation[VaryParams]):
@@ -177,7 +176,7 @@ class _Vary(_Operation[VaryParams]):
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
-        result = synthesis.vary(
+        result = from_model.vary(
             self._tools.model, sources, seeds=self._seeds(inputs), temperature=self._params.temperature
         )
         return self._made(inputs, result)
@@ -207,7 +206,7 @@ class _Decode(_Operation[Params]):
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         read = [one.latent for one in inputs if one.latent is not None]
-        result = synthesis.decode(
+        result = from_model.decode(
             self._tools.model,
             np.stack([one.latent for one in read]),
             [one.levels for one in read],

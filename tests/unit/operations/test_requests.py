@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from wavemill.errors import UsageError
-from wavemill.requests import FORMATS, METHODS, ReconstructParams, require_plain_text
+from wavemill.operations.requests import FORMATS, METHODS, ReconstructParams, require_plain_text
 
 
 def test_parameters_survive_the_table() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wavemill.errors import BrokerUnavailableError, SettingsError, WavemillError
-from wavemill.secrets_in_urls import without_secrets
 from wavemill.settings import Settings
+from wavemill.text.secrets_in_urls import without_secrets
 
 SECRET = "sesame"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from wavemill.secrets_in_urls import without_secrets
-from wavemill.shown import shown
+from wavemill.text.secrets_in_urls import without_secrets
+from wavemill.text.shown import shown
 
 _CONTINUED = "    "
 

@@ -13,17 +13,18 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
-from wavemill.avoided import AvoidedBatches
 from wavemill.errors import DatabaseUnavailableError, OutageError, PermanentError, WavemillError
 from wavemill.jobs.claims import Claim, ClaimedJob, claim_next, renew_leases
 from wavemill.jobs.control import ordered_state
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, record
 from wavemill.jobs.states import State
-from wavemill.refused import RefusedModels
-from wavemill.secrets_in_urls import without_secrets
+from wavemill.rendering.avoided import AvoidedBatches
+from wavemill.rendering.refused import RefusedModels
 from wavemill.settings import Settings
-from wavemill.storage import batch_root, is_remote, open_store
+from wavemill.storage.locations import batch_root, is_remote
+from wavemill.storage.stores import open_store
+from wavemill.text.secrets_in_urls import without_secrets
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavemill.log_lines import LineFormatter
-from wavemill.shown import is_plain_text, json_text, shown, shown_lines
-from wavemill.terminal import GuardedStream
+from wavemill.text.log_lines import LineFormatter
+from wavemill.text.shown import is_plain_text, json_text, shown, shown_lines
+from wavemill.text.terminal import GuardedStream
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))  # surrogates too
 MOVES = {"Cc", "Cf", "Cs", "Zl", "Zp"}

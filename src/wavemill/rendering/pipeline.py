@@ -17,17 +17,17 @@ from functools import cached_property
 from time import perf_counter
 from typing import TypeAlias
 
-from wavemill.breaker import Breaker
 from wavemill.dataset.index import Entry
 from wavemill.errors import PermanentError
 from wavemill.inversion.gpu import first_gpu
 from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
-from wavemill.operations import AnyOperation, Input, Made, operation_of
-from wavemill.output import Encoded, Sounds, encode_made, invert_made, stage_encoded
-from wavemill.runtime import BatchTools
-from wavemill.storage import is_remote
+from wavemill.rendering.breaker import Breaker
+from wavemill.rendering.outputs import Encoded, Sounds, encode_made, invert_made, stage_encoded
+from wavemill.rendering.resources import BatchTools
+from wavemill.rendering.steps import AnyOperation, Input, Made, operation_of
+from wavemill.storage.locations import is_remote
 from wavemill.vae.forward import BATCH
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wavemill.levels import Levels, restore_energy
+from wavemill.synthesis.levels import Levels, restore_energy
 
 
 def _speech_like(seed: int = 0) -> np.ndarray:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from wavemill.arrays import FloatArray
 from wavemill.dataset.arrays import parse_array
 from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import (
@@ -25,13 +25,11 @@ from wavemill.errors import (
     UsageError,
     WavemillError,
 )
-from wavemill.levels import MOST_LEVEL_DB, Levels
-from wavemill.storage import file_system_of, is_url
-from wavemill.storage_errors import Verdict, is_missing, reason, require_there, unknown_error, verdict
-from wavemill.synthesis import DEFAULT_PEAK_DB
+from wavemill.storage.errors import Verdict, is_missing, reason, require_there, unknown_error, verdict
+from wavemill.storage.locations import file_system_of, is_url
+from wavemill.synthesis.from_model import DEFAULT_PEAK_DB
+from wavemill.synthesis.levels import MOST_LEVEL_DB, Levels
 from wavemill.vae.model import Model
-
-FloatArray = npt.NDArray[np.float32]
 
 _NUMBERS = ("peak_db", "floor_db", "energy_db", "duration_s")
 _MOST_BYTES = 2**24  # more is no latent, and is not read into memory

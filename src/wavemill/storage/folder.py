@@ -1,0 +1,154 @@
+"""Outputs in a folder of this machine, or on NFS."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from wavemill.errors import StorageUnavailableError
+from wavemill.storage.errors import translated
+from wavemill.storage.staging import STAGING, Remove, Staged, is_older, taken_away
+
+_TRASH, _ENDED = "trash-", "ended-"  # folders of removals
+
+
+class FolderStore:
+    """Outputs in a folder; staged beside each other in `.staging`, on the same file system.
+
+    Parameters
+    ----------
+    must_exist : bool
+        Outputs were written below the root before: where it is gone, it is not made anew but waited for.
+    """
+
+    def __init__(self, root: Path, *, must_exist: bool = False) -> None:
+        self._root = root
+        self._staging = root / STAGING
+        self._must_exist = must_exist
+        self._made: set[Path] = set()
+        self._root_lock = threading.Lock()  # several threads may write the first outputs of a batch
+
+    def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
+        """Write `data` to a file of its own below `.staging`."""
+        final, placed = self._root / relative_path, False
+        staged = self._staging / token
+        with translated(final):
+            self._with_folders(lambda: _write(staged, data), self._staging, final.parent)
+
+        def place() -> None:
+            nonlocal placed
+            if placed:
+                return
+            with translated(final):
+                try:
+                    staged.replace(final)
+                except FileNotFoundError:
+                    if not staged.exists():
+                        raise taken_away(final) from None
+                    self._with_folders(lambda: staged.replace(final), final.parent)
+            placed = True
+
+        def discard() -> None:
+            if not placed:
+                with suppress(OSError):  # another error is being reported already
+                    staged.unlink(missing_ok=True)
+
+        return Staged(path=str(final), place=place, discard=discard)
+
+    def supersede(self, job_id: int, fence: int) -> None:
+        """Unlink what lower fences have staged: a rename that is still to come finds no source."""
+        with translated(self._staging), suppress(FileNotFoundError):
+            for path in self._staging.iterdir():
+                if path.name.startswith(_TRASH):
+                    # Renamed first: nothing can be moved into it any more, however late a removal wakes.
+                    ended = path.with_name(f"{_ENDED}{secrets.token_hex(8)}")
+                    with suppress(FileNotFoundError):
+                        path.rename(ended)
+                        shutil.rmtree(ended, ignore_errors=True)
+                elif is_older(path.name, job_id, fence):
+                    path.unlink(missing_ok=True)
+
+    def clear_staging(self, *, strict: bool = False) -> None:
+        """Remove `.staging`; a worker still staging here has lost its jobs, or renders them once more."""
+        if strict:
+            self._require_old_root()
+        with translated(self._staging, verb="remove") if strict else suppress(OSError), suppress(FileNotFoundError):
+            shutil.rmtree(self._staging)
+        self._made.discard(self._staging)
+
+    @contextmanager
+    def removing(self) -> Iterator[Remove]:
+        """Yield a function that moves an output into a folder of this removal, which is deleted in the end.
+
+        A claim that supersedes deletes that folder too: a removal that was asleep then finds nowhere to move to.
+        """
+        self._require_old_root()
+        if not self._root.is_dir():
+            yield lambda _: None
+            return
+        trash = self._staging / f"{_TRASH}{secrets.token_hex(8)}"
+        trash.mkdir(parents=True)
+
+        def remove(relative_path: str) -> None:
+            path = self._root / relative_path
+            if path.is_file():  # a folder in its place is somebody else's
+                with suppress(FileNotFoundError):
+                    path.rename(trash / secrets.token_hex(8))
+
+        try:
+            yield remove
+        finally:
+            shutil.rmtree(trash, ignore_errors=True)
+            with suppress(OSError):
+                self._staging.rmdir()
+                self._made.discard(self._staging)
+
+    def remove_empty_folders(self) -> None:
+        """Remove folders without files, the deepest first, and the root if nothing is left in it."""
+        for folder, _, _ in os.walk(self._root, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+        self._made.clear()
+
+    def _with_folders(self, action: Callable[[], object], *folders: Path) -> None:
+        """Do what needs these folders; once more where another process has removed one since it was made."""
+        self._make(*folders)
+        try:
+            action()
+        except FileNotFoundError:
+            self._made.difference_update(folders)
+            self._make(*folders)
+            action()
+
+    def _make(self, *folders: Path) -> None:
+        for folder in folders:
+            if folder not in self._made:
+                with self._root_lock:
+                    self._require_root()
+                folder.mkdir(parents=True, exist_ok=True)
+                self._made.add(folder)
+
+    def _require_root(self) -> None:
+        self._require_old_root()
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._must_exist = True
+
+    def _require_old_root(self) -> None:
+        if self._must_exist and not self._root.is_dir():
+            raise StorageUnavailableError(
+                f"{self._root} is gone, and outputs were in it: is its disk mounted? Workers wait for it; "
+                "if it was deleted, cancel the batch"
+            )
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError:
+        path.unlink(missing_ok=True)  # on a full disk, half a file is in everybody's way
+        raise

@@ -1,0 +1,96 @@
+"""Paths and URLs: which is which, and how to read below them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from wavemill.errors import UsageError
+from wavemill.places import expanded
+
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def batch_root(output: str, batch_id: str) -> str:
+    """Return where a batch's outputs go, below what was asked for as its output."""
+    return f"{output.rstrip('/')}/{batch_id}"
+
+
+def is_url(location: str) -> bool:
+    """Tell `s3://bucket/prefix` from a path."""
+    return _URL.match(location) is not None
+
+
+def is_remote(location: str) -> bool:
+    """Whether writing there waits for answers from far away, rather than for a core."""
+    return is_url(location) and not location.startswith("file://")
+
+
+def require_known_scheme(url: str) -> None:
+    """Raise UsageError for a URL of a kind that fsspec does not know; the library for it may be missing here."""
+    scheme = url.partition("://")[0]
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError:
+        return  # only the workers need it
+    except ValueError as exc:
+        raise UsageError(f"{url}: {scheme}:// is no storage that fsspec knows: {exc}") from exc
+
+
+def absolute(location: str) -> str:
+    """Return a path as workers in other folders see it; a URL as it is."""
+    return location if is_url(location) else str(expanded(location).resolve())
+
+
+def names_below(root: str, suffix: str) -> Iterator[str]:
+    """Yield the files below a folder or URL that end in `suffix`, sorted, relative to it and without the suffix.
+
+    What macOS puts beside each file, `._NAME`, is left out.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder, or it cannot be listed.
+    """
+    try:
+        file_system, inner = file_system_of(root)
+        found = sorted(file_system.find(inner))
+    except Exception as exc:  # stores raise errors of their own kinds
+        raise UsageError(f"cannot list {root}: {exc}") from exc
+    inner = inner.rstrip("/") + "/"
+    found = [path for path in found if path.endswith(suffix) and not path.rpartition("/")[2].startswith("._")]
+    names = [path.removeprefix(inner).removesuffix(suffix) for path in found]
+    if not names:
+        raise UsageError(f"there is no {suffix} file below {root}")
+    yield from names
+
+
+def file_system_of(location: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a path or URL, and the path within it.
+
+    To fsspec, "::" chains file systems. To us it does so before a scheme only; elsewhere it belongs to a name.
+    """
+    if not is_url(location):
+        return LocalFileSystem(), str(Path(location).resolve())
+    if location.startswith("file://"):
+        return LocalFileSystem(), location.removeprefix("file://")
+    behind_schemes = location.rindex("://") + len("://")
+    in_a_name = location.find("::", behind_schemes)
+    if in_a_name < 0:
+        system, inner = fsspec.core.url_to_fs(location)
+        return system, inner
+    end = max(location.rfind("/", 0, in_a_name), behind_schemes)
+    system, inner = fsspec.core.url_to_fs(location[:end])
+    return system, f"{inner.rstrip('/')}/{location[end:].lstrip('/')}"
+
+
+def opened(location: str) -> IO[bytes]:
+    """Open a file of a path or URL for reading."""
+    system, inner = file_system_of(location)
+    file: IO[bytes] = system.open(inner, "rb")
+    return file
