@@ -41,7 +41,7 @@ def _listen(event: str, arguments: tuple[Any, ...]) -> None:
     if _POISON and os.path.basename(arguments[0]).startswith(_POISON):  # noqa: PTH119  on every open: no Path is built
         _note("poisoned", path=arguments[0])
         os.kill(os.getpid(), signal.SIGKILL)
-    if _STAGING in arguments[0] and arguments[1] != "rb":  # a full disk can be read
+    if _STAGING in arguments[0] and arguments[2] & (os.O_WRONLY | os.O_RDWR):  # a full disk can be read
         if _FULL and os.path.exists(_FULL):  # noqa: PTH110
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), arguments[0])
         if _SLOW and os.path.exists(_SLOW):  # noqa: PTH110
