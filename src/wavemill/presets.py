@@ -14,6 +14,9 @@ _MOST_NUMBERS = 2**24  # in a spectrogram: 64 MiB, minutes of music
 _MOST_SAMPLES = 2**31
 _MOST_RANGE_DB = 1_400
 
+# A level further from full scale is a mistake: an amplitude of 1e35, near where float32 ends.
+MOST_LEVEL_DB = 700.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Features:

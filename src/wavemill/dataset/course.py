@@ -14,13 +14,12 @@ from wavemill.audio.load import audio_suffixes
 from wavemill.dataset.arrays import check_values, most_bytes, parse_array
 from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.dataset.course_pickle import Range, read_ranges
-from wavemill.dataset.entries import MOST_DB
 from wavemill.dataset.making import write_array
 from wavemill.dataset.sources import Problem, labels_of, printable
 from wavemill.dataset.writing import DatasetWriter, Row
 from wavemill.errors import DatasetError, InvalidIdError, SilentSpectrogramError, SpectrogramError
 from wavemill.operations.identifiers import validate_id
-from wavemill.presets import PRESETS
+from wavemill.presets import MOST_LEVEL_DB, PRESETS
 from wavemill.storage.errors import reason
 
 _FEATURES = PRESETS["course"]
@@ -181,10 +180,10 @@ def _the_one(ranges: set[Range], name: str) -> Range:
         raise SpectrogramError(f"{name}: the pickle holds {len(ranges)} different ranges for files of this name")
     (min_max,) = ranges
     min_db, max_db = min_max
-    if not -MOST_DB <= min_db < max_db <= MOST_DB:
+    if not -MOST_LEVEL_DB <= min_db < max_db <= MOST_LEVEL_DB:
         raise SpectrogramError(
             f"{name}: expected min < max in dB, received {min_db:g} and {max_db:g}; "
-            f"both must lie within {MOST_DB:.0f} dB of full scale"
+            f"both must lie within {MOST_LEVEL_DB:.0f} dB of full scale"
         )
     return min_max
 

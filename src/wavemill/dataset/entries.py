@@ -10,11 +10,11 @@ from itertools import chain
 from typing import Any
 
 from wavemill.errors import SpectrogramError
+from wavemill.presets import MOST_LEVEL_DB
 
 ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256"
 # In SQL, labels that `json_each` can go through, whatever stands in the row.
 READABLE_LABELS = "CASE WHEN typeof(labels) = 'text' AND json_valid(labels) THEN labels ELSE '{}' END"
-MOST_DB = 700.0  # an amplitude of 1e35; float32 ends soon after, and one NaN would spoil the whole batch
 _ROUNDING_S = 1e-3
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -42,8 +42,10 @@ def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
     spectrogram_id, file, labels, min_db, max_db, duration_s, sha256 = row
     if not (isinstance(file, str) and is_text(file) and file):
         raise _bad(spectrogram_id, "the name of a file", file)
-    if not (isinstance(min_db, float) and isinstance(max_db, float) and -MOST_DB <= min_db <= max_db <= MOST_DB):
-        raise _bad(spectrogram_id, f"a range within {MOST_DB:.0f} dB of full scale", (min_db, max_db))
+    if not (
+        isinstance(min_db, float) and isinstance(max_db, float) and -MOST_LEVEL_DB <= min_db <= max_db <= MOST_LEVEL_DB
+    ):
+        raise _bad(spectrogram_id, f"a range within {MOST_LEVEL_DB:.0f} dB of full scale", (min_db, max_db))
     if not (isinstance(duration_s, float) and 0 < duration_s <= longest_s + _ROUNDING_S):
         raise _bad(spectrogram_id, f"a length of up to {longest_s:.3f} s", duration_s)
     if not (isinstance(sha256, str) and _DIGEST.fullmatch(sha256)):

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from wavemill.dataset.entries import MOST_DB
 from wavemill.dataset.sources import Findings, Problem, Source, find_recordings
 from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
+from wavemill.presets import MOST_LEVEL_DB
 
 _TABLES = """
 CREATE TEMP TABLE sources (
@@ -33,7 +33,7 @@ _CHOSEN = f"""
 SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
     AND typeof(d.file) = 'text' AND typeof(d.sha256) = 'text' AND typeof(d.labels) = 'text' AND json_valid(d.labels)
-    AND abs(d.min_db) <= {MOST_DB} AND abs(d.max_db) <= {MOST_DB} AND d.duration_s BETWEEN 1e-9 AND 1e9
+    AND abs(d.min_db) <= {MOST_LEVEL_DB} AND abs(d.max_db) <= {MOST_LEVEL_DB} AND d.duration_s BETWEEN 1e-9 AND 1e9
 WHERE s.source = (SELECT min(source) FROM temp.sources o WHERE o.id = s.id) AND s.id NOT IN (SELECT id FROM temp.kept)
 """  # noqa: S608 a number
 _ONLY_FAILED = "AND s.id IN (SELECT id FROM temp.failed)"

@@ -51,7 +51,7 @@ def reuse_outputs(
         return 0
     store = open_store(batch_root(batch.output, batch_id))
     reused = 0
-    for page in _queued_pages(database, batch_id):
+    for page in _pages_of(database, batch_id):
         found = _made_before(database, page, input_digests(page), alike)
         chunks = sorted({seq // batch.chunk_size for seq in found})
         for first in (chunk * batch.chunk_size for chunk in chunks):
@@ -94,7 +94,7 @@ def _batches_alike(database: Database, batch: Row[Any]) -> list[str]:
         return [row.id for row in connection.execute(query) if row.params == batch.params]
 
 
-def _queued_pages(database: Database, batch_id: str) -> Iterator[Sequence[Row[Any]]]:
+def _pages_of(database: Database, batch_id: str) -> Iterator[Sequence[Row[Any]]]:
     first = 0
     columns = [jobs.c[name] for name in ("seq", "spectrogram_id", "item")]
     query = select(*columns).order_by(jobs.c.seq)

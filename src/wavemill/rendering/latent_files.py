@@ -25,10 +25,11 @@ from wavemill.errors import (
     UsageError,
     WavemillError,
 )
+from wavemill.presets import MOST_LEVEL_DB
 from wavemill.storage.errors import Verdict, is_missing, reason, require_there, unknown_error, verdict
 from wavemill.storage.locations import file_system_of, is_url
 from wavemill.synthesis.from_model import DEFAULT_PEAK_DB
-from wavemill.synthesis.levels import MOST_LEVEL_DB, Levels
+from wavemill.synthesis.levels import Levels
 from wavemill.vae.model import Model
 
 _NUMBERS = ("peak_db", "floor_db", "energy_db", "duration_s")

@@ -48,7 +48,7 @@ class Encoded:
     ----------
     files : output name -> (path below the batch's folder, content)
     columns : what the table is to say of it, but for the paths and the time of writing
-    timings_s : what each step took
+    timings_s : how long each step took, by its name
     """
 
     files: Mapping[str, tuple[str, bytes]]
@@ -104,10 +104,10 @@ def encode_made(
             "flags": " ".join(_flags(quality)) or None,
         },
         timings_s={
-            "read_ms": made.input.read_s,
-            "forward_ms": forward_s,
-            "invert_ms": invert_s + inverted - started,
-            "write_ms": perf_counter() - inverted,
+            "read": made.input.read_s,
+            "forward": forward_s,
+            "invert": invert_s + inverted - started,
+            "write": perf_counter() - inverted,
         },
     )
 
@@ -117,14 +117,14 @@ def stage_encoded(tools: BatchTools, encoded: Encoded, *, job: ClaimedJob) -> Ou
     started = perf_counter()
     outputs = JobOutputs(tools.store, job_id=job.id, fence=job.fence)
     paths = {name: outputs.stage(name, path, data) for name, (path, data) in encoded.files.items()}
-    timings_s = {**encoded.timings_s, "write_ms": encoded.timings_s["write_ms"] + perf_counter() - started}
+    timings_s = {**encoded.timings_s, "write": encoded.timings_s["write"] + perf_counter() - started}
     return Outcome(
         job=job,
         state=State.DONE,
         columns={
             **{f"{name}_path": paths[name] for name in _RECORDED if name in paths},
             **encoded.columns,
-            "timings": {name: round(1e3 * seconds, 3) for name, seconds in timings_s.items()},
+            "timings": {f"{name}_ms": round(1e3 * seconds, 3) for name, seconds in timings_s.items()},
         },
         place=outputs.place,
         discard=outputs.discard,

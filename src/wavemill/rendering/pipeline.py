@@ -84,7 +84,7 @@ class Pipeline:
         self._encoding = threading.Lock()
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
 
-    def outcomes(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
+    def run(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
         """Do the jobs of a chunk and return what came of each; raises what is wrong with all of them."""
         chunk = _Chunk(claim=claim, tools=tools, operation=operation_of(tools))
         entries = tools.entries([ID for job in claim.jobs for ID in chunk.operation.source_ids(job)])

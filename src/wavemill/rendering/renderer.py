@@ -52,7 +52,7 @@ class Renderer(ChunkWorker):
         try:
             tools = self._runtime.tools(claim.batch)
             self._accept(claim.batch.model_digest)
-            outcomes = self._pipeline.outcomes(claim, tools)
+            outcomes = self._pipeline.run(claim, tools)
         except ModelNotHereError as exc:
             return self._refuse(claim, exc)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends

@@ -18,7 +18,7 @@ from wavemill.audio.features import denormalise
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Entry
 from wavemill.jobs.claims import ClaimedJob
-from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams
+from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams, source_ids
 from wavemill.rendering.latent_files import LatentFile, read_latent
 from wavemill.rendering.resources import BatchTools
 from wavemill.synthesis import from_model
@@ -70,7 +70,7 @@ class Made:
 
 
 class _Operation(Generic[P]):
-    """Reads the spectrogram that its job is named after, unless a kind says otherwise."""
+    """Reads the spectrograms that `source_ids` names, and runs the model over several jobs."""
 
     def __init__(self, tools: BatchTools, params: P) -> None:
         self._tools = tools
@@ -78,7 +78,7 @@ class _Operation(Generic[P]):
 
     def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:
         """Return the IDs of the spectrograms that a job reads."""
-        return (job.spectrogram_id,)
+        return source_ids(self._tools.operation, job.spectrogram_id, job.item)
 
     def load(self, job: ClaimedJob, entries: Mapping[str, Entry]) -> Input:
         """Read and check what a job needs; raises what is wrong with it."""
@@ -147,9 +147,6 @@ class _Reconstruct(_Operation[Params]):
 
 
 class _Sample(_Operation[SampleParams]):
-    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:  # noqa: ARG002  it starts from nothing
-        return ()
-
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         result = from_model.sample(
             self._tools.model,
@@ -161,9 +158,6 @@ class _Sample(_Operation[SampleParams]):
 
 
 class _Interpolate(_Operation[InterpolateParams]):
-    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:
-        return job.item["from"], job.item["to"]
-
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         pairs = [(one.sources[0], one.sources[1]) for one in inputs]
         weights = [float(one.job.item["weight"]) for one in inputs]
@@ -171,9 +165,6 @@ class _Interpolate(_Operation[InterpolateParams]):
 
 
 class _Vary(_Operation[VaryParams]):
-    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:
-        return (job.item["of"],)
-
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
         result = from_model.vary(
@@ -196,9 +187,6 @@ class _Encode(_Operation[Params]):
 
 
 class _Decode(_Operation[Params]):
-    def source_ids(self, job: ClaimedJob) -> tuple[str, ...]:  # noqa: ARG002  it reads latents
-        return ()
-
     def load(self, job: ClaimedJob, entries: Mapping[str, Entry]) -> Input:  # noqa: ARG002
         started = perf_counter()
         latent, digests = read_latent(self._tools.latents, job.spectrogram_id, self._tools.model)

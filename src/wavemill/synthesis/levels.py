@@ -18,7 +18,6 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import kernel
 
-MOST_LEVEL_DB = 700.0  # a level that is further from full scale is a mistake: 1e35 and beyond, where float32 soon ends
 _RAMP_DB = 20.0  # bins so far below the peak are left as they are, the peak gets all of the boost
 _MOST_DB = 6.0
 _STEPS = 8  # of Newton's method at most; three come within 0.001 dB of the solution

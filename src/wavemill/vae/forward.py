@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.dataset.pool import available_cores
 from wavemill.errors import DeviceMemoryError, UsageError
 from wavemill.keras_seam import tf
 
@@ -145,11 +145,6 @@ def use_mixed_precision() -> None:
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     name = "auto_mixed_precision" if on_gpu else "auto_mixed_precision_onednn_bfloat16"
     tf.config.optimizer.set_experimental_options({name: True})
-
-
-def available_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager
