@@ -185,16 +185,15 @@ def test_an_inversion_is_byte_for_byte_the_original_beside_a_reconstruction(benc
 
 
 def test_a_worker_with_a_gpu_inverts_whole_sub_batches_on_it(bench: Bench, place, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "wavemill.rendering.pipeline.first_gpu", lambda: "/CPU:0"
-    )  # the same operations, where there is no GPU
+    # The same TensorFlow operations, where there is no GPU.
+    monkeypatch.setattr("wavemill.rendering.pipeline.first_gpu", lambda: "/CPU:0")
     batches = []
 
     def counted(magnitude, **options):
         batches.append((len(magnitude), options["device"]))
         return invert_on_gpu(magnitude, **options)
 
-    monkeypatch.setattr("wavemill.generation.invert_on_gpu", counted)
+    monkeypatch.setattr("wavemill.synthesis.sound.invert_on_gpu", counted)
     jobs = done(bench, bench.submit([A, B], seed=4))
     assert sum(n for n, _ in batches) == 4  # two generated, two original
     assert {device for _, device in batches} == {"/CPU:0"}
