@@ -19,7 +19,8 @@ def cancel(batch_id: str, as_json: bool) -> None:
 
     with Producer.from_env() as producer:
         count = producer.batch(batch_id).cancel()
-    _report(f"cancelled {count} queued jobs of batch {batch_id}", as_json=as_json, batch_id=batch_id, cancelled=count)
+    said = f"cancelled {count} queued jobs of batch {batch_id}" if count else f"batch {batch_id} had no queued jobs"
+    _report(said, as_json=as_json, batch_id=batch_id, cancelled=count)
 
 
 @click.command()

@@ -121,7 +121,7 @@ class DatasetWriter:
         """Whether that spectrogram's numbers are there, for all that a look at the file's size can tell."""
         try:
             if not self.packed:
-                return (self.folder / file).stat().st_size > 0
+                return (self.folder / file).stat().st_size == end_of_item(0, self._manifest.features.shape)
             pack, number = split_name(file)
             return self._pack_bytes(pack) >= end_of_item(number, self._manifest.features.shape)
         except (OSError, ValueError):

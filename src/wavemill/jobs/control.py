@@ -33,7 +33,10 @@ def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) ->
     """
     with database.transaction() as connection:
         own_batch(connection, batch_id)
-        queued = _require(connection, batch_id).queued
+        batch = _require(connection, batch_id)
+        if batch.finished_at is not None:
+            return 0
+        queued = batch.queued
         connection.execute(delete(chunks).where(chunks.c.batch_id == batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(cancelled_at=now()))
         move_counts(connection, {batch_id: {State.QUEUED: -queued, State.CANCELLED: queued}})

@@ -20,9 +20,10 @@ from support.batches import (
     submit,
 )  # fmt: skip
 
+from wavemill.errors import UsageError
 from wavemill.jobs import control
 from wavemill.jobs.claims import claim_chunk
-from wavemill.jobs.control import cancel_batch, fail_stopped, resume_batch, retry_batch, settle_cancelled
+from wavemill.jobs.control import cancel_batch, fail_stopped, pause_batch, resume_batch, retry_batch, settle_cancelled
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.queries import batch_is_final, batch_status, get_job, list_jobs
@@ -169,3 +170,13 @@ def test_a_resumed_batch_is_as_it_was(database: Database) -> None:
 
 def _pairs(claimed):
     return zip(claimed.jobs, all_done(claimed), strict=True)
+
+
+def test_a_cancel_of_a_finished_batch_changes_nothing(database: Database) -> None:
+    batch_id = submit(database, 2)
+    claimed = claim(database, batch_id, 0, 1)
+    finish(database, claimed, all_done(claimed))
+    assert cancel_batch(database, batch_id) == 0
+    assert batch_status(database, batch_id)["state"] == "done"
+    with pytest.raises(UsageError, match="is finished"):
+        pause_batch(database, batch_id)

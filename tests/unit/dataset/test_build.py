@@ -298,3 +298,15 @@ def test_features_whose_numbers_contradict_each_other_build_nothing(
     with pytest.raises(UsageError, match=message):
         build(recordings, target, replace(DIGITS, **change))
     assert not target.exists()
+
+
+@pytest.mark.parametrize("n_bytes", [0, 100, 300, 65_000, 70_000])
+def test_a_spectrogram_of_another_size_is_built_again(audio: Path, target: Path, n_bytes: int) -> None:
+    for name in ("7_ann_0", "7_ann_1"):
+        write_noise(audio / f"{name}.wav", seed=1)
+    build(audio, target, DIGITS)
+    os.truncate(target / "spectrograms" / "7_ann_0.npy", n_bytes)
+    report = build(audio, target, DIGITS)
+    assert (report.built, report.reused) == (1, 1)
+    with Dataset.open(target) as opened:
+        read_spectrogram(opened, opened.get("7_ann_0"))
