@@ -41,7 +41,9 @@ def dataset() -> None:
     show_default=True,
     help=f"Feature parameters: {', '.join(PRESETS)}.",
 )
-@click.option("--packed", is_flag=True, help="Store 64 spectrograms per file, for hundreds of thousands and more.")
+@click.option(
+    "--packed", is_flag=True, help="Store 64 spectrograms per file; for datasets of hundreds of thousands or more."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),

@@ -31,7 +31,10 @@ class Age(click.ParamType[float]):
 @click.command()
 @click.argument("batch_ids", metavar="[BATCH]...", nargs=-1)
 @click.option(
-    "--older-than", "older_than_s", type=Age(), help="Least time since the batch finished [30d; of named batches: 0s]."
+    "--older-than",
+    "older_than_s",
+    type=Age(),
+    help="Only batches that finished at least this long ago [30d; named batches: 0s].",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
 @click.option("--deleted", is_flag=True, help="Also remove batches whose output folder was deleted by hand.")

@@ -43,7 +43,9 @@ def submit() -> None:
 def reconstruct(
     dataset: str, model: str, seed: int, from_posterior: bool, method: str, keep_latents: bool, **options: Any
 ) -> None:
-    """Turn spectrograms into sound through a model, and also the originals, for comparison.
+    """Turn spectrograms into sound through a model.
+
+    The original spectrograms are turned into sound too, for comparison.
 
     Example: wavemill submit reconstruct --dataset data/fsdd --model fsdd-vae --output out --all --wait
     """
@@ -64,7 +66,9 @@ def reconstruct(
 @common.posterior_option
 @common.queue_options
 def encode(dataset: str, model: str, seed: int, from_posterior: bool, **options: Any) -> None:
-    """Write the latents of spectrograms as latents/ID.npy, with level and length in latents/ID.json.
+    """Write the latents of spectrograms.
+
+    They are written as latents/ID.npy, with level and length in latents/ID.json.
 
     Example: wavemill submit encode --dataset data/fsdd --model fsdd-vae --output out --all
     """
@@ -103,7 +107,9 @@ def invert(dataset: str, seed: int, method: str, **options: Any) -> None:
 @common.latents_option
 @common.queue_options
 def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> None:
-    """Make variations of clips: sounds near them in the model's latent space.
+    """Make variations of clips.
+
+    A variation is a sound near the clip in the model's latent space.
 
     Example: wavemill submit vary --dataset data/fsdd --model fsdd-vae --output out --ids ids.txt --count 8
     """
@@ -133,7 +139,7 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 @common.latents_option
 @common.queue_options
 def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, **options: Any) -> None:
-    """Make the sounds on the way from one clip to another, in steps.
+    """Make the sounds between two clips, in steps.
 
     Example: wavemill submit interpolate --dataset data/fsdd --model fsdd-vae --output out --from 1_a_7 --to 2_b_9
     """
@@ -162,7 +168,7 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
 @common.latents_option
 @common.queue_options
 def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options: Any) -> None:
-    """Make new sounds.
+    """Make new sounds, drawn from the model's latent space.
 
     Example: wavemill submit sample --model fsdd-vae --output out --count 100 --label digit=7 --label speaker=george
     """

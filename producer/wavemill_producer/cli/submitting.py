@@ -39,13 +39,18 @@ dataset_option = click.option(
     "--dataset", type=Location(), required=True, help="Dataset folder, as the workers see it."
 )
 model_option = click.option(
-    "--model", type=Location(), required=True, help="Model folder, or a name below WAVEMILL_MODELS."
+    "--model",
+    type=Location(),
+    required=True,
+    help="Model folder, or the name of a model below WAVEMILL_MODELS or of a shipped one.",
 )
 
 choice_options = options(
     click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one per line; - is standard input."),
     click.option("--all", "take_all", is_flag=True, help="Every spectrogram of the dataset."),
-    click.option("--random", "n_random", type=click.IntRange(min=1), help="This many, drawn without replacement."),
+    click.option(
+        "--random", "n_random", type=click.IntRange(min=1), help="This many spectrograms, drawn without replacement."
+    ),
     click.option(
         "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
     ),
@@ -82,7 +87,7 @@ queue_options = options(
         show_default=True,
         help="Higher priorities go first.",
     ),
-    click.option("--key", help="Queue once: the same key returns the same batch, and refuses another request."),
+    click.option("--key", help="Idempotency key: the same request returns the same batch; another request is refused."),
     click.option("--reuse", is_flag=True, help="Copy outputs that an earlier batch made from the same inputs."),
     click.option("--dry-run", is_flag=True, help="Check everything and say what would be queued; queue nothing."),
     click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished."),

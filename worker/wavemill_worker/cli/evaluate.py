@@ -79,7 +79,9 @@ def _found(recogniser_dir: Path) -> Path:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> None:
-    """Measure MODEL on the held-out clips of DATASET, next to the recordings and inversion without a model.
+    """Measure MODEL on the held-out clips of DATASET.
+
+    The recordings, and their spectrograms inverted without a model, are measured too, for comparison.
 
     Prints the figures and stores them as JSON: distances to the recordings, what recognisers hear,
     use of the latents, and quality of samples and interpolations. STOI and PocketSphinx need the

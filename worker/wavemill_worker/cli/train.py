@@ -33,7 +33,7 @@ _folder = FilePath()
 @click.option("--architecture", metavar="NAME", help="residual (default), spatial, or course (for its preset).")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="At most this many passes over the dataset.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Spectrograms per step.")
-@click.option("--learning-rate", type=float, metavar="R", help="Adam's learning rate, its highest value.")
+@click.option("--learning-rate", type=float, metavar="R", help="Adam's highest learning rate.")
 @click.option("--beta", type=float, metavar="B", help="Weight of the KL divergence.")
 @click.option("--latent-dim", type=click.IntRange(min=1), metavar="N", help="Size of a latent vector.")
 @click.option(
@@ -56,7 +56,12 @@ _folder = FilePath()
 @click.option(
     "--added-share", type=click.FloatRange(0, 1), metavar="P", help="Share of each epoch that comes from --add."
 )
-@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Same seed, same dataset: the same model.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="S",
+    help="Random seed: the same seed and dataset give the same model.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the model, or the unfinished training, that MODEL holds.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training; --epochs may differ.")
 @click.option("--finish", is_flag=True, help="Save the best weights of an interrupted training, and train no more.")
