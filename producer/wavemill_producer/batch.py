@@ -104,8 +104,9 @@ class Batch:
     def retry(self, *, only_failed: bool = False) -> int:
         """Queue failed jobs again, and cancelled ones unless `only_failed`; return how many.
 
-        An outage of the table raises at once: on a second try, a job could have failed again
-        meanwhile. The jobs that were queued by then stay queued.
+        If the table does not answer, raises at once instead of retrying: a job could have failed
+        again meanwhile, and would be queued twice. Jobs that were queued before the error stay
+        queued.
         """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
         try:

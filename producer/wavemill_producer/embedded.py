@@ -56,9 +56,9 @@ class EmbeddedBroker:
         return True
 
     def keep(self) -> bool:
-        """Do as `tend`, but if the server cannot be started, log that once and try again later.
+        """Like `tend`, but if the server cannot be started, log that once and try again later.
 
-        For a process that calls it again and again as long as it runs.
+        Call it again and again for as long as the process runs.
         """
         if time.monotonic() < self._try_at:
             return False

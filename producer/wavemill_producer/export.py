@@ -30,7 +30,8 @@ _FORMULA = re.compile(r"(?:^|(?<=[;\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\
 _LARGEST_OUTPUT = 2**30  # bytes; wavemill writes no larger file
 _SPOOLED = 2**23  # bytes held in memory
 _COLUMNS = [column.name for column in jobs.c]
-# Column of the path -> column of its digest. A latent also has a .json file beside it, which has none.
+# Column of the path -> column of its digest. A latent also has a .json file beside it, which has
+# none.
 _OUTPUTS = {"generated_path": "sha256", "original_path": "original_sha256", "latent_path": "latent_sha256"}
 
 
@@ -87,8 +88,8 @@ def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[st
 def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
     """Write every output under its path below the batch's folder, `manifest.jsonl` and `batch.json`.
 
-    `manifest.jsonl` has one line per job, `batch.json` the batch's status. An output that is missing
-    or changed is left out and listed in `damaged`.
+    `manifest.jsonl` has one line per job, `batch.json` the batch's status. An output that is
+    missing or changed is left out and listed in `damaged`.
     """
     exported = Exported()
     root = batch_root(status["output"], status["id"]).removeprefix("file://")

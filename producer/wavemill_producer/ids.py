@@ -33,7 +33,8 @@ def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked
     """Yield each ID once, in the order given; a million take no more memory than a thousand.
 
     Raises UsageError for a single string, InvalidIdError for an invalid ID, and, after the last ID,
-    UnknownSpectrogramError if `dataset` lacks any of them. If `dataset` is None, nothing is looked up.
+    UnknownSpectrogramError if `dataset` lacks any of them. If `dataset` is None, nothing is looked
+    up.
     """
     if isinstance(ids, str):
         raise UsageError(f"expected several IDs, received the one string {ids[:80]!r}; put it into a list")

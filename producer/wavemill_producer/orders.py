@@ -50,8 +50,8 @@ class Options(TypedDict, total=False):
     priority : int, 0 to 9; 9 goes first
     progress : callable, called with the number of jobs written so far
     key : str
-        Idempotency key: the same key returns the same batch, even to two producers at once. The same
-        key with another request is an error.
+        Idempotency key: the same key returns the same batch, even to two producers at once. The
+        same key with another request is an error.
     reuse : bool
         Copy outputs that an earlier batch made from the same inputs and still has, instead of
         rendering them again.

@@ -51,9 +51,9 @@ class Producer(Orders[Batch]):
     Parameters
     ----------
     patience_s : float or None
-        How long to retry while the table does not answer, before raising; None: for ever. Only calls
-        that are safe to repeat are retried: queries, cancel, pause, resume, and a submission of
-        which nothing was written.
+        How long to retry while the table does not answer, before raising; None: for ever. Only
+        calls that are safe to repeat are retried: queries, cancel, pause, resume, and a submission
+        of which nothing was written.
     """
 
     def __init__(self, settings: Settings, *, patience_s: float | None = PATIENCE_S) -> None:

@@ -39,8 +39,8 @@ class SeenIds:
         """Add a page of IDs; return those that are new, in order, each once."""
         self._pages += 1
         before = self._connection.total_changes
-        # Sorted, so that neighbouring rows of the B-tree are inserted together: less than half the time
-        # for IDs that come in no order.
+        # Sorted, so that neighbouring rows of the B-tree are inserted together: less than half the
+        # time for IDs that come in no order.
         rows = ((ID,) for ID in sorted(ids))
         self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, {self._pages})", rows)  # noqa: S608 a number
         added = self._connection.total_changes - before
@@ -73,7 +73,7 @@ class SeenIds:
             raise index_error(self._dataset.path, exc) from exc
 
     def close(self) -> None:
-        """Forget them."""
+        """Discard the set."""
         self._connection.close()
 
 
@@ -105,7 +105,7 @@ class SeenPairs:
         return {name: first[name][0] for name in names if first[name][1] == self._pages}
 
     def close(self) -> None:
-        """Forget them."""
+        """Discard the set."""
         self._connection.close()
 
 

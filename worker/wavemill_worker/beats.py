@@ -19,7 +19,8 @@ from time import monotonic, sleep
 FOLDER_VARIABLE = "WAVEMILL_BEATS"
 BEAT_S = 1.0
 
-# The most silence that one look adds: while the watcher itself stood still, no process counts as silent.
+# The most silence that one look adds: while the watcher itself stood still, no process counts as
+# silent.
 _MAX_STEP_S = 2.0
 
 
@@ -37,8 +38,8 @@ def beat(name: str) -> None:
 def keep_beating() -> None:
     """Beat for this process as a whole, in a file named by its process ID.
 
-    The file stays locked while this process lives, so that the watch can tell it from a later process
-    with the same ID.
+    The file stays locked while this process lives, so that the watch can tell it from a later
+    process with the same ID.
     """
     name = str(os.getpid())
     try:

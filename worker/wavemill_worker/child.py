@@ -76,9 +76,10 @@ class Child:
     def giving_back_on_sigterm(self) -> Iterator[None]:
         """On SIGTERM, finish the current sub-batch and give the rest of the chunk back.
 
-        Entered for each task, since Celery's pool sets its own handlers after the process is initialised.
-        A process that gets another task after SIGTERM exits: the signal did not reach its parent, which
-        starts a new child. The task's chunk has a row in the table, so its message is sent again.
+        Entered for each task, since Celery's pool sets its own handlers after the process is
+        initialised. A process that gets another task after SIGTERM exits: the signal did not reach
+        its parent, which starts a new child. The task's chunk has a row in the table, so its
+        message is sent again.
         """
         if self._stop.is_set():
             raise SystemExit("told to stop")
@@ -140,8 +141,8 @@ def _start(**_: Any) -> None:
     try:
         _child = Child(Settings.from_env())
     except Exception:
-        # Celery would only log it, and this process would take messages and do nothing with them. So end
-        # the parent: the supervisor starts both again, with growing delays.
+        # Celery would only log it, and this process would take messages and do nothing with them.
+        # So end the parent: the supervisor starts both again, with growing delays.
         logger.exception("this process cannot work")
         os.kill(os.getppid(), signal.SIGTERM)
         raise

@@ -112,7 +112,8 @@ def threads_per_process(n_processes: int, configured: int) -> int:
 def configure_tensorflow(n_threads: int) -> None:
     """Limit TensorFlow to `n_threads` and let GPU memory grow. Call it before TensorFlow's first use.
 
-    On a CPU, batches run in parallel and each operation uses one thread: see `wavemill.vae.forward`.
+    On a CPU, batches run in parallel and each operation uses one thread: see
+    `wavemill.vae.forward`.
     """
     # Keras imports scikit-learn if librosa has installed it. That takes a quarter of the start-up
     # time, for wrappers that are not used here.

@@ -1,4 +1,4 @@
-"""The supervisor's pulse: records in the table that the supervisor is alive, and what is wrong with it."""
+"""The supervisor's pulse: records in the table that both are alive, and the supervisor's problems."""
 
 from __future__ import annotations
 

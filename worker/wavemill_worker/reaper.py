@@ -74,7 +74,8 @@ class Reaper:
             self._dead.append(dead)
 
     def _step(self) -> None:
-        # Dead processes come first, since their jobs wait. If this fails, the next step tries again.
+        # Dead processes come first, since their jobs wait. If this fails, the next step tries
+        # again.
         while self._dead:
             bury(self._database, f"-{self._dead[0]}", self._send, settings=self._settings, app=self._app)
             self._dead.pop(0)
@@ -118,10 +119,11 @@ def clear(batch: Row[Any], begun: Begun) -> bool:
     try:
         store = open_store(batch_root(batch.output, batch.id), must_exist=batch.done > 0)
         params = params_from_row(batch.operation, batch.params)
-        # Remove staged files first, since they could still be moved into place. Then remove outputs. The
-        # removal is prepared before the table is read: in a folder, a batch that is retried later ends
-        # the removal before it places any output. An object store cannot end a removal. There the table
-        # is read before each job, and a request takes less time than a claim.
+        # Remove staged files first, since they could still be moved into place. Then remove
+        # outputs. The removal is prepared before the table is read: in a folder, a batch that is
+        # retried later stops this removal before it places any output. In an object store, it
+        # cannot be stopped. There the table is read before each job, and a request takes less time
+        # than a claim.
         store.clear_staging(strict=True)
         with store.removing() as remove:
             for spectrogram_id in begun():

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "rehearsal"
 _LONGEST_S = 3_600
-_SUB_BATCH = 16  # jobs between two looks for orders to stop, as many as in a forward pass
+_SUB_BATCH = 16  # jobs between two checks whether to stop, as many as in a forward pass
 
 
 def seconds_per_job(device: str) -> float | None:
@@ -46,7 +46,8 @@ def seconds_per_job(device: str) -> float | None:
 class Rehearsal(ChunkWorker):
     """Reads each job's input and writes a file with the worker, the job and the attempt.
 
-    Each attempt writes different bytes, so that a test can tell from the digest which attempt wrote a file.
+    Each attempt writes different bytes, so that a test can tell from the digest which attempt wrote
+    a file.
     """
 
     def __init__(self, *arguments: Any, seconds_per_job: float, **keywords: Any) -> None:

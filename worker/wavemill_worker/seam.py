@@ -1,7 +1,8 @@
 """Changes how kombu and Celery receive messages and wait for a broker. Only this module uses their internals.
 
 Written against kombu and Celery 5.7. With another version, none of the changes is made and a worker
-is plain Celery: it works as long as every message is ours, and the broker either answers or is gone.
+is plain Celery: it works as long as every message is ours, and the broker either answers or is
+gone.
 """
 
 from __future__ import annotations

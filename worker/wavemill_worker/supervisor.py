@@ -58,7 +58,7 @@ class _Slot:
     problem: str | None = None  # why it could not be started
 
     def delay(self, *, was_healthy: bool = False) -> float:
-        """Delay the next start by the number of failures in a row; return the delay in seconds."""
+        """Delay the next start, twice as long after each failure in a row; return the delay in seconds."""
         self.failures = 0 if was_healthy else self.failures + 1
         delay_s = min(2.0 ** min(self.failures, 16) / 2, _MAX_RESTART_DELAY_S)
         self.start_at = monotonic() + delay_s

@@ -76,7 +76,7 @@ def build(
     if as_json:
         print_json(asdict(report))
         return
-    kept = f", {report.kept} kept, recordings not readable now" if report.kept else ""
+    kept = f", {report.kept} kept (recordings not readable now)" if report.kept else ""
     say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed{kept}")
     say(
         f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
@@ -95,7 +95,10 @@ def build(
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
 @_json_option
 def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, as_json: bool) -> None:
-    """Import a course project's .npy files and its pickle of minima and maxima, without running the pickle's code."""
+    """Import a course project's spectrograms.
+
+    Reads its .npy files and its pickle of minima and maxima. No code in the pickle is run.
+    """
     from wavemill.dataset.course import import_course as import_course_files
 
     with _progress_bar("spectrograms") as progress:

@@ -31,7 +31,8 @@ _TEXT = ("csv", "jsonl")
 def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as_json: bool) -> None:
     """Write a batch's jobs, or its outputs, into one file.
 
-    The exit code is 1 if outputs of done jobs are missing or changed. The file holds all the others.
+    The exit code is 1 if outputs of done jobs are missing or changed. The file holds all the
+    others.
 
     Example: wavemill export 20260101-120000-1a2b3c4d --format zip --output digits.zip
     """

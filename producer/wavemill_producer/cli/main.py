@@ -92,7 +92,8 @@ def main() -> None:
 def _read_names_as_utf8() -> None:
     """Restart in Python's UTF-8 mode if the locale has another encoding for names and arguments.
 
-    An ID is a file name. It must be the same text for all users of a dataset, whatever their locale.
+    An ID is a file name. It must be the same text for all users of a dataset, whatever their
+    locale.
     """
     if sys.getfilesystemencoding() != "utf-8":
         python, *arguments = sys.orig_argv

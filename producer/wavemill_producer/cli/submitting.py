@@ -111,7 +111,7 @@ def lines(file: TextIO) -> Iterator[str]:
     try:
         yield from (text for line in file if (text := line.rstrip("\r\n")))
     except UnicodeDecodeError as exc:
-        raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry a line: {exc}") from exc
+        raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry per line: {exc}") from exc
 
 
 def submit(

@@ -32,10 +32,10 @@ def pad_or_cut(signal: FloatArray, n_samples: int) -> FloatArray:
 def extract(signal: FloatArray, features: Features) -> FloatArray:
     """Compute the spectrogram of a padded recording in dB re 1.0.
 
-    The steps are a centred STFT with a Hann window, its magnitude, the first `n_bins` rows (`stft-db`)
-    or `n_bins` mel bands (`log-mel`), and decibels, limited to `range_db` below the loudest bin. The
-    numbers are those of `librosa.stft`, `librosa.filters.mel` with each filter's weights summing to 1,
-    and `librosa.amplitude_to_db`.
+    The steps are a centred STFT with a Hann window, its magnitude, the first `n_bins` rows
+    (`stft-db`) or `n_bins` mel bands (`log-mel`), and decibels, limited to `range_db` below the
+    loudest bin. The numbers are those of `librosa.stft`, `librosa.filters.mel` with each filter's
+    weights summing to 1, and `librosa.amplitude_to_db`.
 
     Parameters
     ----------
@@ -96,10 +96,10 @@ def denormalise(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArr
 def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
     """Turn decibels into the linear amplitude of an STFT.
 
-    `stft-db`: the rows that `extract` dropped are restored as zeros. Bins at a clip's floor stay at the
-    floor, since they are quiet, not empty, and phase retrieval works badly with zeros among them.
-    `log-mel`: see `MelBank.magnitudes`; clips are computed one by one, so that a clip's bytes do not
-    depend on the others.
+    `stft-db`: the rows that `extract` dropped are restored as zeros. Bins at a clip's floor stay at
+    the floor, since they are quiet, not empty, and phase retrieval works badly with zeros among
+    them. `log-mel`: see `MelBank.magnitudes`; clips are computed one by one, so that a clip's bytes
+    do not depend on the others.
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ from wavemill.presets import Features
 _OTHER_SUFFIXES = {"aif", "aifc", "bwf", "oga", "opus", "snd", "sph", "wave"}
 # A format without a header: libsndfile must be told its rate and encoding.
 _NEEDS_PARAMETERS = {"raw"}
-# Full scale is 1. Unscaled 32-bit integers, up to 2e9, still pass; the square of 2e19 exceeds float32.
+# Full scale is 1. Unscaled 32-bit integers, up to 2e9, still pass; the square of 2e19 exceeds
+# float32.
 _MOST_SAMPLE = 1e10
 _CANCELLED = 1e-4  # least power after mixing, as a share of the channels' power (-40 dB); below is rounding noise
 
@@ -48,7 +49,8 @@ def load_recording(path: Path, features: Features) -> Recording:
     Parameters
     ----------
     path : Path
-        A file in any format that libsndfile recognises by its content. Only the part that is kept is read.
+        A file in any format that libsndfile recognises by its content. Only the part that is kept
+        is read.
     features : Features
         Sets the sample rate and the maximum length.
 
@@ -60,8 +62,8 @@ def load_recording(path: Path, features: Features) -> Recording:
     Raises
     ------
     AudioError
-        The file is missing, not a sound file, damaged or empty; it holds NaN, infinity or samples far
-        above full scale; or its channels cancel each other.
+        The file is missing, not a sound file, damaged or empty; it holds NaN, infinity or samples
+        far above full scale; or its channels cancel each other.
     """
     native, native_rate_hz, cut = _read_start(path, features.duration_s)
     if native.size == 0:
@@ -77,7 +79,8 @@ def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int
     try:
         with open_sound(path) as sound:
             wanted = int(duration_s * sound.samplerate)
-            # Read one frame more to see whether the sound goes on: the header may not know its length.
+            # Read one frame more to see whether the sound goes on: the header may not know its
+            # length.
             native = sound.read_start(wanted + 1)
             return native[:wanted], sound.samplerate, len(native) > wanted
     except soundfile.LibsndfileError as exc:

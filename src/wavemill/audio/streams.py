@@ -1,8 +1,8 @@
 """Opens sound files, including streams whose header does not give their length.
 
-A program that writes to a pipe cannot go back to fill in the length. It leaves 0, or a number that is
-far too high. libsndfile reads most of these files to their end. For the others, it is given a view of
-the file with a corrected header.
+A program that writes to a pipe cannot go back to fill in the length. It leaves 0, or a number that
+is far too high. libsndfile reads most of these files to their end. For the others, it is given a
+view of the file with a corrected header.
 """
 
 from __future__ import annotations

@@ -137,7 +137,8 @@ def most_bytes(*shapes: tuple[int, ...]) -> int:
 def _read(dataset: Dataset, entry: Entry) -> bytes:
     """Return the bytes of the entry's `.npy` file; an item of a pack is returned as such a file.
 
-    A missing file is looked for once more if the dataset is there: its disk may just have come back.
+    A missing file is looked for once more if the dataset is there: its disk may just have come
+    back.
     """
     try:
         return _read_once(dataset, entry)

@@ -51,11 +51,11 @@ def build(
 ) -> BuildReport:
     """Build a dataset from every recording below `audio_dir`, or bring an existing one up to date.
 
-    A recording's ID is its path relative to `audio_dir` without the suffix. Spectrograms of unchanged
-    files (same path, size and time of change) are kept, and so are those of files that cannot be
-    examined or read now. A spectrogram is removed only if its recording was seen to be gone. After
-    Ctrl-C or kill -9, the same call continues the build. With many recordings it spawns processes, so
-    a script that calls it needs `if __name__ == "__main__":`, or `jobs=1`.
+    A recording's ID is its path relative to `audio_dir` without the suffix. Spectrograms of
+    unchanged files (same path, size and time of change) are kept, and so are those of files that
+    cannot be examined or read now. A spectrogram is removed only if its recording was seen to be
+    gone. After Ctrl-C or kill -9, the same call continues the build. With many recordings it spawns
+    processes, so a script that calls it needs `if __name__ == "__main__":`, or `jobs=1`.
 
     Parameters
     ----------
@@ -63,11 +63,13 @@ def build(
     features : Features
         Such as `wavemill.presets.preset("digits")`.
     packed : bool, optional
-        Store 64 spectrograms per file instead of one. Default: as the dataset is; one in a new dataset.
+        Store 64 spectrograms per file instead of one. Default: as the dataset is; one in a new
+        dataset.
     jobs : int > 0, optional
         Number of processes. Default: one per core if there is enough to do, else only this process.
     prune : bool
-        Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or more.
+        Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or
+        more.
     progress : callable, optional
         Called with the number of recordings handled and the number to build.
 

@@ -47,9 +47,9 @@ def import_course(
 ) -> CourseReport:
     """Make a dataset of preset `course` from the output of the course's preprocessing.
 
-    Files and entries of the pickle are matched by file name, because the pickle holds absolute paths
-    of the machine where it was written. An ID is the file name without `.npy` and the recording's
-    suffix: `0_george_1.wav.npy` becomes `0_george_1`. The pickle's code is never run.
+    Files and entries of the pickle are matched by file name, because the pickle holds absolute
+    paths of the machine where it was written. An ID is the file name without `.npy` and the
+    recording's suffix: `0_george_1.wav.npy` becomes `0_george_1`. The pickle's code is never run.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Reads the course's pickle of minima and maxima without running any code from it.
 
-A pickle is a program that may call any function it can name. This reader accepts exactly four names.
-For each it has a stand-in, which makes bytes, a number or a number type. Any other name is refused
-before it is looked up. `wavemill.dataset.pickle_machine` runs the opcodes in bounded memory.
+A pickle is a program that may call any function it can name. This reader accepts exactly four
+names. For each it has a stand-in, which makes bytes, a number or a number type. Any other name is
+refused before it is looked up. `wavemill.dataset.pickle_machine` runs the opcodes in bounded
+memory.
 """
 
 from __future__ import annotations

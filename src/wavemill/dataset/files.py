@@ -23,8 +23,8 @@ class OutsideDatasetError(Exception):
 class DatasetFiles:
     """The files below one folder.
 
-    Each folder is resolved and checked once and remembered. To do that for every file took 20 times as
-    long as to open it.
+    Each folder is resolved and checked once and remembered. To do that for every file took 20 times
+    as long as to open it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,8 @@ class DatasetFiles:
         return os.open(self._resolve(file), FLAGS)  # follows a link that leads inside the folder
 
     def _resolve(self, relative: str) -> str:
-        # Strict, so that a missing folder is not remembered: it may come back as a link to elsewhere.
+        # Strict, so that a missing folder is not remembered: it may come back as a link to
+        # elsewhere.
         path = (self._folder / relative).resolve(strict=True)
         if not path.is_relative_to(self._folder.resolve(strict=True)):
             raise OutsideDatasetError

@@ -13,8 +13,8 @@ from numpy.lib import format as npy
 Shape = tuple[int, ...]
 
 DTYPE = np.dtype("<f4")
-# NumPy parses headers with `ast`, which sometimes fails in Python 3.11 if two threads use it at once
-# ("AST constructor recursion depth mismatch", python/cpython#106905).
+# NumPy parses headers with `ast`, which sometimes fails in Python 3.11 if two threads use it at
+# once ("AST constructor recursion depth mismatch", python/cpython#106905).
 _reading = threading.Lock()
 
 

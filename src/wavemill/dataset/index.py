@@ -88,7 +88,8 @@ class Dataset:
     def get_many(self, ids: Sequence[str]) -> dict[str, Entry]:
         """Return a mapping of IDs to entries.
 
-        IDs that are not in the index, or whose rows are damaged, are left out; `get` raises the reason.
+        IDs that are not in the index, or whose rows are damaged, are left out; `get` raises the
+        reason.
         """
         try:
             rows = self._lookup(ENTRY_COLUMNS, ids)

@@ -46,8 +46,8 @@ def make_spectrograms(
 ) -> list[Row | Failure]:
     """Make the spectrograms of those recordings and write them, in one pack or each in its own file.
 
-    A failure of one recording does not affect the others. Raises StorageUnavailableError if the disk
-    is full, since the next file could not be written either.
+    A failure of one recording does not affect the others. Raises StorageUnavailableError if the
+    disk is full, since the next file could not be written either.
     """
     made = [_make(source, audio_dir, features) for source in sources]
     failures: list[Row | Failure] = [one for one in made if isinstance(one, Failure)]

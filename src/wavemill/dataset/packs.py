@@ -1,8 +1,9 @@
 """Packs: many spectrograms in one `.npy` file, for datasets too large for one file per spectrogram.
 
 A pack is a plain array of shape (n, n_bins, n_frames), which `numpy.load` reads too. Its name is a
-hash of its content. An item is named by its pack and its number, such as `spectrograms/0a1b.npy#17`.
-Reading it gives the same bytes, and so the same SHA-256, as a file of its own.
+hash of its content. An item is named by its pack and its number, such as
+`spectrograms/0a1b.npy#17`. Reading it gives the same bytes, and so the same SHA-256, as a file of
+its own.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
 """
-# One source per ID, the first by name, and its row in the dataset if that is not damaged and was made
-# from the same state of the file.
+# One source per ID, the first by name, and its row in the dataset if that is not damaged and was
+# made from the same state of the file.
 _CHOSEN = f"""
 SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
@@ -43,8 +43,8 @@ SELECT s.source, s.id, o.source FROM temp.sources s
     JOIN temp.sources o ON o.id = s.id AND o.source = (SELECT min(source) FROM temp.sources f WHERE f.id = s.id)
 WHERE s.source > o.source
 """
-# Spectrograms whose recordings the scan did not find: ID, the recording, and whether another file now
-# has that ID.
+# Spectrograms whose recordings the scan did not find: ID, the recording, and whether another file
+# now has that ID.
 _MISSED = """
 SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id) FROM spectrograms d
 WHERE NOT EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id AND s.source = d.source)
@@ -58,8 +58,8 @@ WHERE d.source = f.source OR f.id NOT IN (SELECT id FROM temp.sources)
 """
 _PAGE = 10_000
 
-# A build removes this share or more only with `prune`: with an unmounted or mistyped folder, as many
-# recordings seem to be gone.
+# A build removes this share or more only with `prune`: with an unmounted or mistyped folder, as
+# many recordings seem to be gone.
 _LARGE_SHARE = 0.2
 _HANDFUL = 5
 

@@ -15,7 +15,8 @@ from wavemill.operations.identifiers import validate_id
 from wavemill.storage.errors import reason
 
 _DIGIT_SPEAKER_INDEX = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>[0-9]+)")
-# Folders that systems and programs make. Hidden files and folders, such as ._x.wav, are ignored too.
+# Folders that systems and programs make. Hidden files and folders, such as ._x.wav, are ignored
+# too.
 _JUNK = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 Problem = tuple[str, str]  # a path, and what is wrong with it
@@ -56,7 +57,8 @@ def find_recordings(
 ) -> Iterator[Source]:
     """Yield the recordings below `folder`, in no particular order; DatasetError if there is no such folder.
 
-    Links to folders are not followed. The folder `leave_out` is skipped without a finding in `skipped`.
+    Links to folders are not followed. The folder `leave_out` is skipped without a finding in
+    `skipped`.
     """
     require_folder(folder)
     scan = _Scan(folder, suffixes, findings, None if leave_out is None else leave_out.stat())

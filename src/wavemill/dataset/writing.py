@@ -190,9 +190,9 @@ class DatasetWriter:
                 _unlink(path)
 
     def _discard_if_empty(self) -> None:
-        # Otherwise a mistaken call would tie the folder to its preset. Keep the dataset if an interrupted
-        # build left arrays without rows: the next build continues it, but would refuse a folder of
-        # unknown files.
+        # Otherwise a mistaken call would tie the folder to its preset. Keep the dataset if an
+        # interrupted build left arrays without rows: the next build continues it, but would refuse
+        # a folder of unknown files.
         if self.complete or (self.folder / SPECTROGRAMS_NAME).exists():
             return
         if self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:

@@ -81,7 +81,8 @@ def _found(recogniser_dir: Path) -> Path:
 def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> None:
     """Measure MODEL on the held-out clips of DATASET.
 
-    The recordings, and their spectrograms inverted without a model, are measured too, for comparison.
+    The recordings, and their spectrograms inverted without a model, are measured too, for
+    comparison.
 
     Prints the figures and stores them as JSON: distances to the recordings, what recognisers hear,
     use of the latents, and quality of samples and interpolations. STOI and PocketSphinx need the
