@@ -1,4 +1,4 @@
-"""A submitted batch: its status and jobs, and how to wait for, cancel, pause, resume or retry it."""
+"""A submitted batch: its status and jobs, and how to wait for, steer or retry it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded broker: a real Valkey server from a wheel, private to the user, with its data in home.
+"""The embedded broker: a Valkey server from a wheel, private to the user, with its data in home.
 
 The process that holds a home's lock file runs its broker. It starts the server again if that died,
 and takes over a server whose `up` was killed. The kernel releases the lock when the process ends,
@@ -49,7 +49,7 @@ class EmbeddedBroker:
         return f"broker: embedded Valkey at {self._socket}" + ("" if self._lock else ", run by another process")
 
     def tend(self) -> bool:
-        """Start the server if it is gone and no other process runs it; return whether it was started."""
+        """Start the server if no process runs it; return whether it was started."""
         if not self._is_wanted or not self._holds_lock() or answers(self._socket):
             return False
         self._start()
@@ -73,7 +73,7 @@ class EmbeddedBroker:
         return started
 
     def await_start(self) -> None:
-        """Wait until a server answers: this process's, or that of another process that was faster."""
+        """Wait until a server answers: this process's, or that of a faster process."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         self.tend()
         while self._is_wanted and not answers(self._socket):
@@ -151,7 +151,7 @@ def _not_started(exc: Exception) -> BrokerUnavailableError:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder for this user alone. Refuse one that another user made first, as is easy in /tmp."""
+    """Make a folder for this user alone. Refuse another user's, which anybody may make in /tmp."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:

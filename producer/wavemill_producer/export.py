@@ -1,4 +1,4 @@
-"""Writes a batch's jobs as CSV, JSON lines or Parquet, or its outputs as a ZIP. All of it is streamed."""
+"""Writes a batch's jobs as CSV, JSON lines or Parquet, or its outputs as a ZIP. All is streamed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[st
 
 
 def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
-    """Write every output under its path below the batch's folder, `manifest.jsonl` and `batch.json`.
+    """Write every output, under its path below the batch's folder, and two JSON files.
 
     `manifest.jsonl` has one line per job, `batch.json` the batch's status. An output that is
     missing or changed is left out and listed in `damaged`.
@@ -129,7 +129,7 @@ def _outputs(row: Row[Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _add(archive: zipfile.ZipFile, path: str, root: str, digest: str | None) -> bool:
-    """Add an output under its path below the batch's folder. Return False if it is missing or changed."""
+    """Add an output under its path in the batch. Return False if it is missing or changed."""
     name = path.removeprefix(f"{root}/")
     if name == path or not _is_safe(name):  # a forged row could name a member that unpacks elsewhere
         return False
@@ -149,7 +149,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
-    """Copy a file piece by piece. Return False if it is too large, or its SHA-256 is not `digest`."""
+    """Copy a file in pieces. Return False if it is too large, or its SHA-256 is not `digest`."""
     found = hashlib.sha256()
     try:
         with opened(path) as file:
@@ -174,7 +174,7 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell's content. Text that a spreadsheet would take for a formula gets an apostrophe."""
+    """Return a cell's content. An apostrophe keeps text from being run as a formula."""
     if isinstance(value, dt.datetime):
         return value.isoformat()
     if isinstance(value, dict | list):

@@ -1,4 +1,4 @@
-"""Turns IDs into the jobs of a batch: validates them, looks them up, drops duplicates, names the jobs."""
+"""Turns IDs into jobs: validates them, looks them up, drops duplicates, names the jobs."""
 
 from __future__ import annotations
 

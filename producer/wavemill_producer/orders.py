@@ -105,7 +105,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue one job per ID: the sound through the model, and the original spectrogram inverted."""
+        """Queue one job per ID: sound through the model, and the original spectrogram inverted."""
         return self._from_ids(
             Operation.RECONSTRUCT, ids, dataset, model, params or ReconstructParams(), check_ids, options, n_sounds=2
         )
@@ -120,7 +120,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue one job per ID: its latents in `latents/ID.npy`, level and length in `latents/ID.json`."""
+        """Queue one job per ID: latents in `latents/ID.npy`, level and length in `latents/ID.json`."""
         return self._from_ids(
             Operation.ENCODE, ids, dataset, model, params or EncodeParams(), check_ids, options, n_sounds=0
         )
@@ -168,7 +168,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue `steps` jobs per pair of IDs: the sounds from one to the other, both ends included."""
+        """Queue `steps` jobs per pair of IDs: the sounds from one to the other."""
         checked = self._checked()
         with Dataset.open(_expanded(dataset)) as opened:
             jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)

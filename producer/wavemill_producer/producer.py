@@ -175,7 +175,7 @@ class Producer(Orders[Batch]):
         return self._repeat(lambda: queries.all_left(self.database))
 
     def announce(self, batch_id: str) -> None:
-        """Publish a batch's due messages. If the broker or the table is down, a reaper does it later."""
+        """Publish a batch's due messages. If a server is down, a reaper does it later."""
         try:
             room = self.settings.max_messages - message_count(self._app)
             publish_due(self.database, self._send, batch_id=batch_id, at_most=room)

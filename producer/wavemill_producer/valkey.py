@@ -1,4 +1,4 @@
-"""One Valkey server process. It is configured by arguments, not a file, so that any folder name works."""
+"""One Valkey server process, configured by arguments so that any folder name works."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _TASK_MODULES = ("wavemill_worker.tasks", "wavemill_worker.child")
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
-    """Imports tasks from Python's module path only. Celery's loader looks in the working folder first."""
+    """Imports tasks from Python's path only. Celery's loader tries the working folder first."""
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:  # noqa: ARG002  Celery's
         """Import a module."""

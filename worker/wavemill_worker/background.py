@@ -1,4 +1,4 @@
-"""Runs a process's background duties, such as sweeps and heartbeats, and keeps them going after errors."""
+"""Runs background duties, such as sweeps and heartbeats, and keeps them going after errors."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ class Background:
         self._thread = thread
 
     def join(self, at_most_s: float | None = None) -> None:
-        """Wait for the thread to end, at most `at_most_s`. A thread that hangs ends with its process."""
+        """Wait for the thread to end. A thread that hangs ends with its process."""
         if self._thread is not None:
             self._thread.join(at_most_s)

@@ -1,4 +1,4 @@
-"""Detects frozen processes: each watched process touches a file every second, and the supervisor looks.
+"""Detects frozen processes: each touches a file every second, and the supervisor looks.
 
 A file is touched by the part of the process that must not stand still. The files are in a private
 folder of the supervisor's. Nothing here uses the table or the broker, so that a process that waits
@@ -30,7 +30,7 @@ def loop_file(token: str) -> str:
 
 
 def beat(name: str) -> None:
-    """Touch the file `name`. If the folder is gone, the supervisor has ended, and nothing is done."""
+    """Touch the file `name`. Do nothing if the folder is gone: the supervisor has ended."""
     with suppress(OSError):
         Path(os.environ[FOLDER_VARIABLE], name).touch(mode=0o600)
 
@@ -62,7 +62,7 @@ def beat_from_thread(name: str) -> None:
 
 
 class Watch:
-    """Measures how long each process has been silent, by its own clock and not by the files' times."""
+    """Measures how long each process has been silent, by its own clock, not the files' times."""
 
     def __init__(self) -> None:
         self._owned = tempfile.TemporaryDirectory(prefix="wavemill-beats-", ignore_cleanup_errors=True)
@@ -100,7 +100,7 @@ class Watch:
         self._silences.pop(name, None)
 
     def frozen_processes(self, limit_s: float) -> Iterator[int]:
-        """Yield the IDs of living processes that were silent for `limit_s`; forget those that ended."""
+        """Yield the IDs of processes that were silent for `limit_s`; forget ended ones."""
         for name, (_, silent_s) in list(self._silences.items()):
             if name.isdecimal() and silent_s >= limit_s:
                 if self._is_locked(name):

@@ -105,12 +105,12 @@ def current_threads(variables: Mapping[str, str] = os.environ) -> int:
 
 
 def threads_per_process(n_processes: int, configured: int) -> int:
-    """Return the threads per process on this host: `configured`, or if 0 an equal share of the cores."""
+    """Return the threads per process: `configured`, or if 0 an equal share of the cores."""
     return configured or max(1, len(os.sched_getaffinity(0)) // n_processes)
 
 
 def configure_tensorflow(n_threads: int) -> None:
-    """Limit TensorFlow to `n_threads` and let GPU memory grow. Call it before TensorFlow's first use.
+    """Limit TensorFlow to `n_threads` and let GPU memory grow. Call it before any other use.
 
     On a CPU, batches run in parallel and each operation uses one thread: see
     `wavemill.vae.forward`.

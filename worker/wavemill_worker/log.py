@@ -1,4 +1,4 @@
-"""Logging of the worker's processes: one line per record on standard error, tracebacks indented below."""
+"""Logging to standard error: one line per record, tracebacks indented below."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "numba", "alembic", 
 
 
 def set_up(level: str) -> None:
-    """Log records of `level` and above to standard error; those of talkative libraries from WARNING."""
+    """Log records of `level` and above, and those of talkative libraries from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(_FORMAT))
     logging.basicConfig(level=level, handlers=[handler])

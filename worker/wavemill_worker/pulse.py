@@ -1,4 +1,4 @@
-"""The supervisor's pulse: records in the table that both are alive, and the supervisor's problems."""
+"""The supervisor's pulse: records in the table that it is alive, and its problems."""
 
 from __future__ import annotations
 

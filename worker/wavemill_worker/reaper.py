@@ -115,7 +115,7 @@ def _say_stopped(count: int) -> None:
 
 
 def clear(batch: Row[Any], begun: Begun) -> bool:
-    """Remove what dead workers left of a finished batch: staged files, and outputs of jobs not done."""
+    """Remove what dead workers left of a finished batch: staged files, outputs of jobs not done."""
     try:
         store = open_store(batch_root(batch.output, batch.id), must_exist=batch.done > 0)
         params = params_from_row(batch.operation, batch.params)

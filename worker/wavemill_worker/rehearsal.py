@@ -1,4 +1,4 @@
-"""A device for tests of the queue: real processes, claims and files, but it sleeps instead of computing.
+"""A device for tests of the queue: real processes, claims and files, but no computing.
 
 `wavemill worker --devices rehearsal:0.01` sleeps 0.01 s per job. Tests use it to kill workers
 thousands of times, and benchmarks to run more workers than there are cores.

@@ -1,8 +1,8 @@
-"""Changes how kombu and Celery receive messages and wait for a broker. Only this module uses their internals.
+"""Changes how kombu and Celery receive messages and wait for a broker.
 
-Written against kombu and Celery 5.7. With another version, none of the changes is made and a worker
-is plain Celery: it works as long as every message is ours, and the broker either answers or is
-gone.
+Only this module uses their internals. It is written against kombu and Celery 5.7. With another
+version, none of the changes is made and a worker is plain Celery: it works as long as every message
+is ours, and the broker either answers or is gone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_PAUSE_S = 2.0
 
 
 def install(app: Celery, *, beat_name: str) -> None:
-    """Make this process screen its messages, wait for its broker, and beat in the file `beat_name`."""
+    """Make this process screen messages, wait for its broker, and beat in `beat_name`."""
     if not (kombu.VERSION[:2] == celery.VERSION[:2] == _KNOWN_VERSION):
         logger.warning(
             "written for kombu and Celery %d.%d, found %s and %s: a damaged message may end this worker's process",
@@ -49,7 +49,7 @@ def install(app: Celery, *, beat_name: str) -> None:
 
 
 class ScreenedRedis(Redis):
-    """Screens the replies to BRPOP. Drops messages that are not ours, and treats a refusal as an outage."""
+    """Screens the replies to BRPOP. Drops foreign messages; a refusal counts as an outage."""
 
     screen = Screen()
     refused_at = float("-inf")
@@ -77,7 +77,7 @@ class ScreenedRedis(Redis):
         return None if message is None else (key, message)
 
     def _refused(self, connection: Any, exc: ResponseError) -> None:
-        """Disconnect from a server that is read-only, out of memory, or allows nothing, and try again later.
+        """Disconnect from a server that is read-only, full or closed to us, and try again later.
 
         The next connection may reach a new server under the same name.
         """
@@ -116,7 +116,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         hub.call_repeatedly(beats.BEAT_S, beats.beat, self.beat_name)
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Try until the broker answers, every 1 to 2 s; Celery's own pauses grow to half a minute."""
+        """Try every 1 to 2 s until the broker answers; Celery's own pauses grow to 30 s."""
         self._beat_and_obey()
         conn.ensure_connection(
             self._note_failure,

@@ -58,7 +58,7 @@ class _Slot:
     problem: str | None = None  # why it could not be started
 
     def delay(self, *, was_healthy: bool = False) -> float:
-        """Delay the next start, twice as long after each failure in a row; return the delay in seconds."""
+        """Delay the next start, longer after each failure in a row; return the delay in s."""
         self.failures = 0 if was_healthy else self.failures + 1
         delay_s = min(2.0 ** min(self.failures, 16) / 2, _MAX_RESTART_DELAY_S)
         self.start_at = monotonic() + delay_s
@@ -93,7 +93,7 @@ class Supervisor:
         self._stop.set()
 
     def run(self) -> None:
-        """Start, watch and restart the processes. Return when stopped or drained, and all have ended."""
+        """Start, watch and restart processes, until stopped or drained and all have ended."""
         database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
         self._tidying = Tidying(database, self._settings)
         self._reaper = Reaper(database, create_app(self._settings), self._settings, tidy=self._tidying.wake)

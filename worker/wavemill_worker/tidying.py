@@ -1,4 +1,4 @@
-"""Clears up after dead workers, in its own thread, so that a slow store does not hold up the reaper."""
+"""Clears up after dead workers, in a thread, so that a slow store does not delay the reaper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wavemill_worker.reaper import clear
 
 
 class Tidying:
-    """Clears up what dead workers left of finished batches, whenever it is woken. `duty` reports errors."""
+    """Clears up finished batches after dead workers, whenever it is woken. `duty` reports errors."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -21,7 +21,7 @@ class Tidying:
         self.duty = Background("the clearing up after dead workers", self._step)
 
     def run(self, stop: threading.Event) -> None:
-        """Clear up when woken, until `stop` is set and `wake` called; then once more, for the last batches."""
+        """Clear up when woken, until `stop` is set and `wake` called; then once more."""
         while not stop.is_set():
             self._wanted.wait(self._settings.sweep_s)
             self.duty.once()

@@ -191,7 +191,7 @@ def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
 
 
 def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return a few problems in their order, one of each kind if possible, so that none is hidden."""
+    """Return a few problems in their order, if possible one of each kind."""
     kinds: dict[str, tuple[str, str]] = {}
     for path, reason in problems:
         kinds.setdefault(reason.removeprefix(f"{PurePosixPath(path).name}: "), (path, reason))

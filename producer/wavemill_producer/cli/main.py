@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and first lines, and imports a command when it is used."""
+    """A group that lists its commands without importing them, and imports each on use."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the names in the order of `COMMANDS`."""
@@ -102,7 +102,7 @@ def _read_names_as_utf8() -> None:
 
 
 def _terminate(number: int, _frame: object) -> None:
-    """Exit through every `with` statement on SIGTERM or SIGHUP, so that child processes are stopped."""
+    """Exit through all `with` statements on a signal, so that child processes are stopped."""
     sys.exit(128 + number)
 
 

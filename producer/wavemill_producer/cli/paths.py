@@ -1,4 +1,4 @@
-"""Click types for paths and locations. They expand a leading `~`, also where no shell has done so."""
+"""Click types for paths and locations. They expand a leading `~`, as a shell does."""
 
 from __future__ import annotations
 

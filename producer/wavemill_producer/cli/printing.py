@@ -38,7 +38,7 @@ def say(sentence: object = "", *, err: bool = False) -> None:
 
 
 def print_id(spectrogram_id: str) -> None:
-    """Print an ID, unchanged if a program reads it: a name may hold zero-width joiners, for example."""
+    """Print an ID, unchanged if a program reads it: it may hold zero-width joiners, say."""
     stream = sys.stdout
     write = stream.write_as_is if isinstance(stream, GuardedStream) else stream.write
     is_exact = not (stream.isatty() or _NO_LINE.search(spectrogram_id))

@@ -90,7 +90,7 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
 
 
 def refusal(model: Mapping[str, Any]) -> str:
-    """Describe on one line which workers lack a model, who needs it, and whether others may serve it."""
+    """Describe which workers lack a model, who needs it, and whether others may serve it."""
     name = f"model {model['model'] or '?'} ({model['model_digest'][:12]})"
     who, why = next(iter(model["workers"].items()))
     others = len(model["workers"]) - 1
@@ -184,7 +184,7 @@ def say_if_nobody_works(producer: Producer) -> None:
 def wait_for(
     batch: Batch, *, quiet: bool, timeout_s: float | None = None, check: Callable[[], None] = lambda: None
 ) -> int:
-    """Wait with a progress bar; return the exit code. `check` is called at each poll and may raise."""
+    """Wait with a progress bar; return the exit code. `check` runs at each poll and may raise."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""What the subcommands of `wavemill submit` share: options, the submission itself, and its report."""
+"""What the subcommands of `wavemill submit` share: options, submission and report."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def submit(
     as_json: bool,
     **queue: Any,
 ) -> None:
-    """Submit, or only check, and report it. `place_order` calls the operation with the queue options."""
+    """Submit, or only check, and report. `place_order` calls the operation with queue options."""
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
@@ -144,7 +144,7 @@ def submit(
 
 
 def _status(batch: Batch) -> dict[str, Any]:
-    """Return the status. If the table no longer answers, the error says that the batch is queued."""
+    """Return the status. If the table is down now, the error says that the batch is queued."""
     from wavemill.errors import DatabaseUnavailableError
 
     try:

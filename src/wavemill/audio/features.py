@@ -14,7 +14,7 @@ _LEAST_AMPLITUDE = 1e-5  # the level of digital silence, -100 dB; librosa's defa
 
 
 def pad_or_cut(signal: FloatArray, n_samples: int) -> FloatArray:
-    """Return the first `n_samples` samples of `signal`, padded with zeros on the right if it is shorter.
+    """Return the first `n_samples` samples of `signal`, padded with zeros on the right.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Loads recordings: any file that libsndfile reads, as mono float32 at the features' sample rate."""
+"""Loads any file that libsndfile reads, as mono float32 at the features' sample rate."""
 
 from __future__ import annotations
 

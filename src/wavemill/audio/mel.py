@@ -65,7 +65,7 @@ class MelBank:
 
 @lru_cache(maxsize=8)
 def mel_bank(features: Features) -> MelBank:
-    """Build the filters for `features.n_bins` bands, cached; UsageError if a band has no row of the STFT."""
+    """Build the filters for `features.n_bins` bands, cached; UsageError if a band is empty."""
     half_rate_hz = features.sample_rate_hz / 2
     # librosa's last edge can exceed half the rate by a rounding error. The highest row would then
     # get a weight of 1e-16.

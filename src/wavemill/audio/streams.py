@@ -30,7 +30,7 @@ class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
     """A sound file that is read once, from its start."""
 
     def seekable(self) -> bool:
-        """Return False, so that soundfile does not seek: that fails if the header's length is too high."""
+        """Return False, since soundfile's seeks fail if the header's length is too high."""
         return False
 
     def read_start(self, n_frames: int) -> NDArray[np.float32]:

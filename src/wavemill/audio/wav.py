@@ -1,4 +1,4 @@
-"""Encodes a waveform as a sound file: the same bytes every time, with its level kept below full scale."""
+"""Encodes a waveform as a sound file, below full scale, and as the same bytes every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports a course project's output: normalised .npy spectrograms and a pickle of minima and maxima."""
+"""Imports a course project's .npy spectrograms and its pickle of minima and maxima."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class _Importer:
     unreadable: list[Problem] = field(default_factory=list)
 
     def row_of(self, path: Path) -> Row | None:
-        """Write the array into the dataset and return its row; if that fails, record why and return None."""
+        """Write the array and return its row; if that fails, record why and return None."""
         if path.name not in self.known:
             self.without_range.append(printable(path.name))
             return None

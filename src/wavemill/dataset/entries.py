@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def scale(self) -> tuple[float, float, float]:
-        """What decides the sound besides the file: lowest and highest level in dB, and length in s."""
+        """What decides the sound besides the file: least and greatest dB, and length in s."""
         return self.min_db, self.max_db, self.duration_s
 
 

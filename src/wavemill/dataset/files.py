@@ -1,4 +1,4 @@
-"""Opens a dataset's files, and refuses files outside its folder. Imports only the standard library."""
+"""Opens a dataset's files, and none outside its folder. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ class DatasetFiles:
 
 
 def require_dataset_there(folder: Path) -> None:
-    """Raise StorageUnavailableError if the folders of a dataset are missing, as on an unmounted disk."""
+    """Raise StorageUnavailableError if a dataset's folders are missing, as when unmounted."""
     require_there(folder, "the dataset")
     require_there(folder / SPECTROGRAMS_NAME, "the dataset's folder")

@@ -1,4 +1,4 @@
-"""Reads a dataset's index: its spectrograms, their labels and ranges. Imports only the standard library."""
+"""Reads a dataset's index: IDs, labels and ranges. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Dataset:
         return self._stream_ids(wanted)
 
     def random_ids(self, n: int, seed: int) -> list[str]:
-        """Draw `n` different IDs, the same for the same seed and dataset. UsageError if there are fewer."""
+        """Draw `n` different IDs, the same for one seed and dataset. UsageError if there are fewer."""
         count = self.count
         if not 0 <= n <= count:
             raise UsageError(f"{n} random spectrograms were asked for; {self.path} holds {count}")
@@ -168,7 +168,7 @@ class Dataset:
         return rows
 
     def _readable(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Return the readable rows among those IDs of a damaged index; raise if none is readable."""
+        """Return those IDs' readable rows of a damaged index; raise if there is none."""
         rows, problem = [], None
         for spectrogram_id in ids:
             try:

@@ -110,7 +110,7 @@ class IndexReader:
 
 
 def index_error(folder: Path, exc: Exception) -> DatasetError | StorageUnavailableError:
-    """Turn SQLite's error about the index of the dataset in `folder` into one of wavemill's errors."""
+    """Turn SQLite's error about the index in `folder` into one of wavemill's errors."""
     path, code, said = folder / INDEX_NAME, _code(exc), reason(exc)[:_SHOWN]
     if code is not None and code & 0xFF in _OUTAGES and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return StorageUnavailableError(f"{path} cannot be read now: {said}")

@@ -44,7 +44,7 @@ class _Spectrogram:
 def make_spectrograms(
     sources: Sequence[Source], audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
 ) -> list[Row | Failure]:
-    """Make the spectrograms of those recordings and write them, in one pack or each in its own file.
+    """Make the recordings' spectrograms and write them, in one pack or in files of their own.
 
     A failure of one recording does not affect the others. Raises StorageUnavailableError if the
     disk is full, since the next file could not be written either.

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a dataset folder holds and how it was made. Also the names of the folder's files."""
+"""`dataset.json`: what a dataset holds and how it was made. Also names of the folder's files."""
 
 from __future__ import annotations
 

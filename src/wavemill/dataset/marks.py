@@ -1,4 +1,4 @@
-"""Recognises folders that wavemill has written (outputs, exports, datasets), which hold no recordings."""
+"""Recognises outputs, exports and datasets of wavemill, so that they are not taken for recordings."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ FindName = Callable[[str, str], object]
 
 
 class PickleMachine:
-    """An unpickler with a stack and a memo. `find_name` returns the object for (module, name), or raises."""
+    """An unpickler. `find_name` returns the object for (module, name), or raises."""
 
     def __init__(self, find_name: FindName) -> None:
         self._find_name = find_name
@@ -37,7 +37,7 @@ class PickleMachine:
         self._opcodes = self._table()
 
     def run(self, data: bytes) -> object:
-        """Return the object in a pickle. A damaged pickle raises ValueError, IndexError and others."""
+        """Return the object in a pickle. If damaged, raises ValueError and others."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count >= MOST_OPCODES:
                 raise ValueError(f"expected at most {MOST_OPCODES} opcodes")

@@ -58,7 +58,7 @@ def _begin_process() -> None:
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent is gone: after kill -9 of the parent, nothing else would end this process."""
+    """Exit when the parent is gone, since after a kill -9 nothing else ends this process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_handle([parent.sentinel])

@@ -1,4 +1,4 @@
-"""Compares the recordings of a folder with an existing dataset: what to build, to keep and to remove.
+"""Compares recordings with an existing dataset: what to build, to keep and to remove.
 
 The lists are temporary tables on the index's connection, so that a million recordings take disk
 space, not memory.
@@ -65,7 +65,7 @@ _HANDFUL = 5
 
 
 class SourceList:
-    """The recordings below a folder: those already built, those pending, and those that are gone."""
+    """The recordings below a folder: already built, pending, or gone."""
 
     def __init__(self, writer: DatasetWriter, audio_dir: Path) -> None:
         self._writer = writer
@@ -82,7 +82,7 @@ class SourceList:
         return self._count("temp.kept")
 
     def scan(self, suffixes: frozenset[str], *, prune: bool) -> None:
-        """List all recordings, and decide about spectrograms of others. Does not change the dataset.
+        """List all recordings; decide what to keep and what to remove. Does not change the dataset.
 
         Raises DatasetError if there is no recording, or if a large share of the dataset would be
         removed and `prune` is False.
@@ -107,7 +107,7 @@ class SourceList:
         return removed
 
     def pending_batches(self, batch_size: int) -> Iterator[list[Source]]:
-        """Yield the recordings to build, a batch at a time; the caller may write rows in between."""
+        """Yield the recordings to build in batches; the caller may write rows in between."""
         after = 0
         statement = "SELECT rowid, * FROM temp.pending WHERE rowid > ? ORDER BY rowid LIMIT ?"
         while rows := self._connection.execute(statement, (after, batch_size)).fetchall():
@@ -137,7 +137,7 @@ class SourceList:
         ]
 
     def _judge_missed(self, *, prune: bool) -> None:
-        """Fill the tables `kept` and `gone`; `gone` only with recordings that are certainly gone."""
+        """Fill `kept` and `gone`; `gone` only if the recording is certainly gone."""
         waiting: Counter[str] = Counter()  # empty folder -> number of spectrograms of recordings once in it
         rows = self._connection.execute(_MISSED)
         while page := list(islice(rows, _PAGE)):
@@ -156,7 +156,7 @@ class SourceList:
         )
 
     def _fate(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
-        """Return the table for a spectrogram whose recording `source` was not found; None for neither."""
+        """Return the table for a spectrogram whose `source` was not found; None for neither."""
         folders = [str(parent) for parent in PurePosixPath(source).parents]
         places = [source, *folders]
         is_own = not self.findings.own.isdisjoint(places)

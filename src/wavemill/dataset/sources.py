@@ -1,4 +1,4 @@
-"""Finds the recordings below a folder. An error at one entry does not stop the scan of the others."""
+"""Finds the recordings below a folder. An error at one entry does not stop the scan."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Source:
 
 @dataclass(kw_only=True)
 class Findings:
-    """What a scan found besides usable recordings. Paths are relative to the folder of recordings."""
+    """What a scan found besides usable recordings. Paths are relative to their folder."""
 
     skipped: list[Problem] = field(default_factory=list)
     ignored: int = 0  # files of other kinds, and hidden ones
@@ -144,7 +144,7 @@ class _Scan:
 
 
 def labels_of(spectrogram_id: str) -> dict[str, str]:
-    """Return digit, speaker and index if the ID's last component is `digit_speaker_index`, else {}."""
+    """Return the labels of an ID whose last component is `digit_speaker_index`, else {}."""
     match = _DIGIT_SPEAKER_INDEX.fullmatch(PurePosixPath(spectrogram_id).name)
     return match.groupdict() if match else {}
 

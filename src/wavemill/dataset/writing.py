@@ -1,4 +1,4 @@
-"""Writes a dataset folder: files first, then their rows, so that a killed build can be continued."""
+"""Writes a dataset: files first, then their rows, so that a killed build can be continued."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class DatasetWriter:
         return self._manifest
 
     def close(self) -> None:
-        """Close the index, remove the scratch folder and release the lock. Discard an empty dataset."""
+        """Close the index, remove scratch files, release the lock. Discard an empty dataset."""
         with suppress(sqlite3.Error):
             self._discard_if_empty()
         self.connection.close()
@@ -248,7 +248,7 @@ def _summary(features: Features) -> str:
 
 
 def _lock(folder: Path) -> int:
-    """Take the builder's lock on the folder. The kernel releases it when this process ends, however it ends."""
+    """Take the builder's lock on the folder. The kernel releases it when this process ends."""
     lock_fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

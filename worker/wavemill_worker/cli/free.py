@@ -10,7 +10,7 @@ from wavemill.vae.record import RECORD_FILES
 
 
 def require_free(folder: Path, metavar: str) -> None:
-    """Refuse a folder that holds a model, a recogniser, an unfinished training, or any other file."""
+    """Refuse a folder with a model, a recogniser, an unfinished training, or any other file."""
     if folder.exists() and not folder.is_dir():
         raise click.UsageError(f"{folder} is a file; {metavar} is the folder to make")
     if (folder / ".training").exists():
