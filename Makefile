@@ -1,4 +1,4 @@
-# Targets for people and for CI; `make` lists them. Needs Python 3.11 or newer and the package registry.
+# Targets for developers and CI; `make` lists them. They need Python 3.11 or newer and access to PyPI.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,33 +17,33 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-install: $(STAMP)  ## Make the virtual environment with the exact versions of the lock.
+install: $(STAMP)  ## Create .venv with the exact versions from requirements.lock.
 
-demo: $(STAMP)  ## From nothing to sound: dataset, embedded servers, worker, WAVs.
+demo: $(STAMP)  ## Run the whole pipeline once: dataset, embedded servers, worker, WAVs.
 	$(BIN)/wavemill demo
 
-test: $(STAMP)  ## Run every test against real servers that the tests start themselves.
+test: $(STAMP)  ## Run all tests; they start the servers that they need.
 	$(BIN)/python -m pytest
 
 chaos: $(STAMP)  ## Kill workers and servers under 10,000 jobs on both databases, then audit; CHAOS="--seed N" repeats.
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
-lint: $(STAMP)  ## Check style, types and which package may import which.
+lint: $(STAMP)  ## Check style, types and imports between packages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP)  ## Mend what can be mended by itself.
+format: $(STAMP)  ## Fix style automatically.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Measure against named baselines; prints ratios and keeps them in benchmarks/results.
+bench: $(STAMP)  ## Measure against named baselines; print the ratios and save them in benchmarks/results.
 	$(BIN)/python -m benchmarks --keep
 
-lock: $(STAMP)  ## Write requirements.lock anew from pyproject.toml.
+lock: $(STAMP)  ## Rewrite requirements.lock from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --no-emit-index-url --extra test --extra lint pyproject.toml -o requirements.lock
 
-clean:  ## Remove the environment and what demo and tests left.
+clean:  ## Remove .venv and the files of demo and tests.
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The light side: submit jobs and query them; never imports TensorFlow.
+"""The producer: submits jobs and asks about them. Never imports TensorFlow.
 
 >>> from wavemill_producer import Producer
 """
@@ -16,7 +16,7 @@ __all__ = ["Batch", "Producer"]
 
 
 def __getattr__(name: str) -> Any:
-    # Late, so that `wavemill --help` does not pay for SQLAlchemy and Celery.
+    # Import late: `wavemill --help` must not wait for SQLAlchemy and Celery.
     if name in __all__:
         return getattr(import_module(f"wavemill_producer.{name.lower()}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

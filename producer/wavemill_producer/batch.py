@@ -1,4 +1,4 @@
-"""A batch that was submitted, wherever and whenever: its status, its jobs, and how to steer it."""
+"""A submitted batch: its status and jobs, and how to wait for, steer or retry it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINISHED = frozenset({BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED})
 
 
 class Batch:
-    """A batch in the table; `id` is all that it takes to find it again. Made by `Producer`."""
+    """A batch in the table, made by `Producer`. Its `id` is enough to find it again."""
 
     def __init__(
         self,
@@ -52,16 +52,16 @@ class Batch:
         poll_s: float = 0.5,
         progress: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> BatchState:
-        """Wait until every job is final; TimeoutError after `timeout_s`. `progress` sees each status.
+        """Wait until every job is final; raise TimeoutError after `timeout_s`.
 
-        While the table is away, wait for it, and log so once.
+        `progress` is called with each status. If the table does not answer, log that once and wait.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             try:
                 status = repeat(lambda: queries.batch_status(self._database, self.id), for_s=None, by=deadline)
             except DatabaseUnavailableError as exc:
-                raise TimeoutError(f"where batch {self.id} stands is unknown after {timeout_s} s: {exc}") from exc
+                raise TimeoutError(f"the state of batch {self.id} is unknown after {timeout_s} s: {exc}") from exc
             progress(status)
             if status["state"] in FINISHED:
                 return BatchState(status["state"])
@@ -69,7 +69,7 @@ class Batch:
                 counts = ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count)
                 raise TimeoutError(f"batch {self.id} is {status['state']} after {timeout_s} s: {counts}")
             left = poll_s if deadline is None else deadline - time.monotonic()
-            time.sleep(max(0.0, min(poll_s, left)))  # the table tells nobody when it changes
+            time.sleep(max(0.0, min(poll_s, left)))  # the table does not notify anybody of changes
 
     def jobs(
         self,
@@ -86,22 +86,27 @@ class Batch:
         )
 
     def cancel(self) -> int:
-        """Cancel what is not done; return how many jobs were still queued, as far as an outage lets that be known."""
+        """Cancel the unfinished jobs; return how many were still queued.
+
+        After an outage of the table during the call, the number may be too small.
+        """
         return self._repeat(lambda: control.cancel_batch(self._database, self.id))
 
     def pause(self) -> None:
-        """Start no more of its jobs."""
+        """Pause the batch: workers start no more of its jobs."""
         self._repeat(lambda: control.pause_batch(self._database, self.id))
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Resume the batch after a pause."""
         self._repeat(lambda: control.resume_batch(self._database, self.id))
         self._announce(self.id)
 
     def retry(self, *, only_failed: bool = False) -> int:
         """Queue failed jobs again, and cancelled ones unless `only_failed`; return how many.
 
-        Not repeated after an outage, since a job could have failed again meanwhile; what was queued by then stays so.
+        If the table does not answer, raises at once instead of retrying: a job could have failed
+        again meanwhile, and would be queued twice. Jobs that were queued before the error stay
+        queued.
         """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
         try:

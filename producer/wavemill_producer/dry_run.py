@@ -1,4 +1,4 @@
-"""What a submission would queue, how long it would take and how much room, without queueing it."""
+"""What a submission would queue, how long it would take and how much disk. Queues nothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from wavemill_producer.orders import Order, Orders
 
 
 class DryRun(Orders[dict[str, Any]]):
-    """Checks all that a submission checks and says what it would queue, but queues nothing.
+    """Makes all checks of a submission and reports what it would queue, but queues nothing.
 
-    Unknown IDs are counted instead of refused. `output_bytes` is an upper bound for 16-bit sound: every clip at its
-    full length. `estimated_s` is None where nothing tells; `estimated_from` says what it was told by, and
-    `queued_before_s` how long the jobs that are queued already take at the same rate.
+    Unknown IDs are counted instead of refused. `output_bytes` is an upper bound for 16-bit sound:
+    every clip at its full length. `estimated_s` is None if there is nothing to estimate it from;
+    `estimated_from` names the source of the estimate. `queued_before_s` is how long the jobs that
+    are already queued take at the same rate.
     """
 
     counts_unknown = True
@@ -60,7 +61,7 @@ class DryRun(Orders[dict[str, Any]]):
 
 
 def _free_bytes(output: str) -> int | None:
-    """Return what is free where a local output would go; None for a URL."""
+    """Return the free bytes where a local output would go; None for a URL."""
     if is_url(output):
         return None
     folder = Path(output)

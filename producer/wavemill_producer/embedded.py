@@ -1,7 +1,8 @@
-"""The embedded broker: a real Valkey server from a wheel, private to the user, its append-only file in home.
+"""The embedded broker: a Valkey server from a wheel, private to the user, with its data in home.
 
-Whoever holds the lock file of a home runs its broker, starts it again when it died, and takes over one whose `up` was
-killed. The kernel lets go of the lock when its holder ends, however that came about.
+The process that holds a home's lock file runs its broker. It starts the server again if that died,
+and takes over a server whose `up` was killed. The kernel releases the lock when the process ends,
+however it ends.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _RETRY_S = 5.0
 
 
 class EmbeddedBroker:
-    """The broker of one home; does nothing where `WAVEMILL_BROKER_URL` names another."""
+    """The broker of one home. Does nothing if `WAVEMILL_BROKER_URL` names another broker."""
 
     def __init__(self, settings: Settings) -> None:
         self._is_wanted = not settings.broker_url
@@ -38,38 +39,41 @@ class EmbeddedBroker:
         self._socket = settings.valkey_socket
         self._lock: int | None = None
         self._try_at = 0.0
-        self._server: ValkeyProcess | None = None  # None where it was taken over
+        self._server: ValkeyProcess | None = None  # None if another process started it
 
     @property
     def where(self) -> str:
-        """A sentence that says where it is."""
+        """Where the broker is, as text for people."""
         if not self._is_wanted:
             return f"broker: {without_secrets(self._url)} (WAVEMILL_BROKER_URL)"
         return f"broker: embedded Valkey at {self._socket}" + ("" if self._lock else ", run by another process")
 
     def tend(self) -> bool:
-        """Start the server where it is gone and no other process looks after it; return whether it was started."""
+        """Start the server if no process runs it; return whether it was started."""
         if not self._is_wanted or not self._holds_lock() or answers(self._socket):
             return False
         self._start()
         return True
 
     def keep(self) -> bool:
-        """As `tend`, for as long as a process runs: where no server can be started, say so once and try again later."""
+        """Like `tend`, but if the server cannot be started, log that once and try again later.
+
+        Call it again and again for as long as the process runs.
+        """
         if time.monotonic() < self._try_at:
             return False
         try:
             started = self.tend()
         except BrokerUnavailableError as exc:
             if not self._try_at:
-                logger.warning("%s; trying again now and then, and jobs wait in the table", exc)
+                logger.warning("%s; trying again every few seconds, and jobs wait in the table", exc)
             self._try_at = time.monotonic() + _RETRY_S
             return False
         self._try_at = 0.0
         return started
 
     def await_start(self) -> None:
-        """Return once a server answers, ours or that of the process that was faster."""
+        """Wait until a server answers: this process's, or that of a faster process."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         self.tend()
         while self._is_wanted and not answers(self._socket):
@@ -78,11 +82,11 @@ class EmbeddedBroker:
                     f"another process holds {self._folder / 'lock'}, but no broker answers at {self._socket}; "
                     "end that process first"
                 )
-            time.sleep(_POLL_S)  # a start in another process is seen only by asking
+            time.sleep(_POLL_S)  # only polling shows that another process's server is up
             self.tend()
 
     def close(self) -> None:
-        """Stop the server if this process looks after it, also one that it has found running."""
+        """Stop the server if this process holds the lock, even if another process started it."""
         if self._lock is None:
             return
         if self._server is not None:
@@ -112,7 +116,7 @@ class EmbeddedBroker:
         return True
 
     def _start(self) -> None:
-        """Start the server; if it cannot read what the last one wrote, start it empty, and keep that for a look."""
+        """Start the server. If it cannot read its data files, set them aside and start it empty."""
         try:
             _make_private(self._socket.parent)
             self._server = self._started()
@@ -129,12 +133,12 @@ class EmbeddedBroker:
         try:
             self._server = self._started()
         except (RuntimeError, OSError) as exc:
-            server_files.put_back(self._folder, moved)  # they were not to blame
+            server_files.put_back(self._folder, moved)  # the files were not the cause
             raise _not_started(exc) from exc
         server_files.prune(self._folder)
         logger.warning(
-            "the embedded broker could not read its files: they were set aside in %s, it was started empty, and every "
-            "message is sent again from the table",
+            "the embedded broker could not read its files: they were set aside in %s, the broker was started empty, "
+            "and every message is sent again from the table",
             self._folder / "damaged-*",
         )
 
@@ -147,7 +151,7 @@ def _not_started(exc: Exception) -> BrokerUnavailableError:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder for this user alone; refuse one that another user has made first, as anybody may in /tmp."""
+    """Make a folder for this user alone. Refuse another user's, which anybody may make in /tmp."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -156,7 +160,7 @@ def _make_private(folder: Path) -> None:
 
 @contextmanager
 def embedded_broker(settings: Settings) -> Iterator[EmbeddedBroker]:
-    """Run the embedded Valkey for the time of the `with` statement, unless another process does already."""
+    """Run the embedded Valkey during the `with` statement, unless another process already does."""
     broker = EmbeddedBroker(settings)
     try:
         broker.await_start()
@@ -166,7 +170,7 @@ def embedded_broker(settings: Settings) -> Iterator[EmbeddedBroker]:
 
 
 def answers(socket_path: Path) -> bool:
-    """Whether a server listens there, also one that is too busy to accept a connection at once."""
+    """Whether a server listens there, even if it is too busy to accept a connection within 1 s."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:

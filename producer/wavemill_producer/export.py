@@ -1,4 +1,4 @@
-"""A batch's jobs as a file: CSV, JSON lines, Parquet, or a ZIP of the outputs with a manifest. All of it streamed."""
+"""Writes a batch's jobs as CSV, JSON lines or Parquet, or its outputs as a ZIP. All is streamed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ from wavemill.jobs.schema import jobs
 from wavemill.storage.locations import batch_root, opened
 from wavemill.text.shown import is_plain_text, json_text, shown_lines
 
-_PAGE = 10_000  # rows of one row group
-# What spreadsheets take for a formula: at the start of a cell, behind ";" where that separates, or on a new line.
+_PAGE = 10_000  # rows in a Parquet row group
+# Where a spreadsheet may see a formula: at the start of a cell, after ";" (a separator in some
+# locales), or on a new line.
 _FORMULA = re.compile(r"(?:^|(?<=[;\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
-_LARGEST_OUTPUT = 2**30  # bytes; a file that has grown beyond is none of ours
+_LARGEST_OUTPUT = 2**30  # bytes; wavemill writes no larger file
 _SPOOLED = 2**23  # bytes held in memory
 _COLUMNS = [column.name for column in jobs.c]
-# Column of the path -> column of its digest; levels and provenance of a latent lie beside it.
+# Column of the path -> column of its digest. A latent also has a .json file beside it, which has
+# none.
 _OUTPUTS = {"generated_path": "sha256", "original_path": "original_sha256", "latent_path": "latent_sha256"}
 
 
 @dataclass(kw_only=True)
 class Exported:
-    """What was written, and outputs of done jobs that are gone or not as they were recorded."""
+    """What was written; `damaged` lists the outputs of done jobs that are missing or changed."""
 
     jobs: int = 0
     files: int = 0
@@ -43,7 +45,7 @@ class Exported:
 
 
 def write_csv(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
-    """Write a header and a line for each job; what is JSON in the table is JSON in its cell."""
+    """Write a header and one line per job. JSON values in the table stay JSON in their cells."""
     exported = Exported()
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
@@ -56,7 +58,7 @@ def write_csv(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, A
 
 
 def write_jsonl(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
-    """Write one object a line, as `wavemill jobs --json` prints them."""
+    """Write one object per line, as `wavemill jobs --json` prints them."""
     exported = Exported()
     for row in rows:
         file.write(_json_line(row))
@@ -65,7 +67,7 @@ def write_jsonl(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str,
 
 
 def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
-    """Write a table of the same columns; what is JSON stays text, times are UTC microseconds."""
+    """Write a table with the same columns. JSON values are text, times are UTC microseconds."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -84,13 +86,15 @@ def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[st
 
 
 def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
-    """Write `manifest.jsonl`, which has a line for each job, and every output below it as it lies below the batch.
+    """Write every output, under its path below the batch's folder, and two JSON files.
 
-    An output that is gone, or is not what was recorded, is left out and named in what is returned.
+    `manifest.jsonl` has one line per job, `batch.json` the batch's status. An output that is
+    missing or changed is left out and listed in `damaged`.
     """
     exported = Exported()
     root = batch_root(status["output"], status["id"]).removeprefix("file://")
-    # Sound hardly shrinks. The manifest comes last, from a temporary file: an archive is written one entry at a time.
+    # Stored uncompressed, since sound hardly shrinks. A ZIP is written one entry at a time, so the
+    # manifest is collected in a temporary file and comes last.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, tempfile.TemporaryFile() as manifest:
         for row in rows:
             manifest.write(_json_line(row))
@@ -125,9 +129,9 @@ def _outputs(row: Row[Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _add(archive: zipfile.ZipFile, path: str, root: str, digest: str | None) -> bool:
-    """Add an output by its path below the batch's folder; False unless it lies there as it was recorded."""
+    """Add an output under its path in the batch. Return False if it is missing or changed."""
     name = path.removeprefix(f"{root}/")
-    if name == path or not _is_safe(name):  # a forged row must name no member that unpacks elsewhere
+    if name == path or not _is_safe(name):  # a forged row could name a member that unpacks elsewhere
         return False
     with tempfile.SpooledTemporaryFile(_SPOOLED) as copy:
         if not _copied(path, copy, digest):
@@ -145,7 +149,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
-    """Copy a file of bounded size piece by piece; False unless all of it has that SHA-256."""
+    """Copy a file in pieces. Return False if it is too large, or its SHA-256 is not `digest`."""
     found = hashlib.sha256()
     try:
         with opened(path) as file:
@@ -154,7 +158,7 @@ def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
                 copy.write(piece)
                 if copy.tell() > _LARGEST_OUTPUT:
                     return False
-    except Exception:  # gone, or out of reach: each store has errors of its own
+    except Exception:  # missing or unreachable: each kind of store raises its own errors
         return False
     return digest is None or found.hexdigest() == digest
 
@@ -170,11 +174,11 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """Return what stands in a cell; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Return a cell's content. An apostrophe keeps text from being run as a formula."""
     if isinstance(value, dt.datetime):
         return value.isoformat()
     if isinstance(value, dict | list):
-        return json_text(value).replace(";", "\\u003b")  # only strings hold one, and JSON reads it back
+        return json_text(value).replace(";", "\\u003b")  # in JSON, ";" occurs only within strings
     return shown_lines(_FORMULA.sub("'", value)) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""IDs on their way into a batch: valid, known, each once; and the names of jobs that start from more than an ID."""
+"""Turns IDs into jobs: validates them, looks them up, drops duplicates, names the jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 5
 
 @dataclass(kw_only=True)
 class Checked:
-    """What was found on the way; unknown IDs only where they are counted instead of refused."""
+    """What the checks found. Unknown IDs are listed only if they are counted instead of refused."""
 
     counts_unknown: bool = False
     duplicates: int = 0
@@ -32,8 +32,9 @@ class Checked:
 def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked) -> Iterator[str]:
     """Yield each ID once, in the order given; a million take no more memory than a thousand.
 
-    Raises UsageError for a single string, InvalidIdError, and at the end UnknownSpectrogramError if `dataset` does
-    not have all of them; a `dataset` of None is not asked.
+    Raises UsageError for a single string, InvalidIdError for an invalid ID, and, after the last ID,
+    UnknownSpectrogramError if `dataset` lacks any of them. If `dataset` is None, nothing is looked
+    up.
     """
     if isinstance(ids, str):
         raise UsageError(f"expected several IDs, received the one string {ids[:80]!r}; put it into a list")
@@ -63,7 +64,8 @@ def variation_jobs(ids: Iterable[str], count: int) -> Iterator[NewJob]:
     """Yield `count` jobs for each ID, named `ID_vary-1`, `ID_vary-2`, ..."""
     if count < 1:
         raise UsageError(f"count {count}: expected 1 or more")
-    # Not padded: the name is a part of the seed, and a larger count adds neighbours without changing the first ones.
+    # The number is not padded with zeros. The name is part of the seed, so padding would change the
+    # first neighbours when `count` grows.
     return ((validate_id(f"{ID}_vary-{k}"), {"of": ID}) for ID in ids for k in range(1, count + 1))
 
 
@@ -110,17 +112,17 @@ def _look_up(ids: Iterable[str], dataset: Dataset | None, checked: Checked) -> N
     unknown = dataset.unknown(asked)
     if unknown and not checked.counts_unknown:
         raise _unknown(dataset, len(unknown), len(asked), unknown[:_SHOWN])
-    checked.unknown = (checked.unknown or 0) + len(unknown)  # one that comes again pages later counts again
+    checked.unknown = (checked.unknown or 0) + len(unknown)  # an ID on two pages counts twice
     checked.unknown_examples = (*checked.unknown_examples, *unknown)[:_SHOWN]
 
 
 def _unknown(dataset: Dataset, count: int, n_asked: int, examples: list[str]) -> UnknownSpectrogramError:
-    # In quotation marks where spaces at an end would not be seen.
+    # Quote IDs with a space at an end, which would not be seen.
     shown = ", ".join(ID if ID.strip() == ID else repr(ID) for ID in examples) + (
         ", ..." if count > len(examples) else ""
     )
     return UnknownSpectrogramError(
-        f"{dataset.path} has no spectrogram of {count} of the {n_asked} IDs looked at: {shown}. "
-        "Nothing was queued; list what there is with `wavemill dataset ids`, or let the unknown ones fail "
-        "alone with --no-check-ids (check_ids=False)"
+        f"{dataset.path} has no spectrogram for {count} of the {n_asked} IDs looked at: {shown}. "
+        "Nothing was queued; list the IDs with `wavemill dataset ids`, or let only the jobs of the unknown IDs fail "
+        "with --no-check-ids (check_ids=False)"
     )

@@ -1,4 +1,4 @@
-"""The digests of what jobs read, as a dataset's index has them now."""
+"""The digests of the jobs' inputs, as a dataset's index holds them now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wavemill.operations.requests import Operation, inputs_digest, source_ids
 
 @contextmanager
 def input_digests(request: BatchRequest) -> Iterator[InputDigests]:
-    """Give the function that looks up the inputs of a page of jobs."""
+    """Yield a function that looks up the input digests of a page of jobs."""
     operation = Operation(request.operation)
     if request.dataset is None:
         nothing = inputs_digest({}, {})

@@ -1,4 +1,7 @@
-"""What can be asked for: every operation, checked as far as the light side can, before anything is queued."""
+"""The operations that can be submitted, and the checks that come before anything is queued.
+
+Does not import TensorFlow: models and datasets are checked by their records and indexes.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ from wavemill.vae.record import ModelRecord, find_model, read_record, verify
 from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
 
 R = TypeVar("R")
-_HEADER_BYTES = 1_000  # a container's header with the provenance
+_HEADER_BYTES = 1_000  # the file header with the provenance
 
 
 class Options(TypedDict, total=False):
-    """What every operation takes besides its own arguments.
+    """The arguments that every operation takes besides its own.
 
     Attributes
     ----------
@@ -46,8 +49,12 @@ class Options(TypedDict, total=False):
     name : str, for people
     priority : int, 0 to 9; 9 goes first
     progress : callable, called with the number of jobs written so far
-    key : str, the same key returns the same batch, also to two producers at once; with another request it is an error
-    reuse : bool, finish at once those jobs whose outputs an earlier batch made from the same inputs, and still has
+    key : str
+        Idempotency key: the same key returns the same batch, even to two producers at once. The
+        same key with another request is an error.
+    reuse : bool
+        Copy outputs that an earlier batch made from the same inputs and still has, instead of
+        rendering them again.
     """
 
     output: str | Path
@@ -60,7 +67,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A batch to be. `new_jobs` is streamed, and checked on the way."""
+    """A batch to submit. `new_jobs` is a stream; reading it checks the IDs."""
 
     request: BatchRequest
     new_jobs: Iterable[NewJob]
@@ -71,19 +78,19 @@ class Order:
 
 
 class Orders(ABC, Generic[R]):
-    """The operations, each as an `Order` that a subclass takes.
+    """The operations. Each builds an `Order` and hands it to the subclass's `_take`.
 
-    All of them raise, with nothing queued: UsageError, InvalidIdError, UnknownSpectrogramError, DatasetError,
-    ModelError, and DatabaseUnavailableError. A broker that is down is no error: the rows are safe and go out when it
-    is back.
+    They raise UsageError, InvalidIdError, UnknownSpectrogramError, DatasetError, ModelError or
+    DatabaseUnavailableError, and then nothing is queued. A broker that is down raises nothing: the
+    jobs are safe in the table, and their messages are sent when the broker is back.
 
-    `dataset` and `model` are folders as the workers see them; `model` may be a name below `WAVEMILL_MODELS`. IDs are
-    streamed; one that comes twice is queued once. With `check_ids`, an ID that the dataset's index does not have
-    refuses the whole batch, without it that job alone fails.
+    `dataset` and `model` are folders as the workers see them; `model` may be a name below
+    `WAVEMILL_MODELS`. IDs are streamed; a duplicate ID is queued once. With `check_ids`, an ID that
+    is not in the dataset's index refuses the whole batch; without it, only that ID's job fails.
     """
 
     settings: Settings
-    counts_unknown = False  # instead of refusing a batch for them
+    counts_unknown = False  # True: count unknown IDs instead of refusing the batch
 
     @abstractmethod
     def _take(self, order: Order) -> R: ...
@@ -98,7 +105,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue one job for each ID: the sound that the model makes of it, and the spectrogram inverted as it is."""
+        """Queue one job per ID: sound through the model, and the original spectrogram inverted."""
         return self._from_ids(
             Operation.RECONSTRUCT, ids, dataset, model, params or ReconstructParams(), check_ids, options, n_sounds=2
         )
@@ -113,7 +120,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue one job for each ID: its latents as `latents/ID.npy`, with level and length in `latents/ID.json`."""
+        """Queue one job per ID: latents in `latents/ID.npy`, level and length in `latents/ID.json`."""
         return self._from_ids(
             Operation.ENCODE, ids, dataset, model, params or EncodeParams(), check_ids, options, n_sounds=0
         )
@@ -127,7 +134,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue one job for each ID: its spectrogram turned into sound, without any model."""
+        """Queue one job per ID: its spectrogram turned into sound without a model."""
         return self._from_ids(
             Operation.INVERT, ids, dataset, None, params or InvertParams(), check_ids, options, n_sounds=1
         )
@@ -143,7 +150,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue `count` jobs for each ID, each a neighbour of it."""
+        """Queue `count` jobs per ID, each for a sound near it in the model's latent space."""
         checked = self._checked()
         with Dataset.open(_expanded(dataset)) as opened:
             known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
@@ -161,7 +168,7 @@ class Orders(ABC, Generic[R]):
         check_ids: bool = True,
         **options: Unpack[Options],
     ) -> R:
-        """Queue `steps` jobs for each pair of IDs: the way from one to the other, both ends among them."""
+        """Queue `steps` jobs per pair of IDs: the sounds from one to the other."""
         checked = self._checked()
         with Dataset.open(_expanded(dataset)) as opened:
             jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
@@ -179,7 +186,7 @@ class Orders(ABC, Generic[R]):
         return self._order(Operation.SAMPLE, jobs, None, model, params, options)
 
     def decode(self, names: Iterable[str], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]) -> R:
-        """Queue one job for each name: the sound of the latents in `params.latents`/NAME.npy."""
+        """Queue one job per name: the sound of the latents in `params.latents`/NAME.npy."""
         checked = self._checked()
         jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
         return self._order(Operation.DECODE, jobs, None, model, params, options, checked=checked)
@@ -256,7 +263,7 @@ class Orders(ABC, Generic[R]):
 
 @dataclass(frozen=True, kw_only=True)
 class _CheckedModel:
-    """A model: its name as workers look it up, its kind and digest, and the features that its spectrograms have."""
+    """A verified model: the name that workers look it up by, its kind, digest and features."""
 
     name: str
     kind: str
@@ -280,7 +287,7 @@ def _check_model(settings: Settings, model: str | Path, dataset: Dataset | None)
 
 def _require_reusable(operation: Operation, params: Params) -> None:
     if operation in {Operation.ENCODE, Operation.DECODE} or params.keep_latents:
-        raise UsageError("latents are not reused, nor what is made of them: omit --reuse, or --keep-latents")
+        raise UsageError("--reuse copies neither latents nor sounds made from latents: omit --reuse, or --keep-latents")
 
 
 def _require_no_posterior(params: Params) -> None:
@@ -301,10 +308,10 @@ def _require_labels(record: ModelRecord, labels: Mapping[str, str]) -> None:
 
 
 def _require_known(options: Options) -> None:
-    """Refuse what a caller without a type checker has misspelt, misplaced or left out."""
+    """Refuse options that a caller without a type checker has misspelt, misplaced or left out."""
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
         raise UsageError(
-            f"there is no option {', '.join(unknown)}; how sounds are made goes into `params`, such as "
+            f"there is no option {', '.join(unknown)}; settings of the operation go into `params`, such as "
             f"SampleParams(labels=...); other options: {', '.join(Options.__annotations__)}"
         )
     if "output" not in options:

@@ -1,4 +1,4 @@
-"""Jobs from the table, a page at a time, across outages of the table."""
+"""Reads jobs from the table a page at a time, and waits out outages of the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wavemill.jobs.queries import list_jobs
 from wavemill_producer.waiting import repeat
 
 PAGE = 1_000
-_PATIENCE_UNDER_WAY_S = 600.0  # whoever has read half of a million jobs would have to begin again
+_PATIENCE_UNDER_WAY_S = 600.0  # after the first page: a caller half way through would have to start over
 
 
 def pages_of_jobs(

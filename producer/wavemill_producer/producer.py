@@ -1,4 +1,4 @@
-"""The Python API: submit batches and ask where they stand."""
+"""The Python API: submit batches and query their state."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 
 
 class Producer(Orders[Batch]):
-    """Submits batches; holds one connection to the table, and one to the broker while it publishes.
+    """Submits batches. Holds one connection to the table, and one to the broker while it publishes.
 
-    The operations, each of which returns a `Batch`, are those of `Orders`.
+    The operations are those of `Orders`; each returns a `Batch`.
 
     Examples
     --------
@@ -51,8 +51,9 @@ class Producer(Orders[Batch]):
     Parameters
     ----------
     patience_s : float or None
-        How long to ask again while the table is away, before that is an error; None: for ever. Asked again is whatever
-        can be repeated safely: questions, cancel, pause, resume, and a submission of which nothing was written.
+        How long to retry while the table does not answer, before raising; None: for ever. Only
+        calls that are safe to repeat are retried: queries, cancel, pause, resume, and a submission
+        of which nothing was written.
     """
 
     def __init__(self, settings: Settings, *, patience_s: float | None = PATIENCE_S) -> None:
@@ -65,7 +66,7 @@ class Producer(Orders[Batch]):
 
     @classmethod
     def from_env(cls, *, patience_s: float | None = PATIENCE_S) -> Self:
-        """Make one from the `WAVEMILL_*` variables."""
+        """Make a producer from the `WAVEMILL_*` variables."""
         return cls(Settings.from_env(), patience_s=patience_s)
 
     def __enter__(self) -> Self:
@@ -75,7 +76,7 @@ class Producer(Orders[Batch]):
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._app.close()
         self.database.close()
 
@@ -95,7 +96,7 @@ class Producer(Orders[Batch]):
             patience_s=or_a_day(self._patience_s),
         )
         if order.checked.duplicates:
-            logger.warning("%d IDs came more than once; each is queued once", order.checked.duplicates)
+            logger.warning("%d duplicate IDs were left out; each ID is queued once", order.checked.duplicates)
         if order.reuse:
             self._reuse(batch_id, order)
         self.announce(batch_id)
@@ -106,8 +107,8 @@ class Producer(Orders[Batch]):
         try:
             with input_digests(order.request) as digests:
                 reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
-        except DatabaseUnavailableError as exc:  # no error any more: it would say that nothing was queued
-            logger.warning("%s. Batch %s is queued; what was not copied yet is rendered", exc, batch_id)
+        except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
+            logger.warning("%s. Batch %s is queued; outputs that were not copied yet are rendered", exc, batch_id)
 
     def _batch(self, batch_id: str) -> Batch:
         return Batch(
@@ -122,7 +123,7 @@ class Producer(Orders[Batch]):
         return repeat(action, for_s=self._patience_s)
 
     def batch(self, batch_id: str) -> Batch:
-        """Return the batch of that ID; NotFoundError if there is none."""
+        """Return the batch with that ID; NotFoundError if there is none."""
         found = self._batch(batch_id)
         found.status()
         return found
@@ -166,7 +167,7 @@ class Producer(Orders[Batch]):
         return refusals.refused_models(self.database, alive_within_s=self.settings.lease_s)
 
     def troubles(self) -> list[str]:
-        """Return a sentence on each supervisor and worker that lives and says that something is wrong with it."""
+        """Return a sentence for each living supervisor or worker that reports a problem."""
         return troubles(self.database, alive_within_s=self.settings.lease_s)
 
     def all_left(self) -> dict[str, Any]:
@@ -174,11 +175,11 @@ class Producer(Orders[Batch]):
         return self._repeat(lambda: queries.all_left(self.database))
 
     def announce(self, batch_id: str) -> None:
-        """Publish a batch's due messages; if the broker or the table is gone, a worker's reaper does it later."""
+        """Publish a batch's due messages. If a server is down, a reaper does it later."""
         try:
             room = self.settings.max_messages - message_count(self._app)
             publish_due(self.database, self._send, batch_id=batch_id, at_most=room)
         except BrokerUnavailableError as exc:
-            logger.warning("%s. Batch %s is safe in the table and goes out when the broker is back", exc, batch_id)
-        except DatabaseUnavailableError as exc:  # no error any more: it would say that nothing was queued
-            logger.warning("%s. Batch %s was committed before and goes out when the table is back", exc, batch_id)
+            logger.warning("%s. Batch %s is safe in the table and is sent when the broker is back", exc, batch_id)
+        except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
+            logger.warning("%s. Batch %s is already committed and is sent when the table is back", exc, batch_id)

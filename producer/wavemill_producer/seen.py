@@ -1,4 +1,7 @@
-"""Which IDs or pairs have come already, and which IDs a dataset lacks: in SQLite's memory at first, on disk beyond."""
+"""Finds duplicate IDs and pairs, and IDs that a dataset lacks.
+
+A private SQLite database holds them: in memory up to 48 MB, beyond that in a temporary file.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ Pair = tuple[str, str]
 
 
 class SeenIds:
-    """A set of IDs; close it. Nothing of it outlives the process."""
+    """A set of IDs. The caller closes it; it leaves no file behind."""
 
     def __init__(self, dataset: Dataset | None) -> None:
         self._connection = _private_database()
@@ -36,7 +39,8 @@ class SeenIds:
         """Add a page of IDs; return those that are new, in order, each once."""
         self._pages += 1
         before = self._connection.total_changes
-        # Sorted, so that neighbours of the tree are touched together: less than half the time for IDs in no order.
+        # Sorted, so that neighbouring rows of the B-tree are inserted together: less than half the
+        # time for IDs that come in no order.
         rows = ((ID,) for ID in sorted(ids))
         self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, {self._pages})", rows)  # noqa: S608 a number
         added = self._connection.total_changes - before
@@ -50,7 +54,7 @@ class SeenIds:
         return [ID for ID in dict.fromkeys(ids) if ID in added]
 
     def unknown(self, n_examples: int) -> tuple[int, list[str]]:
-        """Return how many IDs the dataset does not have, and a few of them."""
+        """Return how many of the IDs the dataset lacks, and a few of these."""
         count, examples = 0, []
         with self._readable_index():
             for (ID,) in self._connection.execute(_UNKNOWN):
@@ -69,12 +73,12 @@ class SeenIds:
             raise index_error(self._dataset.path, exc) from exc
 
     def close(self) -> None:
-        """Forget them."""
+        """Discard the set."""
         self._connection.close()
 
 
 class SeenPairs:
-    """A set of pairs of IDs, each under a name of its own; close it. Nothing of it outlives the process."""
+    """A set of named pairs of IDs. The caller closes it; it leaves no file behind."""
 
     def __init__(self) -> None:
         self._connection = _private_database()
@@ -85,7 +89,10 @@ class SeenPairs:
         self._pages = 0
 
     def add(self, pairs: Sequence[Pair], names: Sequence[str]) -> dict[str, Pair]:
-        """Add a page of pairs; return those that are new by name, in order. UsageError if two pairs have one name."""
+        """Add a page of pairs; return the new ones by name, in order.
+
+        Raises UsageError if two different pairs have the same name.
+        """
         self._pages += 1
         rows = ((name, *pair) for name, pair in zip(names, pairs, strict=True))
         self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, ?, ?, {self._pages})", rows)  # noqa: S608 a number
@@ -98,12 +105,12 @@ class SeenPairs:
         return {name: first[name][0] for name in names if first[name][1] == self._pages}
 
     def close(self) -> None:
-        """Forget them."""
+        """Discard the set."""
         self._connection.close()
 
 
 def _private_database() -> sqlite3.Connection:
-    # No name: SQLite removes it by itself.
+    # With an empty name, SQLite makes a temporary database and removes it by itself.
     connection = sqlite3.connect("", uri=True, isolation_level=None, check_same_thread=False)
     for statement in (f"PRAGMA cache_size = -{_CACHE_KB}", "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"):
         connection.execute(statement)

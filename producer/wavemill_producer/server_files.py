@@ -1,4 +1,4 @@
-"""The data files of the embedded broker: set aside when no server can be started with them."""
+"""Sets aside the embedded broker's data files when no server can be started with them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 LOCK = "lock"
 
 _PREFIX = "damaged-"
-_MAX_KEPT = 3  # sets of damaged files, for somebody to look at
+_MAX_KEPT = 3  # sets of damaged files
 
 
 def has_data(folder: Path) -> bool:
-    """Whether a server would read anything there."""
+    """Whether the folder holds data that a server would load."""
     return (folder / "appendonlydir").exists()
 
 
 def set_aside(folder: Path) -> dict[Path, Path]:
-    """Rename all files of a server that does not run; return the old name of each new one.
+    """Rename all files of a stopped server; return a mapping of new to old names.
 
-    They stay in their folder: one that belongs to another user could not be moved out of it.
+    They stay in their folder: a file that belongs to another user could not be moved out of it.
     """
     stamp = f"{_PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-"
     moved = {}
@@ -40,7 +40,7 @@ def put_back(folder: Path, moved: dict[Path, Path]) -> None:
 
 
 def prune(folder: Path) -> None:
-    """Remove all but the newest sets that were set aside."""
+    """Remove all but the newest sets of files that were set aside."""
     stamped = {file: file.name.removeprefix(_PREFIX)[:22] for file in folder.glob(f"{_PREFIX}*")}
     kept = sorted(set(stamped.values()))[-_MAX_KEPT:]
     for file, stamp in stamped.items():

@@ -1,4 +1,4 @@
-"""One Valkey server as a process: started with arguments, never with a file, so that any folder's name will do."""
+"""One Valkey server process, configured by arguments so that any folder name works."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ValkeyProcess:
     Raises
     ------
     RuntimeError
-        It ended, or did not answer within `timeout_s`; with the last that it wrote into its log.
+        It ended, or did not answer within `timeout_s`. The message ends with the end of its log.
     OSError
         It could not be started at all.
     """
@@ -45,7 +45,7 @@ class ValkeyProcess:
             raise RuntimeError(f"{exc}; {log} ends with: {said[-_MOST_SAID:]}") from None
 
     def stop(self) -> None:
-        """End it in good order; by force where that takes too long."""
+        """Stop the server; kill it if it does not end within 10 s."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_S)
@@ -76,7 +76,7 @@ def _answers_ping(socket_path: Path) -> bool:
 
 
 def _arguments(folder: Path, socket_path: Path) -> list[str]:
-    """Return the configuration; the server itself quotes what stands in arguments."""
+    """Return the configuration as arguments. They need no quoting: the server does that itself."""
     options = {
         "port": "0",
         "dir": str(folder),

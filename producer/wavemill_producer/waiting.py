@@ -1,4 +1,4 @@
-"""What a producer does while the table is away: say so once, ask again, go on."""
+"""How a producer waits out an outage of the table: it warns once, retries, and goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 10.0  # a restart of a server; who asks `status` of a server that is gone must hear so soon
+PATIENCE_S = 10.0  # enough for a server's restart, short for a user who waits for `wavemill status`
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 _LEAST_ANSWER_S = 1.0
 
@@ -25,16 +25,16 @@ def repeat(action: Callable[[], T], *, for_s: float | None, by: float | None = N
     Parameters
     ----------
     for_s : float or None
-        Time after which an outage is raised as it came; None: never.
+        Seconds of outage after which its error is raised; None: never.
     by : float, optional
-        `time.monotonic()` after which even a trial that is under way ends.
+        `time.monotonic()` at which even an attempt under way ends.
     """
     begun, pause_s, is_away = monotonic(), _PAUSE_S, False
     while True:
         try:
             result = _once(action, by)
         except TableRevisionError:
-            raise  # somebody has to do something first
+            raise  # waiting does not help
         except DatabaseUnavailableError as exc:
             now = monotonic()
             if (for_s is not None and now - begun >= for_s) or (by is not None and now >= by):

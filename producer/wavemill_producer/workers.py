@@ -1,4 +1,4 @@
-"""Starting `wavemill worker` as a process beside this one."""
+"""Starts `wavemill worker` as a child process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wavemill.settings import Settings
 def worker_processes(
     settings: Settings, *, per_device: int, devices: str = "auto", log: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes] | None]:
-    """Run a worker supervisor for the time of the `with` statement, and end it in good order.
+    """Run a worker supervisor during the `with` statement, and then stop it with SIGTERM.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def test_jobs_wait_while_the_disk_is_full_and_are_done_when_there_is_room(
         eventually(lambda: stack.log().count("20 jobs in") >= 2, what="a second attempt on a full disk")
         eventually(lambda: [job.error_code for job in batch.jobs(state="queued")] == 20 * ["storage-unavailable"])
         assert "No space left on device" in stack.log()
-        assert stack.log().count("trying again now and then") == 1
+        assert stack.log().count("trying again every few seconds") == 1
         full.unlink()
         assert stack.wait(batch) == "done"
     assert {job.attempt for job in batch.jobs()} == {1}  # nobody paid for the disk

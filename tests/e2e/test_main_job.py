@@ -88,7 +88,7 @@ def test_what_is_submitted_while_the_broker_is_down_goes_out_when_it_is_back(
     stack = Stack(tmp_path, {"WAVEMILL_MODELS": str(models), "WAVEMILL_SWEEP_S": "0.5"})
     options = ["--dataset", small_dataset, "--model", "small", "--output", "out", "--all", "--json"]
     done = stack.cli("submit", "reconstruct", *options)
-    assert "is safe in the table and goes out when the broker is back" in done.stderr
+    assert "is safe in the table and is sent when the broker is back" in done.stderr
     (batch,) = stack.producer.batches()
     assert batch["counts"]["queued"] == 20
     waited = stack.cli("wait", batch["id"], "--timeout", "0.1", expect=1)

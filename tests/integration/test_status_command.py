@@ -36,7 +36,7 @@ def test_status_says_that_it_leaves_older_batches_out_and_cuts_no_id(table: Data
     batch_ids = [write_batch(table, request(), new_jobs(["a"]))[0] for _ in range(22)]
     shown = _cli(table, "status")
     assert sum(batch_id in shown for batch_id in batch_ids) == 20
-    assert "older batches are not shown; for more than 20: --limit" in shown
+    assert "older batches are not shown; --limit shows more than 20" in shown
     everything = _cli(table, "status", "--limit", 22)
     assert all(batch_id in everything for batch_id in batch_ids)
     assert "not shown" not in everything

@@ -1,1 +1,1 @@
-"""The heavy side: the Celery worker that renders chunks, pinned to one device each."""
+"""The worker: Celery processes that render chunks, each pinned to one device."""

@@ -1,4 +1,4 @@
-"""What a process does beside its work, again and again: sweeping, beating. It must outlive every error."""
+"""Runs background duties, such as sweeps and heartbeats, and keeps them going after errors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """One duty, done a step at a time; remembers what is wrong with it, and says each trouble once.
+    """One duty, done in steps. Remembers the last error and logs each error once.
 
     Parameters
     ----------
     duty : str
-        As in "the reaper".
+        Its name in log lines, such as "the reaper".
     step : callable
-        Whatever it raises is logged, and the next step follows all the same.
+        An exception that it raises is logged, and does not prevent the next step.
     """
 
     def __init__(self, duty: str, step: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def once(self) -> None:
-        """Do the step."""
+        """Do one step."""
         try:
             self._step()
         except Exception as exc:
@@ -42,15 +42,15 @@ class Background:
             self._error, self._done_at = None, monotonic()
 
     def failed(self, exc: Exception) -> None:
-        """Remember what is wrong, until a step is done."""
+        """Remember the error until a step succeeds."""
         error = f"{type(exc).__name__}: {exc}"
         if error != self._error:
-            # A TransientError says all in its sentence; anything else needs to be looked into.
+            # A TransientError's sentence says everything; any other error needs its traceback.
             logger.warning("%s: %s", self._duty, exc, exc_info=not isinstance(exc, TransientError))
         self._error = error
 
     def trouble(self, *, silent_s: float) -> str | None:
-        """Return what is wrong, or None; a step that hangs is noticed after `silent_s`."""
+        """Return what is wrong, or None. A step that hangs is reported after `silent_s`."""
         quiet_s = monotonic() - self._done_at
         if self._error is not None:
             return f"{self._duty} has failed for {quiet_s:.0f} s: {self._error}"
@@ -59,9 +59,9 @@ class Background:
         return None
 
     def keep_running(self, loop: Callable[[], None]) -> None:
-        """Start a thread that runs `loop`, and start it again if it has ended although it should not.
+        """Start a thread that runs `loop`, or start it again if it has ended.
 
-        Raises RuntimeError where the system has no room for another thread; the next call tries again.
+        Raises RuntimeError if the system has no room for another thread; the next call tries again.
         """
         if self._thread is not None and self._thread.is_alive():
             return
@@ -72,6 +72,6 @@ class Background:
         self._thread = thread
 
     def join(self, at_most_s: float | None = None) -> None:
-        """Wait for the thread to end; one that hangs ends with its process."""
+        """Wait for the thread to end. A thread that hangs ends with its process."""
         if self._thread is not None:
             self._thread.join(at_most_s)

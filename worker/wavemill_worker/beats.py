@@ -1,7 +1,8 @@
-"""Signs of life: a file for each process that is watched, touched each second by what must not stand still in it.
+"""Detects frozen processes: each touches a file every second, and the supervisor looks.
 
-The files are in a private folder of the supervisor's. Nothing here needs the table or the broker, so that a process
-that waits for either is not taken for a frozen one.
+A file is touched by the part of the process that must not stand still. The files are in a private
+folder of the supervisor's. Nothing here uses the table or the broker, so that a process that waits
+for either is not taken for a frozen one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from time import monotonic, sleep
 FOLDER_VARIABLE = "WAVEMILL_BEATS"
 BEAT_S = 1.0
 
-_MAX_STEP_S = 2.0  # what one look may add: the time during which the watcher itself stood still counts for nobody
+# The most silence that one look adds: while the watcher itself stood still, no process counts as
+# silent.
+_MAX_STEP_S = 2.0
 
 
 def loop_file(token: str) -> str:
@@ -27,15 +30,16 @@ def loop_file(token: str) -> str:
 
 
 def beat(name: str) -> None:
-    """Say that this process lives; where the folder is gone, nobody watches any more."""
+    """Touch the file `name`. Do nothing if the folder is gone: the supervisor has ended."""
     with suppress(OSError):
         Path(os.environ[FOLDER_VARIABLE], name).touch(mode=0o600)
 
 
 def keep_beating() -> None:
-    """Beat for this process as a whole, in a file that is named by its ID.
+    """Beat for this process as a whole, in a file named by its process ID.
 
-    The file is locked: as long as it is, the ID still means this process.
+    The file stays locked while this process lives, so that the watch can tell it from a later
+    process with the same ID.
     """
     name = str(os.getpid())
     try:
@@ -58,20 +62,20 @@ def beat_from_thread(name: str) -> None:
 
 
 class Watch:
-    """Tells for how long each process has been silent, by its own clock and not by the files'."""
+    """Measures how long each process has been silent, by its own clock, not the files' times."""
 
     def __init__(self) -> None:
         self._owned = tempfile.TemporaryDirectory(prefix="wavemill-beats-", ignore_cleanup_errors=True)
         self.folder = Path(self._owned.name)
         self._looked_at = monotonic()
-        self._silences: dict[str, tuple[int, float]] = {}  # when a file was touched last, and seconds seen since
+        self._silences: dict[str, tuple[int, float]] = {}  # name -> (time of the last touch, seconds since)
 
     def close(self) -> None:
         """Remove the folder."""
         self._owned.cleanup()
 
     def look(self) -> None:
-        """Look at every file; to be called at least every second."""
+        """Look at every file. Call it at least every second."""
         looked_at, self._looked_at = self._looked_at, monotonic()
         step_s = min(self._looked_at - looked_at, _MAX_STEP_S)
         now: dict[str, tuple[int, float]] = {}
@@ -87,7 +91,7 @@ class Watch:
                     yield entry.name, entry.stat().st_mtime_ns
 
     def silent_s(self, name: str) -> float | None:
-        """Return for how long a file was not touched; None if it never was."""
+        """Return how long ago a file was touched; None if it never was."""
         return self._silences[name][1] if name in self._silences else None
 
     def forget(self, name: str) -> None:
@@ -96,7 +100,7 @@ class Watch:
         self._silences.pop(name, None)
 
     def frozen_processes(self, limit_s: float) -> Iterator[int]:
-        """Yield the IDs of processes that live and have been silent for so long; forget those that have ended."""
+        """Yield the IDs of processes that were silent for `limit_s`; forget ended ones."""
         for name, (_, silent_s) in list(self._silences.items()):
             if name.isdecimal() and silent_s >= limit_s:
                 if self._is_locked(name):

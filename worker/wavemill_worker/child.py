@@ -1,4 +1,4 @@
-"""The process that does the work: a child of Celery's, spawned, with TensorFlow on one device."""
+"""The process that renders: a spawned child of a Celery worker, with TensorFlow on one device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BEATS_PER_LEASE = 4
 
 
 class Child:
-    """What a worker process holds: its name, its renderer, its heartbeat."""
+    """The state of a rendering process: its worker ID, its renderer and its heartbeat."""
 
     def __init__(self, settings: Settings) -> None:
         beats.keep_beating()
@@ -46,7 +46,7 @@ class Child:
         self.keep_beating()
 
     def keep_beating(self) -> None:
-        """Start the heartbeat's thread, or start it again if it has ended."""
+        """Start the heartbeat's thread, or restart it if it has ended."""
         self._heart.keep_running(self._beat_until_ended)
 
     def _chunk_worker(self) -> ChunkWorker:
@@ -63,8 +63,8 @@ class Child:
         devices.configure_tensorflow(n_threads)
         devices.limit_gpu_memory(self._settings.gpu_memory_mb)
         if self._device != devices.CPU:
-            n_threads = max(2, n_threads)  # one waits for the GPU while another encodes
-        from wavemill.rendering.renderer import (  # brings TensorFlow, which only this process may import
+            n_threads = max(2, n_threads)  # one thread waits for the GPU while another encodes
+        from wavemill.rendering.renderer import (  # imports TensorFlow, which only this process may do
             Renderer,
             warm_up,
         )
@@ -74,11 +74,12 @@ class Child:
 
     @contextmanager
     def giving_back_on_sigterm(self) -> Iterator[None]:
-        """On SIGTERM finish the sub-batch in hand and give the rest of the chunk back, instead of ending at once.
+        """On SIGTERM, finish the current sub-batch and give the rest of the chunk back.
 
-        Set for each task, since the pool sets handlers of its own after the process was initialised. A process that
-        gets another task after it was told to stop ends instead: whoever told it so did not tell its parent, which
-        starts a new one. The task's chunk has a row, and so another message follows.
+        Entered for each task, since Celery's pool sets its own handlers after the process is
+        initialised. A process that gets another task after SIGTERM exits: the signal did not reach
+        its parent, which starts a new child. The task's chunk has a row in the table, so its
+        message is sent again.
         """
         if self._stop.is_set():
             raise SystemExit("told to stop")
@@ -89,7 +90,7 @@ class Child:
             signal.signal(signal.SIGTERM, handler)
 
     def close(self) -> None:
-        """Say goodbye in the table."""
+        """Stop the heartbeat and remove this worker from the table."""
         self._ended.set()
         self._heart.join()
         try:
@@ -107,7 +108,7 @@ class Child:
     def _beat(self) -> None:
         trouble = self._heart.trouble(silent_s=self._settings.lease_s)
         name, host = self.worker_id, self._settings.worker_name
-        # A beat that is lost on the way leaves time for another before the lease ends.
+        # If one beat is lost, there is time for another before the lease ends.
         with answers_within(self._settings.lease_s / 2):
             if not self._registered:
                 register_worker(self._database, name, host=host, pid=os.getpid(), device=self._device)
@@ -140,8 +141,8 @@ def _start(**_: Any) -> None:
     try:
         _child = Child(Settings.from_env())
     except Exception:
-        # Celery would only log it, and this process would take message after message and do nothing with them. The
-        # parent ends, and the supervisor starts both again, less and less often.
+        # Celery would only log it, and this process would take messages and do nothing with them.
+        # So end the parent: the supervisor starts both again, with growing delays.
         logger.exception("this process cannot work")
         os.kill(os.getppid(), signal.SIGTERM)
         raise

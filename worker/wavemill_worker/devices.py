@@ -1,4 +1,4 @@
-"""Devices: which there are, and how a process is pinned to one before anything is imported."""
+"""Finds devices, and pins a process to one before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _THREADS_VARIABLE = "WAVEMILL_CHILD_THREADS"
 
 
 def discover_gpus() -> list[str]:
-    """Return the indices of the GPUs that this process may use, by the vendor's library, not by TensorFlow.
+    """Return the indices of the GPUs that this process may use. Asks NVML, not TensorFlow.
 
-    `CUDA_VISIBLE_DEVICES` is respected, so that a container's or scheduler's choice holds.
+    `CUDA_VISIBLE_DEVICES`, which a container or a scheduler may set, is respected.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -39,7 +39,8 @@ def discover_gpus() -> list[str]:
 def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
     """Turn `--devices` into a list of `cpu` or GPU indices.
 
-    `auto` is every GPU, or the CPU where there is none; `all` is every GPU and needs one; `0,1` names GPUs.
+    `auto` is every GPU, or the CPU if there is none. `all` is every GPU, and an error if there is
+    none. `0,1` names GPUs.
     """
     if text == CPU or (text == "auto" and not gpus):
         return [CPU]
@@ -63,12 +64,12 @@ def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
 
 
 def is_gpu(device: str) -> bool:
-    """Tell a GPU's index or UUID from the devices that are none."""
+    """Whether the device is a GPU, given by its index or UUID."""
     return device != CPU and rehearsal.seconds_per_job(device) is None
 
 
 def name(device: str) -> str:
-    """Return how a device is called in names of workers and in the table: `cpu`, `gpu0`."""
+    """Return a device's name in worker IDs and in the table: `cpu`, `gpu0`."""
     return f"gpu{device}" if is_gpu(device) else device
 
 
@@ -88,8 +89,8 @@ def environment(device: str, *, n_threads: int) -> dict[str, str]:
 
 
 def _order() -> dict[str, str]:
-    # NVML counts cards by their place on the bus, CUDA by their speed unless it is told otherwise. Who has made a
-    # choice of cards has counted them in an order of his own.
+    # NVML numbers GPUs by their place on the bus, CUDA by their speed by default. Use NVML's order,
+    # unless the user has chosen GPUs already, and so knows the order in which they are numbered.
     return {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
@@ -99,21 +100,23 @@ def current(variables: Mapping[str, str] = os.environ) -> str:
 
 
 def current_threads(variables: Mapping[str, str] = os.environ) -> int:
-    """Return the CPU threads that this process may use."""
+    """Return the number of CPU threads that this process may use."""
     return int(variables.get(_THREADS_VARIABLE, "1"))
 
 
 def threads_per_process(n_processes: int, configured: int) -> int:
-    """Return the threads of each of `n_processes` on this host: `configured`, or an equal share of the cores."""
+    """Return the threads per process: `configured`, or if 0 an equal share of the cores."""
     return configured or max(1, len(os.sched_getaffinity(0)) // n_processes)
 
 
 def configure_tensorflow(n_threads: int) -> None:
-    """Limit TensorFlow to `n_threads` and let GPU memory grow; before its first use.
+    """Limit TensorFlow to `n_threads` and let GPU memory grow. Call it before any other use.
 
-    On a CPU batches run beside each other, each operation on one thread: `wavemill.vae.forward` says why.
+    On a CPU, batches run in parallel and each operation uses one thread: see
+    `wavemill.vae.forward`.
     """
-    # Keras imports scikit-learn where librosa has brought it along: a quarter of the start, for wrappers unused here.
+    # Keras imports scikit-learn if librosa has installed it. That takes a quarter of the start-up
+    # time, for wrappers that are not used here.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
     from wavemill.keras_seam import tf
 
@@ -125,7 +128,7 @@ def configure_tensorflow(n_threads: int) -> None:
 
 
 def limit_gpu_memory(megabytes: int) -> None:
-    """Let this process take no more GPU memory than so many megabytes; 0 is no limit. After `configure_tensorflow`."""
+    """Limit this process's GPU memory; 0 is no limit. Call it after `configure_tensorflow`."""
     if not megabytes:
         return
     from wavemill.keras_seam import tf

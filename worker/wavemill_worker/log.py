@@ -1,4 +1,4 @@
-"""Logging of the worker's processes: one line a record on standard error, and tracebacks indented below it."""
+"""Logging to standard error: one line per record, tracebacks indented below."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from wavemill.text.log_lines import LineFormatter
 
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-# Each says a line for every message or statement.
+# These log a line for every message or statement.
 _TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "numba", "alembic", "kombu", "matplotlib", "h5py")
 
 
 def set_up(level: str) -> None:
-    """Send records of `level` and above to standard error; others' chatter only from WARNING."""
+    """Log records of `level` and above, and those of talkative libraries from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(_FORMAT))
     logging.basicConfig(level=level, handlers=[handler])

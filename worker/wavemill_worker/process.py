@@ -19,12 +19,12 @@ from wavemill_worker.app import create_app
 
 
 def main() -> None:
-    """Run until SIGTERM; end with the supervisor if that dies."""
+    """Run until SIGTERM. The kernel sends one if the supervisor dies."""
     settle()
     guard()
     name, token, supervisor_pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
     platforms.set_pdeathsig("SIGTERM")
-    # Celery warns of root because of pickled messages; these are JSON only.
+    # Celery warns when it runs as root, because of pickled messages; ours are JSON only.
     warnings.filterwarnings("ignore", category=platforms.SecurityWarning)
     if os.getppid() != supervisor_pid:
         sys.exit("the supervisor is gone")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _tell_children(**_: Any) -> None:
-    """Let the child give its chunk back instead of finishing it."""
+    """Pass SIGTERM on to the child, so that it gives its chunk back instead of finishing it."""
     for process in active_children():
         os.kill(process.pid, signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""The supervisor's pulse: says in the table that the table answers, that the supervisor lives, and what is wrong."""
+"""The supervisor's pulse: records in the table that it is alive, and its problems."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from wavemill_worker.background import Background
 
 logger = logging.getLogger(__name__)
 
-_SILENT_SWEEPS = 6  # a duty that has finished nothing for so many periods is in trouble
+_SILENT_SWEEPS = 6  # a duty that has finished no step for this many periods is in trouble
 _LEAST_SILENT_S = 30.0
-_MOST_PAUSE_S = 5.0  # also with long leases: people want to hear of trouble soon
+_MOST_PAUSE_S = 5.0  # even with long leases, so that users see trouble soon
 
 
 class Pulse:
-    """Beats `BEATS_PER_LEASE` times a lease at least, and reports on the `watched` duties."""
+    """Beats at least `BEATS_PER_LEASE` times per lease, and reports on the `watched` duties."""
 
     def __init__(self, database: Database, settings: Settings, *, watched: Sequence[Background]) -> None:
         self._database = database
@@ -32,7 +32,7 @@ class Pulse:
         self.duty = Background("the pulse", self._step)
 
     def run(self, stop: threading.Event) -> None:
-        """Beat until `stop` is set, then say goodbye."""
+        """Beat until `stop` is set, then remove this supervisor from the table."""
         while True:
             self.duty.once()
             if stop.wait(min(self._settings.lease_s / BEATS_PER_LEASE, _MOST_PAUSE_S)):

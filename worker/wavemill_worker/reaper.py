@@ -1,4 +1,7 @@
-"""The reaper: takes jobs back from dead workers, and sends again what has a row and no message."""
+"""The reaper: takes jobs back from dead workers, and sends lost messages again.
+
+It also removes files that dead workers left. It reads and writes the table, the broker and stores.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,21 @@ from wavemill_worker.background import Background
 
 logger = logging.getLogger(__name__)
 
-_ROWS_S = 1.0  # for rows that follow what their batch says already; living workers' jobs go first, the rest waits
+# Time per sweep for writing to rows what their batch already says (failed, cancelled). What takes
+# longer waits for the next sweep, since living workers' jobs are more urgent.
+_ROWS_S = 1.0
 
 
 class Reaper:
-    """Sweeps every `sweep_s`, and at once when it is told of a death; any number may sweep the same table.
+    """Sweeps every `sweep_s`, and at once when it is told that a process died.
 
-    Of all reapers one sweeps in a period. `duty` outlives every error and knows what is wrong.
+    Any number of reapers may share a table; in each period only one of them sweeps. `duty` keeps
+    going after errors and reports them.
 
     Parameters
     ----------
     tidy : callable
-        Called when something may be left of a batch; it must not wait for any store.
+        Called when a batch may have left files behind; it must not wait for a store.
     """
 
     def __init__(self, database: Database, app: Any, settings: Settings, *, tidy: Callable[[], None]) -> None:
@@ -50,7 +56,7 @@ class Reaper:
         self.duty = Background("the reaper", self._step)
 
     def run(self, stop: threading.Event) -> None:
-        """Sweep until `stop` is set and `wake` called."""
+        """Sweep until `stop` is set. Call `wake` after setting it, to end the current pause."""
         while not stop.is_set():
             self.duty.once()
             self._await_orders()
@@ -68,7 +74,8 @@ class Reaper:
             self._dead.append(dead)
 
     def _step(self) -> None:
-        # First the dead: their jobs wait for it. What cannot be done now is done by the next step.
+        # Dead processes come first, since their jobs wait. If this fails, the next step tries
+        # again.
         while self._dead:
             bury(self._database, f"-{self._dead[0]}", self._send, settings=self._settings, app=self._app)
             self._dead.pop(0)
@@ -77,7 +84,7 @@ class Reaper:
             self.sweep()
 
     def sweep(self) -> None:
-        """Look once."""
+        """Sweep once: take jobs back, settle stopped batches, and send what has no message."""
         reclaimed = reclaim_expired(
             self._database, steady_s=self._settings.lease_s, max_deaths=self._settings.max_deaths
         )
@@ -95,7 +102,7 @@ class Reaper:
 
 
 def bury(database: Database, suffix: str, send: Send, *, settings: Settings, app: Any) -> None:
-    """Take back and send again at once what dead processes held."""
+    """Take the jobs of dead processes back and send their messages again at once."""
     if reclaimed := reclaim_dead(database, suffix, max_deaths=settings.max_deaths):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))
         _say_stopped(fail_stopped(database, budget_s=_ROWS_S))
@@ -108,13 +115,15 @@ def _say_stopped(count: int) -> None:
 
 
 def clear(batch: Row[Any], begun: Begun) -> bool:
-    """Remove what dead workers left of a finished batch: all that is staged, and outputs of jobs that are not done."""
+    """Remove what dead workers left of a finished batch: staged files, outputs of jobs not done."""
     try:
         store = open_store(batch_root(batch.output, batch.id), must_exist=batch.done > 0)
         params = params_from_row(batch.operation, batch.params)
-        # First what could still be moved into place. Then outputs, in a removal that is prepared before the table is
-        # asked: in a folder, a batch that is retried after that ends the removal before it places anything. An object
-        # store has no such end: there the table is asked before each job, and a request takes less than a claim.
+        # Remove staged files first, since they could still be moved into place. Then remove
+        # outputs. The removal is prepared before the table is read: in a folder, a batch that is
+        # retried later stops this removal before it places any output. In an object store, it
+        # cannot be stopped. There the table is read before each job, and a request takes less time
+        # than a claim.
         store.clear_staging(strict=True)
         with store.removing() as remove:
             for spectrogram_id in begun():
@@ -123,7 +132,7 @@ def clear(batch: Row[Any], begun: Begun) -> bool:
     except StorageUnavailableError as exc:
         logger.debug("batch %s: what dead workers left is not cleared up yet: %s", batch.id, exc)
         return False
-    except Exception as exc:  # it must not stop every sweep to come
+    except Exception as exc:  # must not stop later sweeps
         logger.warning("batch %s: what dead workers left could not be cleared up yet: %s", batch.id, exc)
         return False
     return True

@@ -1,7 +1,7 @@
-"""A device for development that computes nothing: real processes, claims and files, and sleep in place of sound.
+"""A device for tests of the queue: real processes, claims and files, but no computing.
 
-`wavemill worker --devices rehearsal:0.01` sleeps 0.01 s a job. So the queue can be tried with thousands of workers'
-deaths, or measured with more workers than there are cores.
+`wavemill worker --devices rehearsal:0.01` sleeps 0.01 s per job. Tests use it to kill workers
+thousands of times, and benchmarks to run more workers than there are cores.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "rehearsal"
 _LONGEST_S = 3_600
-_SUB_BATCH = 16  # as large as a forward pass: how often orders are looked for
+_SUB_BATCH = 16  # jobs between two checks whether to stop, as many as in a forward pass
 
 
 def seconds_per_job(device: str) -> float | None:
-    """Return how long the device sleeps for a job; None for a device that computes."""
+    """Return how long the device sleeps per job; None for a real device."""
     name, _, text = device.partition(":")
     if name != PREFIX:
         return None
@@ -39,14 +39,15 @@ def seconds_per_job(device: str) -> float | None:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= _LONGEST_S:
-        raise UsageError(f"--devices {device}: expected 0 to {_LONGEST_S:,} seconds a job, as in {PREFIX}:0.01")
+        raise UsageError(f"--devices {device}: expected 0 to {_LONGEST_S:,} seconds per job, as in {PREFIX}:0.01")
     return seconds
 
 
 class Rehearsal(ChunkWorker):
-    """Reads each job's input and writes a file that says who wrote it, in which attempt.
+    """Reads each job's input and writes a file with the worker, the job and the attempt.
 
-    No two attempts write the same bytes: a file of another attempt than the recorded one has another digest.
+    Each attempt writes different bytes, so that a test can tell from the digest which attempt wrote
+    a file.
     """
 
     def __init__(self, *arguments: Any, seconds_per_job: float, **keywords: Any) -> None:
@@ -70,7 +71,7 @@ class Rehearsal(ChunkWorker):
         try:
             said = f"{claim.worker_id} {job.id} {job.attempt} {_digest_of_input(claim, job)}\n".encode()
             path = outputs.stage("generated", f"generated/{job.spectrogram_id}.wav", said)
-        except Exception as exc:  # one bad item harms itself only
+        except Exception as exc:  # one bad item must not fail the others
             return self._failure(job, exc)
         columns = {"generated_path": path, "sha256": hashlib.sha256(said).hexdigest()}
         return Outcome(job=job, state=State.DONE, columns=columns, place=outputs.place, discard=outputs.discard)

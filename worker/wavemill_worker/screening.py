@@ -1,4 +1,4 @@
-"""What of the broker's messages reaches Celery: only what this module has written anew."""
+"""Screens the broker's messages: Celery sees only messages that this module has written anew."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_LINES_A_MINUTE = 500  # some 100 KB
 
 
 class Screen:
-    """Turns what came into a message that Celery cannot stumble over, or drops it with one line."""
+    """Rewrites each message so that Celery can process it safely, or drops it and logs one line."""
 
     def __init__(self) -> None:
         self._minute_began = monotonic()
@@ -48,7 +48,7 @@ def _priority_of(key: bytes) -> int:
 
 
 def _written(batch_id: str, first: int, last: int, *, priority: int) -> bytes:
-    """Return a task message as Celery's protocol 2 has it, with an ID of its own."""
+    """Return a task message in Celery's protocol 2, with a new task ID."""
     arguments, task_id = [batch_id, first, last], str(uuid4())
     body = json.dumps([arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     headers = {

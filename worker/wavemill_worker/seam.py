@@ -1,7 +1,8 @@
-"""The one place that leans on the insides of kombu and Celery: how messages come in, and how a broker is waited for.
+"""Changes how kombu and Celery receive messages and wait for a broker.
 
-Written against kombu and Celery 5.7. With another version nothing of this is put in place, and a worker is plain
-Celery: it works as long as every message is ours, and the broker either answers or is gone.
+Only this module uses their internals. It is written against kombu and Celery 5.7. With another
+version, none of the changes is made and a worker is plain Celery: it works as long as every message
+is ours, and the broker either answers or is gone.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from wavemill_worker.screening import Screen
 logger = logging.getLogger(__name__)
 
 _KNOWN_VERSION = (5, 7)
-_PAUSE_S = 1.0  # before a broker is asked again that refuses, or was lost
+_PAUSE_S = 1.0  # before asking again a broker that refused, or whose connection was lost
 _MAX_PAUSE_S = 2.0
 
 
 def install(app: Celery, *, beat_name: str) -> None:
-    """Let this process take its messages through a `Screen`, wait for its broker, and beat in the file `beat_name`."""
+    """Make this process screen messages, wait for its broker, and beat in `beat_name`."""
     if not (kombu.VERSION[:2] == celery.VERSION[:2] == _KNOWN_VERSION):
         logger.warning(
             "written for kombu and Celery %d.%d, found %s and %s: a damaged message may end this worker's process",
@@ -48,14 +49,14 @@ def install(app: Celery, *, beat_name: str) -> None:
 
 
 class ScreenedRedis(Redis):
-    """Reads answers to BRPOP: drops messages that are not ours, and takes a refusal for an outage."""
+    """Screens the replies to BRPOP. Drops foreign messages; a refusal counts as an outage."""
 
     screen = Screen()
     refused_at = float("-inf")
     is_refused = False
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        """Return what came, or None as if nothing had come in time."""
+        """Return the reply, or None as if BRPOP had timed out."""
         if command_name != "BRPOP":
             return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         try:
@@ -64,7 +65,7 @@ class ScreenedRedis(Redis):
             return self._refused(connection, exc)
         except RedisConnectionError:
             raise
-        except RedisError as exc:  # no answer that a server gives: what follows on this connection means nothing
+        except RedisError as exc:  # malformed reply: nothing more on this connection can be trusted
             raise RedisConnectionError(f"{type(exc).__name__}: {exc}") from exc
         if self.is_refused:
             self.is_refused = False
@@ -76,7 +77,10 @@ class ScreenedRedis(Redis):
         return None if message is None else (key, message)
 
     def _refused(self, connection: Any, exc: ResponseError) -> None:
-        """Wait for a server that is read-only, out of memory, or allows nothing; its successor has the same name."""
+        """Disconnect from a server that is read-only, full or closed to us, and try again later.
+
+        The next connection may reach a new server under the same name.
+        """
         if not self.is_refused:
             logger.warning("the broker refuses to hand out messages (%s); waiting for it", exc)
         self.is_refused, self.refused_at = True, monotonic()
@@ -86,14 +90,14 @@ class ScreenedRedis(Redis):
 class ScreenedChannel(transport.Channel):  # type: ignore[misc]  # kombu has no types
     """A channel whose client is a `ScreenedRedis`; for `redis://`, `rediss://` and sockets."""
 
-    do_restore = False  # at its end it puts nothing back: the table sends again what is not done
+    do_restore = False  # don't put messages back on exit: unfinished jobs are sent again from the table
 
     def _get_client(self) -> type[Redis]:
-        super()._get_client()  # this looks at the version of redis-py
+        super()._get_client()  # checks the version of redis-py
         return ScreenedRedis
 
     def _queue_bind(self, *_: Any) -> None:
-        """Write down nothing: messages name the list itself, and a server that is read-only would refuse."""
+        """Record no binding: messages name the list itself, and a read-only server would refuse."""
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         if monotonic() - self.client.refused_at >= _PAUSE_S:
@@ -101,7 +105,7 @@ class ScreenedChannel(transport.Channel):  # type: ignore[misc]  # kombu has no 
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
-    """Waits for a broker without a word for each try, and says each second that its loop still turns."""
+    """Waits for a broker without logging each try, and beats each second while its loop runs."""
 
     beat_name = ""
     _is_waiting = False
@@ -112,7 +116,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         hub.call_repeatedly(beats.BEAT_S, beats.beat, self.beat_name)
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Try until the broker answers; Celery's own pauses grow to half a minute."""
+        """Try every 1 to 2 s until the broker answers; Celery's own pauses grow to 30 s."""
         self._beat_and_obey()
         conn.ensure_connection(
             self._note_failure,
@@ -129,16 +133,16 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         return conn
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Let go of the connection, and not faster than Celery believes in."""
+        """Close the connection as Celery does, and then pause."""
         beats.beat(self.beat_name)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on what Celery 6 will do; `contract` says what is wanted of any version
+            warnings.simplefilter("ignore")  # about changes in Celery 6; `contract` sets these options for any version
             super().on_connection_error_after_connected(exc)
         beats.beat(self.beat_name)
         sleep(_PAUSE_S)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Say it once."""
+        """Log the failure once, and pause."""
         self._note_failure(exc, _PAUSE_S)
         sleep(_PAUSE_S)
 

@@ -1,4 +1,7 @@
-"""`wavemill worker`: one Celery worker process for each device, and the reaper; imports no TensorFlow."""
+"""The supervisor of `wavemill worker`: runs Celery worker processes on each device, and the reaper.
+
+Does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -31,31 +34,31 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.2
 _HEALTHY_AFTER_S = 60.0
 _MAX_RESTART_DELAY_S = 30.0
-_START_S = 600.0  # until the first beat of a message loop: Python and Celery come from a slow network disk
-# A loop that turns beats each second, also while it waits for its broker, and no step of it waits for over 5 s.
+_START_S = 600.0  # until the first beat of a message loop: Python may load from a slow network disk
+# A running loop beats each second, even while it waits for its broker, and no step takes over 5 s.
 _LOOP_SILENCE_S = 30.0
-# A child that stands still may hold SQLite's lock, for which all others wait. Its jobs were given to others after one
-# lease; within three, somebody who stopped it on purpose may have woken it.
+# A frozen child may hold SQLite's lock, and then all others wait. Other workers get its jobs after
+# one lease. Wait for three, in case somebody has stopped it on purpose and continues it.
 _CHILD_SILENCE_S = 60.0
 _LEASES_OF_SILENCE = 3
-_TIDY_S = 5.0  # for what is left of batches that ended just now; the next supervisor does what takes longer
+_TIDY_S = 5.0  # for clearing up at the end; the next supervisor does what takes longer
 
 
 @dataclass(kw_only=True)
 class _Slot:
-    """A device's place for one process, and when it may be started (again)."""
+    """One process on one device: the process that runs now, and when it may be started again."""
 
     name: str
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
-    token: str = ""  # tells this process, and the workers in it, from every other
+    token: str = ""  # identifies this process and its children
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
     problem: str | None = None  # why it could not be started
 
     def delay(self, *, was_healthy: bool = False) -> float:
-        """Count failures in a row, and let the next start wait for that; return for how many seconds."""
+        """Delay the next start, longer after each failure in a row; return the delay in s."""
         self.failures = 0 if was_healthy else self.failures + 1
         delay_s = min(2.0 ** min(self.failures, 16) / 2, _MAX_RESTART_DELAY_S)
         self.start_at = monotonic() + delay_s
@@ -86,11 +89,11 @@ class Supervisor:
         self._stop = threading.Event()
 
     def stop(self, *_: Any) -> None:
-        """Ask for an orderly shutdown: work in hand is given back."""
+        """Ask for an orderly shutdown, in which unfinished work is given back."""
         self._stop.set()
 
     def run(self) -> None:
-        """Start, watch and restart the processes; return when stopped, or drained, and all of them have ended."""
+        """Start, watch and restart processes, until stopped or drained and all have ended."""
         database = Database(self._settings.sqlalchemy_url, silence_s=self._settings.silence_s)
         self._tidying = Tidying(database, self._settings)
         self._reaper = Reaper(database, create_app(self._settings), self._settings, tidy=self._tidying.wake)
@@ -104,7 +107,7 @@ class Supervisor:
                 for background in (self._pulse, self._reaper, self._tidying):
                     try:
                         background.duty.keep_running(partial(background.run, self._stop))
-                    except RuntimeError as exc:  # no room for a thread: processes may end, and leave some
+                    except RuntimeError as exc:  # no room for a thread; there may be some later
                         background.duty.failed(exc)
                 for slot in self._slots:
                     self._tend(slot)
@@ -131,7 +134,7 @@ class Supervisor:
             slot.process = None
             self._watch.forget(beats.loop_file(slot.token))
         elif (silent_s := self._silence_of_loop(slot)) is not None:
-            logger.warning("%s: its message loop has not turned for %.0f s; killed", slot.name, silent_s)
+            logger.warning("%s: its message loop has stood still for %.0f s; killed", slot.name, silent_s)
             slot.process.kill()
 
     def _start(self, slot: _Slot) -> None:
@@ -140,9 +143,9 @@ class Supervisor:
             slot.process = subprocess.Popen(
                 [sys.executable, "-m", "wavemill_worker.process", slot.name, slot.token, str(os.getpid())],
                 env={**slot.environment, beats.FOLDER_VARIABLE: str(self._watch.folder)},
-                start_new_session=True,  # Ctrl-C is for the supervisor, which then asks politely
+                start_new_session=True,  # only the supervisor gets Ctrl-C; it then sends SIGTERM
             )
-        except OSError as exc:  # too many processes or open files, no memory: the others work on meanwhile
+        except OSError as exc:  # too many processes or open files, or no memory; the others go on
             if str(exc) != slot.problem:
                 logger.warning("%s cannot be started: %s; trying again", slot.name, exc)
             slot.problem = str(exc)
@@ -151,7 +154,7 @@ class Supervisor:
             slot.problem, slot.started_at = None, monotonic()
 
     def _silence_of_loop(self, slot: _Slot) -> float | None:
-        """Return for how long a message loop has been silent if that is too long."""
+        """Return how long a message loop has been silent, if that is too long; otherwise None."""
         silent_s = self._watch.silent_s(beats.loop_file(slot.token))
         if silent_s is None:
             since_start_s = monotonic() - slot.started_at
@@ -161,7 +164,7 @@ class Supervisor:
     def _end_frozen_children(self) -> None:
         for pid in self._watch.frozen_processes(self._child_silence_s):
             logger.warning("process %d has stood still for %.0f s; killed", pid, self._child_silence_s)
-            with suppress(ProcessLookupError):  # it has ended meanwhile
+            with suppress(ProcessLookupError):  # it has already ended
                 os.kill(pid, signal.SIGKILL)
             self._watch.forget(str(pid))
 
@@ -174,7 +177,9 @@ class Supervisor:
             try:
                 process.wait(max(0.0, deadline - monotonic()))
             except subprocess.TimeoutExpired:
-                logger.warning("process %d did not end in time; killed, its lease will end", process.pid)
+                logger.warning(
+                    "process %d did not end in time; killed, its jobs are taken back when their lease ends", process.pid
+                )
                 process.kill()
                 process.wait()
 
@@ -183,4 +188,4 @@ def _nothing_is_left(database: Database) -> bool:
     try:
         return is_drained(database)
     except DatabaseUnavailableError:
-        return False  # nobody knows; the reaper says so
+        return False  # not known; the reaper logs the outage

@@ -1,4 +1,4 @@
-"""The tasks: parse the message, call a plain function."""
+"""The Celery tasks: each parses its message and calls a plain function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clearing up after dead workers, in a thread of its own: a store that does not answer keeps nobody from sweeping."""
+"""Clears up after dead workers, in a thread, so that a slow store does not delay the reaper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wavemill_worker.reaper import clear
 
 
 class Tidying:
-    """Clears up what is left of finished batches whenever it is told to; `duty` knows what is wrong with it."""
+    """Clears up finished batches after dead workers, whenever it is woken. `duty` reports errors."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -21,7 +21,7 @@ class Tidying:
         self.duty = Background("the clearing up after dead workers", self._step)
 
     def run(self, stop: threading.Event) -> None:
-        """Do what is wanted until `stop` is set and `wake` called; then once more, for batches that ended just now."""
+        """Clear up when woken, until `stop` is set and `wake` called; then once more."""
         while not stop.is_set():
             self._wanted.wait(self._settings.sweep_s)
             self.duty.once()

@@ -1,6 +1,6 @@
-"""What a Celery process does when its child dies at work: take the child's jobs back at once.
+"""Takes a child's jobs back at once when it dies during a task. Runs in the Celery worker process.
 
-The lease would end too, but later: this is quicker where the parent is there to see the death.
+Without this, the jobs would be taken back when their lease ends, which is later.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from wavemill_worker.reaper import bury
 
 logger = logging.getLogger(__name__)
 
-_TOKEN_VARIABLE = "WAVEMILL_PROCESS_TOKEN"  # noqa: S105  it tells processes apart and opens nothing
+_TOKEN_VARIABLE = "WAVEMILL_PROCESS_TOKEN"  # noqa: S105  an identifier, not a password
 
 
 def name_process(token: str) -> None:
-    """Give this process and its children a name that no other process has."""
+    """Give this process and its children a unique token, which becomes part of the worker ID."""
     os.environ[_TOKEN_VARIABLE] = token
 
 
 def suffix_of(pid: int) -> str:
-    """Return how the worker ID ends of this process, or of a child of it."""
+    """Return the end of the worker ID of this process or of a child of it."""
     return f"/{pid}-{os.environ[_TOKEN_VARIABLE]}"
 
 
 def install(settings: Settings, app: Celery) -> None:
-    """Bury children of this process from now on."""
+    """From now on, take jobs back from children of this process that die."""
 
     class Mourned(Request):  # type: ignore[misc]  # Celery has no types
-        """A task that its process may take with it into death."""
+        """A task whose failure may mean that its process died."""
 
         def on_failure(self, *arguments: Any, **keywords: Any) -> None:
-            """Look whether the process that took the task is still there."""
+            """If the process that took the task is gone, take its jobs back."""
             super().on_failure(*arguments, **keywords)
             if self.worker_pid not in [process.pid for process in active_children()]:
-                # A thread, since Celery's own must not wait for a database.
+                # In a thread, since Celery's main thread must not wait for a database.
                 burial = threading.Thread(target=_bury, args=(settings, app, self.worker_pid), daemon=True)
                 try:
                     burial.start()
                 except RuntimeError as exc:
-                    logger.warning("%s; a dead process's jobs go out when their lease ends", exc)
+                    logger.warning("%s; jobs of a dead process are taken back when their lease ends", exc)
 
     app.Task.Request = Mourned
 
@@ -60,8 +60,8 @@ def _bury(settings: Settings, app: Celery, pid: int) -> None:
     try:
         bury(database, suffix_of(pid), sender(app), settings=settings, app=app)
     except WavemillError as exc:
-        logger.warning("%s; a dead process's jobs go out when their lease ends", exc)
+        logger.warning("%s; jobs of a dead process are taken back when their lease ends", exc)
     except Exception:
-        logger.exception("a dead process's jobs could not be taken back; they go out when their lease ends")
+        logger.exception("jobs of a dead process could not be taken back at once; they are when their lease ends")
     finally:
         database.close()

@@ -1,1 +1,1 @@
-"""The command line: thin commands over the core and the producer; heavy modules are imported when a command runs."""
+"""The commands of the producer. Each imports heavy modules only when it runs."""

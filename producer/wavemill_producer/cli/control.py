@@ -11,7 +11,7 @@ from wavemill_producer.cli.printing import json_option, print_json, say, warn_on
 @click.argument("batch_id", metavar="BATCH")
 @json_option
 def cancel(batch_id: str, as_json: bool) -> None:
-    """Cancel what is not done of a batch; what is done stays.
+    """Cancel a batch's unfinished jobs; outputs that are already made stay.
 
     Example: wavemill cancel 20260101-120000-1a2b3c4d
     """
@@ -27,7 +27,7 @@ def cancel(batch_id: str, as_json: bool) -> None:
 @click.argument("batch_id", metavar="BATCH")
 @json_option
 def pause(batch_id: str, as_json: bool) -> None:
-    """Start no more jobs of a batch, until `wavemill resume`.
+    """Pause a batch: workers start no more of its jobs until `wavemill resume`.
 
     Example: wavemill pause 20260101-120000-1a2b3c4d
     """
@@ -42,7 +42,7 @@ def pause(batch_id: str, as_json: bool) -> None:
 @click.argument("batch_id", metavar="BATCH")
 @json_option
 def resume(batch_id: str, as_json: bool) -> None:
-    """Go on with a paused batch.
+    """Resume a paused batch.
 
     Example: wavemill resume 20260101-120000-1a2b3c4d
     """
@@ -56,7 +56,7 @@ def resume(batch_id: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("batch_id", metavar="BATCH")
-@click.option("--failed", "only_failed", is_flag=True, help="Only failed jobs, not cancelled ones.")
+@click.option("--failed", "only_failed", is_flag=True, help="Retry only failed jobs, not cancelled ones.")
 @json_option
 def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
     """Queue a batch's failed and cancelled jobs again.

@@ -27,7 +27,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 
 @click.group()
 def dataset() -> None:
-    """Datasets of spectrograms: build, import, look into."""
+    """Build, import and inspect datasets of spectrograms."""
 
 
 @dataset.command(epilog="Example: wavemill dataset build recordings data/fsdd --preset digits")
@@ -41,12 +41,19 @@ def dataset() -> None:
     show_default=True,
     help=f"Feature parameters: {', '.join(PRESETS)}.",
 )
-@click.option("--packed", is_flag=True, help="Keep 64 spectrograms in a file: for hundreds of thousands and more.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default chosen by the work there is."
+    "--packed", is_flag=True, help="Store 64 spectrograms per file; for datasets of hundreds of thousands or more."
 )
 @click.option(
-    "--prune", is_flag=True, help="Remove spectrograms whose recordings are gone, even a fifth of all or more."
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of processes. Default: depends on the amount of work.",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or more.",
 )
 @_json_option
 def build(
@@ -54,9 +61,10 @@ def build(
 ) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
-    An ID is a recording's path below AUDIO_DIR without its suffix. Run it again after an interruption, or when
-    recordings were added, changed or removed: what is unchanged is kept, and a packed dataset stays packed. What was
-    built from a recording that cannot be examined or read now is kept too.
+    An ID is a recording's path below AUDIO_DIR without its suffix. Run the command again after an
+    interruption, or when recordings were added, changed or removed: it reuses the spectrograms of
+    unchanged recordings, and a packed dataset stays packed. It also keeps the spectrograms of
+    recordings that cannot be read now.
     """
     from wavemill.dataset.build import build as build_dataset
 
@@ -68,7 +76,7 @@ def build(
     if as_json:
         print_json(asdict(report))
         return
-    kept = f", {report.kept} kept though not readable now" if report.kept else ""
+    kept = f", {report.kept} kept (recordings not readable now)" if report.kept else ""
     say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed{kept}")
     say(
         f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
@@ -87,7 +95,10 @@ def build(
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
 @_json_option
 def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, as_json: bool) -> None:
-    """Import the course's own .npy files and its pickle of minima and maxima, without running the pickle's code."""
+    """Import a course project's spectrograms.
+
+    Reads its .npy files and its pickle of minima and maxima. No code in the pickle is run.
+    """
     from wavemill.dataset.course import import_course as import_course_files
 
     with _progress_bar("spectrograms") as progress:
@@ -117,16 +128,22 @@ def show(dataset_dir: Path, as_json: bool) -> None:
     say(", ".join(f"{count} {name}" for name, count in manifest.counts.items()))
     say(f"labels: {', '.join(manifest.labels) or 'none'}; made by wavemill {manifest.wavemill_version}")
     if manifest.packed:
-        say("packed: many spectrograms in a file")
+        say("packed: many spectrograms per file")
 
 
 @dataset.command(epilog="Example: wavemill dataset ids data/fsdd --where digit=7 --where speaker=george")
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
-@click.option("--where", "conditions", multiple=True, metavar="LABEL=VALUE", help="Only these; may be repeated.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with labels and level.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="LABEL=VALUE",
+    help="List only IDs with this label; may be repeated.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N IDs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, with labels and level.")
 def ids(dataset_dir: Path, conditions: tuple[str, ...], limit: int | None, as_json: bool) -> None:
-    """List the IDs of DATASET, one a line, sorted."""
+    """List the IDs of DATASET, sorted, one per line."""
     with Dataset.open(dataset_dir) as opened:
         found = islice(opened.ids(dict(map(_condition, conditions))), limit)
         for line in _entry_lines(opened, found) if as_json else found:
@@ -143,7 +160,7 @@ def _entry_lines(opened: Dataset, found: Iterator[str]) -> Iterator[str]:
 
 
 def _why(opened: Dataset, spectrogram_id: str) -> dict[str, str]:
-    """Say why there is no entry of an ID that the index lists."""
+    """Return the error for an ID that the index lists but has no entry for."""
     try:
         opened.get(spectrogram_id)
     except WavemillError as exc:
@@ -174,7 +191,7 @@ def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
 
 
 def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return a few problems in their order, if possible one of each kind, so that many of one hide no other."""
+    """Return a few problems in their order, if possible one of each kind."""
     kinds: dict[str, tuple[str, str]] = {}
     for path, reason in problems:
         kinds.setdefault(reason.removeprefix(f"{PurePosixPath(path).name}: "), (path, reason))
@@ -185,7 +202,7 @@ def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 @contextmanager
 def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a function that shows progress on the terminal, or None where nobody looks."""
+    """Yield a function that shows progress on the terminal; None if there is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

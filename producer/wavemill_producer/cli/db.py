@@ -9,13 +9,13 @@ from wavemill_producer.cli.printing import json_option, print_json, say
 
 @click.group()
 def db() -> None:
-    """Bring the tables to this version, or show which they are."""
+    """Upgrade the tables, or show their revision."""
 
 
 @db.command()
 @json_option
 def upgrade(as_json: bool) -> None:
-    """Create the tables, or upgrade them; safe to repeat and to run twice at once.
+    """Create or upgrade the tables. Safe to repeat, and to run twice at the same time.
 
     Example: wavemill db upgrade
     """
@@ -34,7 +34,7 @@ def upgrade(as_json: bool) -> None:
 @db.command()
 @json_option
 def current(as_json: bool) -> None:
-    """Show the tables' revision and the one that this version needs.
+    """Show the tables' revision and the revision that this version of wavemill needs.
 
     Example: wavemill db current
     """

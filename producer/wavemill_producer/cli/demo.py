@@ -18,20 +18,20 @@ _TIMEOUT_S = 600.0
 
 
 @click.command()
-@click.option("--folder", type=FilePath(), default=Path("demo"), show_default=True, help="All of it goes here.")
+@click.option("--folder", type=FilePath(), default=Path("demo"), show_default=True, help="Folder for all files.")
 @click.option(
     "--model",
     type=Location(),
     default="fsdd-vae",
     show_default=True,
-    help="Model folder, or a name: of WAVEMILL_MODELS, or shipped.",
+    help="Model folder, or the name of a model below WAVEMILL_MODELS or of a shipped one.",
 )
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, model: str) -> None:
-    """Make sound from nothing: dataset, broker, table, worker, WAVs; then stop everything.
+    """Build a small dataset, start a broker and a worker, render WAVs, and stop everything.
 
-    Uses the speech clips and the model that ship with wavemill, and embedded servers in FOLDER, whatever the settings
-    say. Run it again for one more batch.
+    The speech clips and the model ship with wavemill. The servers are embedded and keep their files
+    in FOLDER, whatever the settings say. Each run adds a batch.
 
     Example: wavemill demo
     """
@@ -49,7 +49,7 @@ def _run(settings: Settings, folder: Path, model: str) -> int:
     from wavemill_producer.producer import Producer
     from wavemill_producer.workers import worker_processes
 
-    find_model(model, settings.models)  # before all else: another name may be a mistake
+    find_model(model, settings.models)  # first of all, since the name may be misspelt
     dataset_dir = folder / "dataset"
     say(f"1/4  dataset: {_build_dataset(dataset_dir)} spectrograms in {dataset_dir}")
     with Producer(settings) as producer, embedded_broker(settings) as broker:

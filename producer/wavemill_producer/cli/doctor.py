@@ -18,13 +18,13 @@ from wavemill_producer.cli.status import refusal
 if TYPE_CHECKING:
     from wavemill.settings import Settings
 
-_ANSWER_S = 10.0  # whoever asks the doctor waits for the answer
+_ANSWER_S = 10.0  # timeout for the table; the user is waiting
 _LEAST_FREE_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -66,13 +66,13 @@ def _settings(settings: Settings, problems: Mapping[str, str]) -> list[dict[str,
 
 
 def _findings(settings: Settings, problems: Mapping[str, str]) -> list[Finding]:
-    """Look at everything but what a setting that cannot be used would lead to.
+    """Run all checks except those that need an unusable setting.
 
-    A table that does not answer is asked once, since each answer may take long to miss.
+    If the table does not answer, skip the other checks of it: each would wait for a timeout.
     """
     wrong = [Finding(name="settings", ok=False, detail=without_secrets(problem)) for problem in problems.values()]
     table = _looked("table", _table, settings, problems)
-    unasked = "not looked at: the table is not to be had"
+    unasked = "not checked: the table is not available"
     asked = {
         name: _look(name, check, settings) if table.ok else Finding(name=name, ok=False, detail=unasked)
         for name, check in _CHECKS_OF_TABLE.items()
@@ -84,16 +84,16 @@ def _findings(settings: Settings, problems: Mapping[str, str]) -> list[Finding]:
 def _looked(name: str, check: Callable[[Settings], str], settings: Settings, problems: Mapping[str, str]) -> Finding:
     for field in _SETTINGS_OF_CHECKS.get(name, ()):
         if field in problems:
-            return Finding(name=name, ok=False, detail=f"not looked at: WAVEMILL_{field.upper()} cannot be used")
+            return Finding(name=name, ok=False, detail=f"not checked: WAVEMILL_{field.upper()} cannot be used")
         if getattr(settings, field):
-            break  # the next ones do not matter
+            break  # this setting decides, the next ones are not used
     return _look(name, check, settings)
 
 
 def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=check(settings))
-    except Exception as exc:  # whatever is wrong with one thing, the others are looked at
+    except Exception as exc:  # one failed check must not stop the others
         is_known = isinstance(exc, WavemillError | OSError | ModuleNotFoundError)
         said = str(exc) if is_known else f"{type(exc).__name__}: {getattr(exc, 'orig', exc)}"
         return Finding(name=name, ok=False, detail=without_secrets(said))
@@ -151,8 +151,8 @@ def _supervisors(settings: Settings) -> str:
         raise TransientError("; ".join(found))
     count = supervisor_count(database, alive_within_s=settings.lease_s)
     if not count and list_workers(database, alive_within_s=settings.lease_s):
-        raise TransientError("workers live, but no supervisor: nobody takes jobs back from workers that die")
-    return f"{count} alive, nothing wrong with their reapers"
+        raise TransientError("workers are alive, but no supervisor: jobs of workers that die are not taken back")
+    return f"{count} alive, their reapers work"
 
 
 def _models(settings: Settings) -> str:
@@ -176,7 +176,7 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.1f} GB free at {place}"
 
 
-# What a check goes by: the first of these that is set.
+# The settings that each check depends on; the first that is set decides.
 _SETTINGS_OF_CHECKS = {
     "table": ("database_url", "home"),
     "broker": ("broker_url", "home"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def on_end_signals(stop: Callable[[], object]) -> None:
-    """Call `stop` on each of them, except those that whoever started this process has ignored, as nohup does."""
+    """Call `stop` on each of these signals, except those ignored from the start, as under nohup."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop())

@@ -20,7 +20,7 @@ _TEXT = ("csv", "jsonl")
 @click.argument("batch_id", metavar="BATCH")
 @click.option(
     "--format", "kind", type=click.Choice([*_TEXT, "parquet", "zip"]), required=True,
-    help="csv, jsonl and parquet: a row for each job; zip: the outputs too.",
+    help="csv, jsonl and parquet: one row per job; zip: the outputs too.",
 )  # fmt: skip
 @click.option(
     "--output", type=FilePath(dir_okay=False),
@@ -31,7 +31,8 @@ _TEXT = ("csv", "jsonl")
 def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as_json: bool) -> None:
     """Write a batch's jobs, or its outputs, into one file.
 
-    Exit code 1 if outputs of done jobs are gone or changed; the others are in the file nevertheless.
+    The exit code is 1 if outputs of done jobs are missing or changed. The file holds all the
+    others.
 
     Example: wavemill export 20260101-120000-1a2b3c4d --format zip --output digits.zip
     """
@@ -39,7 +40,7 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
     from wavemill_producer.producer import Producer
 
     if output is None and kind in _TEXT and as_json:
-        raise click.UsageError("--json says what was written where: name a file with --output")
+        raise click.UsageError("--json reports what was written to a file: name a file with --output")
     if output is None and kind not in _TEXT:
         output = Path(f"{batch_id}.{kind}")
     with Producer.from_env() as producer:
@@ -52,7 +53,7 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[IO[bytes]]:
-    """Open the file under a name aside, and give it its own name when it is whole; None is standard output."""
+    """Open a temporary file and rename it to `output` when complete; None is standard output."""
     if output is None:
         yield sys.stdout.buffer
         return
@@ -63,7 +64,7 @@ def _opened(output: Path | None) -> Iterator[IO[bytes]]:
         file = aside.open("wb")
     except OSError as exc:
         raise UsageError(
-            f"--output {output} cannot be written: {exc.strerror}; name a file in a folder that is there"
+            f"--output {output} cannot be written: {exc.strerror}; name a file in a folder that exists"
         ) from exc
     try:
         with file:
@@ -78,7 +79,7 @@ def _report(n_jobs: int, n_files: int, damaged: list[str], output: Path | None, 
         print_json({"output": str(output), "jobs": n_jobs, "files": n_files, "damaged": damaged})
         return
     for path in damaged[:5]:
-        say(f"left out, gone or not as recorded: {path}", err=True)
+        say(f"left out, missing or changed: {path}", err=True)
     if len(damaged) > 5:
         say(f"... and {len(damaged) - 5} more", err=True)
     say(f"{n_jobs} jobs" + (f", {n_files} files" if n_files else ""), err=True)

@@ -30,9 +30,14 @@ class Age(click.ParamType[float]):
 
 @click.command()
 @click.argument("batch_ids", metavar="[BATCH]...", nargs=-1)
-@click.option("--older-than", "older_than_s", type=Age(), help="Finished so long ago [30d; of named batches: 0s].")
-@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
-@click.option("--deleted", is_flag=True, help="Also where the folder of the outputs was deleted by hand.")
+@click.option(
+    "--older-than",
+    "older_than_s",
+    type=Age(),
+    help="Only batches that finished at least this long ago [30d; named batches: 0s].",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@click.option("--deleted", is_flag=True, help="Also remove batches whose output folder was deleted by hand.")
 @json_option
 @click.pass_context
 def gc(
@@ -43,10 +48,10 @@ def gc(
     deleted: bool,
     as_json: bool,
 ) -> None:
-    """Remove finished batches, all old ones or those named: their outputs and their rows together.
+    """Remove finished batches, outputs and rows together: the named ones, or all old ones.
 
-    Never one that is not finished. Files that the batch's rows do not name stay. What an interrupted run left is
-    taken up, whatever its age.
+    A batch that is not finished is never removed. Files that no row of the batch names stay. If an
+    earlier run was interrupted, this one finishes its work, whatever the age of the batch.
 
     Example: wavemill gc --older-than 30d --dry-run
     """
@@ -69,13 +74,13 @@ def gc(
     if as_json:
         print_json({"dry_run": dry_run, "batches": report})
     elif not report:
-        say("no finished batch is so old")
+        say("no finished batch is that old")
     ctx.exit(1 if any(line["error"] for line in report) else 0)
 
 
 def _sentence(line: dict[str, object], *, dry_run: bool) -> str:
     name = f" ({line['name']})" if line["name"] else ""
     if line["error"]:
-        return f"batch {line['batch_id']}{name}: stopped, run again when it is mended: {line['error']}"
+        return f"batch {line['batch_id']}{name}: stopped, run gc again when this is fixed: {line['error']}"
     verb = "would remove" if dry_run else "removed"
     return f"{verb} batch {line['batch_id']}{name}: {line['jobs']} jobs, {line['done']} of them with outputs"

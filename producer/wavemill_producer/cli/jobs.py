@@ -8,21 +8,21 @@ from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_producer.cli.printing import json_option, print_json, print_table, say
 
-_LAST_JOB_ID = 2**63 - 1  # what the databases hold
+_LAST_JOB_ID = 2**63 - 1  # the largest integer that the databases hold
 _JOB_ID = click.IntRange(min=0, max=_LAST_JOB_ID)
 
 
 @click.command()
-@click.option("--batch", "batch_id", help="Only this batch's.")
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
-@click.option("--flag", type=click.Choice([flag.value for flag in Flag]), help="Only those with such an output.")
+@click.option("--batch", "batch_id", help="Only jobs of this batch.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option(
-    "--after", type=_JOB_ID, default=0, show_default=True, help="Only those with a higher job ID: the next page."
+    "--flag", type=click.Choice([flag.value for flag in Flag]), help="Only jobs with this flag on their output."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--after", type=_JOB_ID, default=0, show_default=True, help="Only jobs with a higher ID: the next page.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List at most this many.")
 @json_option
 def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, limit: int, as_json: bool) -> None:
-    """List jobs in the order of their IDs; with --json one object a line.
+    """List jobs in the order of their IDs; with --json, one object per line.
 
     Example: wavemill jobs --batch 20260101-120000-1a2b3c4d --state failed
     """
@@ -66,12 +66,12 @@ def _say_more(last: int, *, is_cut: bool) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--batch", "batch_id", help="The batch of a spectrogram's job; without it, the newest that has one.")
+@click.option("--batch", "batch_id", help="The batch of a spectrogram's job. Default: the newest with such a job.")
 @json_option
 def job(job_id: str, batch_id: str | None, as_json: bool) -> None:
     """Show one job: its request, outputs, quality, timings and every attempt.
 
-    ID is a job's number, or a spectrogram's ID; with --batch always the latter.
+    ID is a job's number or a spectrogram's ID. With --batch, it is always a spectrogram's ID.
 
     Example: wavemill job 42, or wavemill job 7_george_12 --batch 20260101-120000-1a2b3c4d
     """

@@ -18,39 +18,40 @@ from wavemill.surroundings import settle
 from wavemill.text.shown import shown
 from wavemill.text.terminal import guard
 
-# Name -> (where the command is, one line for --help). Imported only when used: --help must not wait for libraries.
+# Name -> (module and function, one line for --help). A command is imported when it is used, so that
+# --help does not wait for libraries.
 _PRODUCER, _WORKER = "wavemill_producer.cli", "wavemill_worker.cli"
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": (f"{_PRODUCER}.demo:demo", "Make sound from nothing: everything embedded, then stop."),
+    "demo": (f"{_PRODUCER}.demo:demo", "Try it: render a first batch with everything embedded, then stop."),
     "up": (f"{_PRODUCER}.up:up", "Start the embedded broker, the table and workers, until Ctrl-C."),
-    "dataset": (f"{_PRODUCER}.dataset:dataset", "Build, import and look into datasets of spectrograms."),
+    "dataset": (f"{_PRODUCER}.dataset:dataset", "Build, import and inspect datasets of spectrograms."),
     "train": (f"{_WORKER}.train:train", "Train a model on a dataset."),
     "model": (f"{_WORKER}.model:model", "List, show and verify models."),
     "evaluate": (f"{_WORKER}.evaluate:evaluate", "Measure a model on held-out recordings."),
-    "compare": (f"{_WORKER}.compare:compare", "Measure models side by side; a page to look at and listen to."),
+    "compare": (f"{_WORKER}.compare:compare", "Measure models side by side, on a page with pictures and players."),
     "recogniser": (f"{_WORKER}.recogniser:recogniser", "Train and show the recogniser that judges models."),
     "submit": (f"{_PRODUCER}.submit:submit", "Queue a batch of jobs."),
-    "worker": (f"{_WORKER}.worker:worker", "Render queued jobs, one process for each device."),
+    "worker": (f"{_WORKER}.worker:worker", "Render queued jobs, one process per device."),
     "status": (f"{_PRODUCER}.status:status", "Show batches, or one batch."),
     "jobs": (f"{_PRODUCER}.jobs:jobs", "List jobs."),
     "job": (f"{_PRODUCER}.jobs:job", "Show one job with all its attempts."),
     "wait": (f"{_PRODUCER}.status:wait", "Wait until a batch is finished."),
-    "cancel": (f"{_PRODUCER}.control:cancel", "Cancel what is not done of a batch."),
-    "pause": (f"{_PRODUCER}.control:pause", "Start no more jobs of a batch."),
-    "resume": (f"{_PRODUCER}.control:resume", "Go on with a paused batch."),
+    "cancel": (f"{_PRODUCER}.control:cancel", "Cancel a batch's unfinished jobs."),
+    "pause": (f"{_PRODUCER}.control:pause", "Pause a batch: start no more of its jobs."),
+    "resume": (f"{_PRODUCER}.control:resume", "Resume a paused batch."),
     "retry": (f"{_PRODUCER}.control:retry", "Queue a batch's failed or cancelled jobs again."),
     "export": (f"{_PRODUCER}.export:export", "Write a batch's jobs or outputs into one file."),
-    "gc": (f"{_PRODUCER}.gc:gc", "Remove old finished batches, outputs and rows together."),
+    "gc": (f"{_PRODUCER}.gc:gc", "Remove old finished batches with their outputs and rows."),
     "doctor": (f"{_PRODUCER}.doctor:doctor", "Check settings, servers, files and devices."),
     "db": (f"{_PRODUCER}.db:db", "Upgrade the tables, or show their revision."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and first lines, and imports each when it is called."""
+    """A group that lists its commands without importing them, and imports each on use."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table above."""
+        """Return the names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -72,8 +73,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Batch sound generation on a task queue.
 
-    Queue jobs by spectrogram ID; workers run a variational autoencoder and write WAVs; a table knows where every job
-    stands. Begin with `wavemill demo`.
+    Queue jobs by spectrogram ID. Workers run a variational autoencoder on them and write WAVs. A
+    table records the state of every job. Begin with `wavemill demo`.
     """
 
 
@@ -89,9 +90,10 @@ def main() -> None:
 
 
 def _read_names_as_utf8() -> None:
-    """Begin again in Python's UTF-8 mode where the locale gives file names and arguments another encoding.
+    """Restart in Python's UTF-8 mode if the locale has another encoding for names and arguments.
 
-    An ID is the name of a file: it must be the same text for everybody who uses a dataset, whatever their locale.
+    An ID is a file name. It must be the same text for all users of a dataset, whatever their
+    locale.
     """
     if sys.getfilesystemencoding() != "utf-8":
         python, *arguments = sys.orig_argv
@@ -100,7 +102,7 @@ def _read_names_as_utf8() -> None:
 
 
 def _terminate(number: int, _frame: object) -> None:
-    """Leave every `with` statement on SIGTERM or when the terminal is closed, so that what was started is stopped."""
+    """Exit through all `with` statements on a signal, so that child processes are stopped."""
     sys.exit(128 + number)
 
 
@@ -131,7 +133,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _refusal(exc: Exception) -> str | None:
-    """Return what the database said, where it was the one who raised this; SQLAlchemy is not imported to find out."""
+    """Return the database's message if it raised this error. Does not import SQLAlchemy."""
     errors = sys.modules.get("sqlalchemy.exc")
     if errors is None or not isinstance(exc, errors.DBAPIError):
         return None

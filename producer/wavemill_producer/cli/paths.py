@@ -1,4 +1,4 @@
-"""Types of options and arguments that name a place: a leading `~` is the home folder, also where no shell sees it."""
+"""Click types for paths and locations. They expand a leading `~`, as a shell does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Location(click.ParamType):  # type: ignore[type-arg]  # generic in newer v
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Replace `~`; all else stays as it is written."""
+        """Replace `~` and leave the rest as it is written."""
         text = str(value)
         return str(_expanded(self, text, param, ctx)) if text.startswith("~") else text
 

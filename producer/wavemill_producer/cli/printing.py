@@ -19,7 +19,7 @@ from wavemill.text.terminal import GuardedStream, console
 if TYPE_CHECKING:
     from rich.table import Table
 
-_NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # in no valid ID; what else there is survives a pipe
+_NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # characters that no valid ID has
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -30,12 +30,15 @@ def print_json(value: Any, *, allow_nan: bool = True) -> None:
 
 
 def say(sentence: object = "", *, err: bool = False) -> None:
-    """Print one line for people, whatever is in it; `err` for standard error."""
+    """Print one line for people, control characters escaped and passwords left out.
+
+    `err` prints to standard error.
+    """
     click.echo(shown(without_secrets(str(sentence))), err=err)
 
 
 def print_id(spectrogram_id: str) -> None:
-    """Print an ID, unchanged for another program: joiners of a script, say, belong to a name."""
+    """Print an ID, unchanged if a program reads it: it may hold zero-width joiners, say."""
     stream = sys.stdout
     write = stream.write_as_is if isinstance(stream, GuardedStream) else stream.write
     is_exact = not (stream.isatty() or _NO_LINE.search(spectrogram_id))
@@ -43,7 +46,7 @@ def print_id(spectrogram_id: str) -> None:
 
 
 def warn_on_stderr() -> None:
-    """Let what the library warns of reach the terminal, a line each."""
+    """Write the library's warnings to standard error, one line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter("wavemill: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -56,12 +59,12 @@ def _json_default(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Collection[str] = ()) -> None:
-    """Print a table as wide as the terminal; in full where there is none."""
+    """Print a table as wide as the terminal, or in full if there is no terminal."""
     console().print(table(columns, rows, whole=whole))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Collection[str] = ()) -> Table:
-    """Build a table without any markup in its cells; columns that are `whole` are never cut or wrapped."""
+    """Build a table without markup in its cells. Columns in `whole` are never cut or wrapped."""
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -78,12 +81,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Colle
 
 
 def duration(seconds: float | None) -> str:
-    """Say a time span for people."""
+    """Format a time span for people."""
     if seconds is None:
         return "unknown"
     return str(dt.timedelta(seconds=round(seconds)))
 
 
 def counts(status: Mapping[str, Any]) -> str:
-    """Say how many jobs are in each state, leaving out the zeros."""
+    """Format how many jobs are in each state, without the zeros."""
     return ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count) or "empty"

@@ -22,8 +22,10 @@ EXIT_SOME_FAILED = 3
 
 @click.command()
 @click.argument("batch_id", metavar="[BATCH]", required=False)
-@click.option("--watch", is_flag=True, help="Refresh until the batch is finished, or Ctrl-C.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many batches.")
+@click.option("--watch", is_flag=True, help="Refresh until the batch is finished or you press Ctrl-C.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many batches."
+)
 @json_option
 def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None:
     """Show the newest batches and the living workers, or one batch.
@@ -75,7 +77,7 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
     else:
         print_table(*_batches_table(batches), whole=("batch",))
     if is_cut:
-        say(f"older batches are not shown; for more than {limit}: --limit")
+        say(f"older batches are not shown; --limit shows more than {limit}")
     if left["jobs_left"]:
         say(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
     say(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
@@ -88,7 +90,7 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
 
 
 def refusal(model: Mapping[str, Any]) -> str:
-    """Say on one line which workers lack a model, who needs it, and whether that can be helped."""
+    """Describe which workers lack a model, who needs it, and whether others may serve it."""
     name = f"model {model['model'] or '?'} ({model['model_digest'][:12]})"
     who, why = next(iter(model["workers"].items()))
     others = len(model["workers"]) - 1
@@ -131,7 +133,7 @@ def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
     shown, finished = view()
     with Live(shown, console=console(), redirect_stdout=False, redirect_stderr=False) as live:
         while not finished:
-            time.sleep(_REFRESH_S)  # nobody reads faster
+            time.sleep(_REFRESH_S)  # often enough for a reader
             shown, finished = view()
             live.update(shown)
 
@@ -139,14 +141,14 @@ def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
 @click.command()
 @click.argument("batch_id", metavar="BATCH")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after so many seconds (exit code 1)."
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after this many seconds, with exit code 1."
 )
 @json_option
 @click.pass_context
 def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bool) -> None:
     """Wait until a batch is finished; exit code 3 if some of its jobs failed or were cancelled.
 
-    While the table is away it waits too, until --timeout.
+    If the table does not answer, the command waits for it too, until --timeout.
 
     Example: wavemill wait 20260101-120000-1a2b3c4d
     """
@@ -167,14 +169,14 @@ def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bo
 
 
 def say_warnings() -> None:
-    """Write what the library warns of, such as a table that is away, to standard error."""
+    """Write the library's warnings, such as a table that does not answer, to standard error."""
     import logging
 
     logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
 
 
 def say_if_nobody_works(producer: Producer) -> None:
-    """On standard error, for whoever is about to wait."""
+    """Warn on standard error, before a wait, if no worker is alive."""
     if not producer.workers():
         click.echo("no worker is alive; start one with: wavemill worker, or wavemill up", err=True)
 
@@ -182,7 +184,7 @@ def say_if_nobody_works(producer: Producer) -> None:
 def wait_for(
     batch: Batch, *, quiet: bool, timeout_s: float | None = None, check: Callable[[], None] = lambda: None
 ) -> int:
-    """Wait with a progress bar; return the exit code. `check` is called at each look and may raise."""
+    """Wait with a progress bar; return the exit code. `check` runs at each poll and may raise."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -43,7 +43,9 @@ def submit() -> None:
 def reconstruct(
     dataset: str, model: str, seed: int, from_posterior: bool, method: str, keep_latents: bool, **options: Any
 ) -> None:
-    """Reconstruct spectrograms through a model, and invert the originals beside them.
+    """Turn spectrograms into sound through a model.
+
+    The original spectrograms are turned into sound too, for comparison.
 
     Example: wavemill submit reconstruct --dataset data/fsdd --model fsdd-vae --output out --all --wait
     """
@@ -64,7 +66,9 @@ def reconstruct(
 @common.posterior_option
 @common.queue_options
 def encode(dataset: str, model: str, seed: int, from_posterior: bool, **options: Any) -> None:
-    """Write the latents of spectrograms as latents/ID.npy, with level and length beside them.
+    """Write the latents of spectrograms.
+
+    They are written as latents/ID.npy, with level and length in latents/ID.json.
 
     Example: wavemill submit encode --dataset data/fsdd --model fsdd-vae --output out --all
     """
@@ -90,20 +94,22 @@ def invert(dataset: str, seed: int, method: str, **options: Any) -> None:
 @common.dataset_option
 @common.model_option
 @common.choice_options
-@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="Neighbours of each clip.")
+@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="Variations of each clip.")
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),
     default=VaryParams.temperature,
     show_default=True,
-    help="0 is the clip itself, 1 as far as takes of one word by one voice lie apart.",
+    help="Distance: 0 is the clip itself, 1 how far takes of one word by one voice lie apart.",
 )
 @common.seed_option
 @common.sound_options
 @common.latents_option
 @common.queue_options
 def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> None:
-    """Make neighbours of clips.
+    """Make variations of clips.
+
+    A variation is a sound near the clip in the model's latent space.
 
     Example: wavemill submit vary --dataset data/fsdd --model fsdd-vae --output out --ids ids.txt --count 8
     """
@@ -118,12 +124,14 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 @click.option("--to", "end", help="ID of the last clip.")
 @click.option(
     "--pairs", "pairs_file", type=common.TEXT_FILE,
-    help="File of pairs instead: two IDs a line, with a tab between; - is standard input.",
+    help="File of pairs instead: two IDs per line with a tab between them; - is standard input.",
 )  # fmt: skip
 @click.option(
-    "--steps", type=click.IntRange(min=2), default=5, show_default=True, help="Sounds from end to end, ends included."
+    "--steps", type=click.IntRange(min=2), default=5, show_default=True, help="Sounds per pair, both ends included."
 )
-@click.option("--path", type=click.Choice(PATHS), default=PATHS[0], show_default=True, help="Way through the latents.")
+@click.option(
+    "--path", type=click.Choice(PATHS), default=PATHS[0], show_default=True, help="Path through the latent space."
+)
 @click.option(
     "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
 )
@@ -131,7 +139,7 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 @common.latents_option
 @common.queue_options
 def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, **options: Any) -> None:
-    """Go from one clip to another in steps.
+    """Make the sounds between two clips, in steps.
 
     Example: wavemill submit interpolate --dataset data/fsdd --model fsdd-vae --output out --from 1_a_7 --to 2_b_9
     """
@@ -145,20 +153,22 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
 
 @submit.command()
 @common.model_option
-@click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Such as digit=7; may be repeated.")
+@click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="Number of sounds.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="What to make, such as digit=7; may be repeated."
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),
-    help="0 is the middle of a label, 1 lies between neighbouring prototypes of it, which are means of takes and so "
-    "less varied than these (about 0.6 of their spread with fsdd-vae).  [default: what suits the model]",
+    help="Variety: 0 is the middle of a label, 1 lies between its neighbouring prototypes. These are means of takes, "
+    "so they vary less than takes (about 0.6 of their spread with fsdd-vae).  [default: what suits the model]",
 )
 @common.seed_option
 @common.sound_options
 @common.latents_option
 @common.queue_options
 def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options: Any) -> None:
-    """Make new sounds.
+    """Make new sounds, drawn from the model's latent space.
 
     Example: wavemill submit sample --model fsdd-vae --output out --count 100 --label digit=7 --label speaker=george
     """
@@ -174,14 +184,14 @@ def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options
 )
 @click.option(
     "--ids", "ids_file", type=common.TEXT_FILE,
-    help="File of names below --latents without .npy, one a line; - is standard input. All of them when not given.",
+    help="File of names below --latents without .npy, one per line; - is standard input. Default: all of them.",
 )  # fmt: skip
 @common.sound_options
 @common.queue_options
 def decode(model: str, latents: str, ids_file: TextIO | None, **options: Any) -> None:
     """Turn latents into sound.
 
-    Level and length come from the .json beside each .npy, as `submit encode` writes it.
+    Level and length come from the .json file beside each .npy file, as `submit encode` writes it.
 
     Example: wavemill submit decode --model fsdd-vae --latents out/BATCH/latents --output out
     """

@@ -1,4 +1,4 @@
-"""What the subcommands of `wavemill submit` have in common: their options, and what happens after the submission."""
+"""What the subcommands of `wavemill submit` share: options, submission and report."""
 
 from __future__ import annotations
 
@@ -39,20 +39,25 @@ dataset_option = click.option(
     "--dataset", type=Location(), required=True, help="Dataset folder, as the workers see it."
 )
 model_option = click.option(
-    "--model", type=Location(), required=True, help="Model folder, or a name below WAVEMILL_MODELS."
+    "--model",
+    type=Location(),
+    required=True,
+    help="Model folder, or the name of a model below WAVEMILL_MODELS or of a shipped one.",
 )
 
 choice_options = options(
-    click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one a line; - is standard input."),
+    click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one per line; - is standard input."),
     click.option("--all", "take_all", is_flag=True, help="Every spectrogram of the dataset."),
-    click.option("--random", "n_random", type=click.IntRange(min=1), help="So many, drawn without replacement."),
+    click.option(
+        "--random", "n_random", type=click.IntRange(min=1), help="This many spectrograms, drawn without replacement."
+    ),
     click.option(
         "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
     ),
 )
 
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything that is drawn."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random."
 )
 posterior_option = click.option(
     "--sample", "from_posterior", is_flag=True, help="Draw each latent from its posterior instead of taking the mean."
@@ -61,24 +66,30 @@ latents_option = click.option("--keep-latents", is_flag=True, help="Also write e
 
 sound_options = options(
     click.option(
-        "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="Phase reconstruction."
+        "--method",
+        type=click.Choice(METHODS),
+        default=METHODS[0],
+        show_default=True,
+        help="Method of phase reconstruction.",
     ),
-    click.option("--format", type=click.Choice(list(FORMATS)), default="wav", show_default=True, help="Output file."),
+    click.option(
+        "--format", type=click.Choice(list(FORMATS)), default="wav", show_default=True, help="Format of the sounds."
+    ),
 )
 
 queue_options = options(
     click.option("--output", type=Location(), required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/."),
-    click.option("--name", help="A name for people."),
+    click.option("--name", help="Name of the batch, shown by `wavemill status`."),
     click.option(
         "--priority",
         type=click.IntRange(PRIORITIES.start, PRIORITIES.stop - 1),
         default=DEFAULT_PRIORITY,
         show_default=True,
-        help="The highest goes first.",
+        help="Higher priorities go first.",
     ),
-    click.option("--key", help="The same key returns the same batch; with another request it is an error."),
+    click.option("--key", help="Idempotency key: the same request returns the same batch; another request is refused."),
     click.option("--reuse", is_flag=True, help="Copy outputs that an earlier batch made from the same inputs."),
-    click.option("--dry-run", is_flag=True, help="Check everything, say what would be queued, queue nothing."),
+    click.option("--dry-run", is_flag=True, help="Check everything and say what would be queued; queue nothing."),
     click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished."),
     json_option,
 )
@@ -87,7 +98,7 @@ queue_options = options(
 def chosen_ids(
     dataset: Dataset, *, ids_file: TextIO | None, take_all: bool, n_random: int | None, seed: int
 ) -> Iterable[str]:
-    """Return the IDs that --ids, --all or --random chose; a usage error unless it was one of them."""
+    """Return the IDs chosen with --ids, --all or --random. Exactly one of them must be given."""
     if sum([ids_file is not None, take_all, n_random is not None]) != 1:
         raise click.UsageError("choose one of --ids FILE, --all and --random N")
     if ids_file is not None:
@@ -96,11 +107,11 @@ def chosen_ids(
 
 
 def lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines that are not empty, with the spaces around them: an ID may begin or end with one."""
+    """Yield the lines that are not empty. Spaces are kept: an ID may begin or end with one."""
     try:
         yield from (text for line in file if (text := line.rstrip("\r\n")))
     except UnicodeDecodeError as exc:
-        raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry a line: {exc}") from exc
+        raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry per line: {exc}") from exc
 
 
 def submit(
@@ -111,7 +122,7 @@ def submit(
     as_json: bool,
     **queue: Any,
 ) -> None:
-    """Submit, or only check, and say so; `place_order` calls the operation with what `queue_options` gave."""
+    """Submit, or only check, and report. `place_order` calls the operation with queue options."""
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
@@ -133,7 +144,7 @@ def submit(
 
 
 def _status(batch: Batch) -> dict[str, Any]:
-    """Return the status, or say that the batch is queued although the table has gone away since."""
+    """Return the status. If the table is down now, the error says that the batch is queued."""
     from wavemill.errors import DatabaseUnavailableError
 
     try:
@@ -144,7 +155,7 @@ def _status(batch: Batch) -> dict[str, Any]:
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how many jobs are written; long before, IDs are read and checked."""
+    """Show on a terminal that IDs are read and checked, then how many jobs are written."""
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -169,7 +180,7 @@ def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
     say(f"duplicates  {report['duplicates']}, left out")
     if report["unknown"]:
         examples = ", ".join(report["unknown_examples"])
-        say(f"unknown     {report['unknown']}: {examples}; submit would refuse the batch, see --no-check-ids")
+        say(f"unknown     {report['unknown']}: {examples}; without --no-check-ids, submit refuses the batch")
     free = "" if report["free_bytes"] is None else f"; {report['free_bytes'] / 1e6:.1f} MB are free there"
     say(f"disk        at most {report['output_bytes'] / 1e6:.1f} MB of sound{free}")
     time = f"{duration(report['estimated_s'])}, by {report['estimated_from']}"

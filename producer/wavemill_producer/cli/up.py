@@ -13,7 +13,7 @@ _POLL_S = 0.5
 @click.option(
     "--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Worker processes per device."
 )
-@click.option("--devices", default="auto", show_default=True, help="As for `wavemill worker`.")
+@click.option("--devices", default="auto", show_default=True, help="Devices to use, as for `wavemill worker`.")
 @click.option("--no-web", is_flag=True, hidden=True)  # for scripts that already say so; there is no web page yet
 def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     """Start the embedded broker, the table and workers on this machine, until Ctrl-C.

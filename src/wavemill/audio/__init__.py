@@ -1,1 +1,1 @@
-"""Sound in and out: load, STFT features, normalise, WAV."""
+"""Loads recordings, computes and normalises spectrograms, and encodes WAV and FLAC."""

@@ -1,4 +1,4 @@
-"""Spectrograms: waveform -> dB -> [0, 1], and the way back to linear magnitudes."""
+"""Spectrograms: waveform -> dB -> [0, 1], and back to linear magnitudes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wavemill.arrays import FloatArray
 from wavemill.audio.mel import mel_bank
 from wavemill.presets import Features
 
-_LEAST_AMPLITUDE = 1e-5  # -100 dB, librosa's own default: what digital silence becomes
+_LEAST_AMPLITUDE = 1e-5  # the level of digital silence, -100 dB; librosa's default
 
 
 def pad_or_cut(signal: FloatArray, n_samples: int) -> FloatArray:
-    """Return exactly `n_samples` samples: the start of `signal`, zeros on the right where it is shorter.
+    """Return the first `n_samples` samples of `signal`, padded with zeros on the right.
 
     Parameters
     ----------
@@ -32,14 +32,15 @@ def pad_or_cut(signal: FloatArray, n_samples: int) -> FloatArray:
 def extract(signal: FloatArray, features: Features) -> FloatArray:
     """Compute the spectrogram of a padded recording in dB re 1.0.
 
-    Centred STFT with a Hann window, magnitude, then the rows above `n_bins` dropped (`stft-db`) or gathered into
-    `n_bins` mel bands (`log-mel`), then decibels limited to `range_db` below the loudest bin: the same numbers as
-    `librosa.stft`, `librosa.filters.mel` with each filter's weights summing to 1, and `librosa.amplitude_to_db`.
+    The steps are a centred STFT with a Hann window, its magnitude, the first `n_bins` rows
+    (`stft-db`) or `n_bins` mel bands (`log-mel`), and decibels, limited to `range_db` below the
+    loudest bin. The numbers are those of `librosa.stft`, `librosa.filters.mel` with each filter's
+    weights summing to 1, and `librosa.amplitude_to_db`.
 
     Parameters
     ----------
     signal : float32 [shape=(features.n_samples,)]
-        As `pad_or_cut` gives it.
+        As returned by `pad_or_cut`.
     features : Features
 
     Returns
@@ -56,7 +57,7 @@ def extract(signal: FloatArray, features: Features) -> FloatArray:
 
 
 def normalise(db: FloatArray) -> tuple[FloatArray, float, float]:
-    """Scale one spectrogram to [0, 1] by its own least and greatest value.
+    """Scale one spectrogram to [0, 1] by its own minimum and maximum.
 
     Parameters
     ----------
@@ -65,9 +66,9 @@ def normalise(db: FloatArray) -> tuple[FloatArray, float, float]:
     Returns
     -------
     x : float32 [shape=(n_bins, n_frames)], in [0, 1]
-        All zeros when the spectrogram is constant, as that of a silent clip is; never NaN.
+        All zeros if the spectrogram is constant, like that of a silent clip; never NaN.
     min_db, max_db : float
-        What `denormalise` needs.
+        The arguments of `denormalise`.
     """
     least, greatest = db.min(), db.max()
     if greatest == least:
@@ -95,9 +96,10 @@ def denormalise(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArr
 def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
     """Turn decibels into the linear amplitude of an STFT.
 
-    `stft-db`: the rows that `extract` dropped are restored as zeros. Bins at a clip's floor stay at the floor: they
-    are quiet, not empty, and phase retrieval wants no holes. `log-mel`: see `MelBank.magnitudes`. Clip by clip, so
-    that a clip's bytes do not depend on the others.
+    `stft-db`: the rows that `extract` dropped are restored as zeros. Bins at a clip's floor stay at
+    the floor, since they are quiet, not empty, and phase retrieval works badly with zeros among
+    them. `log-mel`: see `MelBank.magnitudes`; clips are computed one by one, so that a clip's bytes
+    do not depend on the others.
 
     Parameters
     ----------
@@ -119,4 +121,6 @@ def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
 
 
 def _to_amplitude(db: FloatArray) -> FloatArray:
-    return np.asarray(np.exp(db * np.float32(np.log(10) / 20)), dtype=np.float32)  # a third of the time of 10 ** x
+    return np.asarray(
+        np.exp(db * np.float32(np.log(10) / 20)), dtype=np.float32
+    )  # takes a third of the time of 10 ** x

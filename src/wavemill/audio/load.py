@@ -1,4 +1,4 @@
-"""Recordings in: any file that libsndfile reads, as mono float32 at the rate that the features want."""
+"""Loads any file that libsndfile reads, as mono float32 at the features' sample rate."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from wavemill.audio.streams import open_sound
 from wavemill.errors import AudioError
 from wavemill.presets import Features
 
-# Other spellings in use of formats that libsndfile lists under one name.
+# Other common suffixes of formats that libsndfile lists under one name.
 _OTHER_SUFFIXES = {"aif", "aifc", "bwf", "oga", "opus", "snd", "sph", "wave"}
-# Headerless: libsndfile reads it only when told rate and encoding.
+# A format without a header: libsndfile must be told its rate and encoding.
 _NEEDS_PARAMETERS = {"raw"}
-# Full scale is 1. Samples of 32-bit integers that nobody scaled, 2e9, still pass; the power of 1e19 exceeds float32.
+# Full scale is 1. Unscaled 32-bit integers, up to 2e9, still pass; the square of 2e19 exceeds
+# float32.
 _MOST_SAMPLE = 1e10
-_CANCELLED = 1e-4  # of the channels' power, 40 dB down: what is left of sound after mixing is noise of its rounding
+_CANCELLED = 1e-4  # least power after mixing, as a share of the channels' power (-40 dB); below is rounding noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A recording as the features want it, not padded: `cut` tells whether its end was left out."""
+    """A recording as the features need it, not padded. `cut` tells whether its end was left out."""
 
     signal: NDArray[np.float32]  # (samples,), 1 to features.n_samples of them
     cut: bool
@@ -41,15 +42,17 @@ def audio_suffixes() -> frozenset[str]:
 def load_recording(path: Path, features: Features) -> Recording:
     """Read the start of a recording, mix it to mono and resample it.
 
-    The same numbers as `librosa.load(path, sr=features.sample_rate_hz, duration=features.duration_s)`: channels are
-    averaged, and the cut comes before the resampling (soxr, high quality).
+    Returns the same numbers as `librosa.load(path, sr=features.sample_rate_hz,
+    duration=features.duration_s)`: channels are averaged, and the recording is cut before it is
+    resampled (soxr, high quality).
 
     Parameters
     ----------
     path : Path
-        A file in any format that libsndfile recognises by its content; only the part that is kept is read.
+        A file in any format that libsndfile recognises by its content. Only the part that is kept
+        is read.
     features : Features
-        Gives the rate and the greatest length.
+        Sets the sample rate and the maximum length.
 
     Returns
     -------
@@ -59,8 +62,8 @@ def load_recording(path: Path, features: Features) -> Recording:
     Raises
     ------
     AudioError
-        The file is missing, no sound file, damaged or empty; holds NaN, infinity or samples far above full scale; or
-        its channels cancel each other.
+        The file is missing, not a sound file, damaged or empty; it holds NaN, infinity or samples
+        far above full scale; or its channels cancel each other.
     """
     native, native_rate_hz, cut = _read_start(path, features.duration_s)
     if native.size == 0:
@@ -76,7 +79,8 @@ def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int
     try:
         with open_sound(path) as sound:
             wanted = int(duration_s * sound.samplerate)
-            # One frame more tells whether there is more: the header need not know.
+            # Read one frame more to see whether the sound goes on: the header may not know its
+            # length.
             native = sound.read_start(wanted + 1)
             return native[:wanted], sound.samplerate, len(native) > wanted
     except soundfile.LibsndfileError as exc:
@@ -88,7 +92,7 @@ def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int
 
 
 def _require_plausible(native: NDArray[np.float32], *, name: str) -> None:
-    """Raise AudioError for samples of which no spectrogram can be made."""
+    """Raise AudioError for samples from which no spectrogram can be made."""
     greatest = float(max(native.max(), -native.min()))  # NaN if any sample is
     if not math.isfinite(greatest):
         raise AudioError(f"{name}: expected finite samples, received NaN or infinity; export the file again")
@@ -100,7 +104,7 @@ def _require_plausible(native: NDArray[np.float32], *, name: str) -> None:
 
 
 def _mixed(native: NDArray[np.float32], *, name: str) -> NDArray[np.float32]:
-    """Return the mean of the channels; AudioError where it is silence, and the channels are not."""
+    """Return the mean of the channels; AudioError if the channels cancel each other."""
     mono = native.mean(axis=1)  # (samples, channels) -> (samples,)
     if np.mean(np.square(mono, dtype=np.float64)) < _CANCELLED * np.mean(np.square(native, dtype=np.float64)):
         raise AudioError(

@@ -1,7 +1,8 @@
-"""Open sound files, also streams whose header does not know how long they are.
+"""Opens sound files, including streams whose header does not give their length.
 
-A program that writes to a pipe cannot go back to fill in the length: it leaves 0, or a number that is far too high.
-libsndfile reads most of these to their end. The others it reads through a view of the file with a mended header.
+A program that writes to a pipe cannot go back to fill in the length. It leaves 0, or a number that
+is far too high. libsndfile reads most of these files to their end. For the others, it is given a
+view of the file with a corrected header.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from numpy.typing import NDArray
 
 _UNKNOWN_32 = 0xFFFFFFFF  # libsndfile reads to the end of the file
 _HEAD_BYTES = 12  # of RIFF and RF64: name, size, kind
-_MOST_CHUNKS = 1_000  # before the samples; an honest file has a few
+_MOST_CHUNKS = 1_000  # before the samples; a normal file has a few
 
-Patch = tuple[int, bytes]  # a position in the file, and what is to stand there
+Patch = tuple[int, bytes]  # a position in the file, and the bytes to read there instead
 
 
 class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A sound file that is read once, from its start."""
 
     def seekable(self) -> bool:
-        """Return False: soundfile would seek after each read, which fails where the header's length is too high."""
+        """Return False, since soundfile's seeks fail if the header's length is too high."""
         return False
 
     def read_start(self, n_frames: int) -> NDArray[np.float32]:
@@ -56,13 +57,13 @@ def open_sound(path: Path) -> Iterator[SoundStream]:
 
 
 class _Patched(io.RawIOBase):
-    """A file of which a few bytes read as others."""
+    """A file that reads with a few bytes replaced."""
 
     def __init__(self, file: BinaryIO, position: int, content: bytes) -> None:
         self._file = file
         self._position = position
         self._content = content
-        self.failure: OSError | None = None  # libsndfile, which calls, would take it for the end of the file
+        self.failure: OSError | None = None  # kept for `open_sound`: libsndfile would take it for the file's end
         file.seek(0)
 
     def seekable(self) -> bool:
@@ -92,7 +93,7 @@ class _Patched(io.RawIOBase):
 
 
 def _missing_length(file: BinaryIO) -> Patch | None:
-    """Return what to put into the header where it says that no samples follow, though some do; else None."""
+    """Return a patch for a header that says that no samples follow although some do; else None."""
     head = file.read(_HEAD_BYTES)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
         return _of_wav(file, order=">" if head[:4] == b"RIFX" else "<")
@@ -103,7 +104,7 @@ def _missing_length(file: BinaryIO) -> Patch | None:
 
 def _of_wav(file: BinaryIO, *, order: str) -> Patch | None:
     end = file.seek(0, io.SEEK_END)
-    ds64: tuple[int, int] | None = None  # in an RF64, the size of the samples in 64 bits: where it stands, and what
+    ds64: tuple[int, int] | None = None  # RF64: position and value of the samples' 64-bit size
     for position, name, n_bytes in islice(_chunks(file, _HEAD_BYTES, order=order), _MOST_CHUNKS):
         start = position + 8
         if name == b"ds64" and len(sizes := file.read(16)) == 16:
@@ -117,7 +118,7 @@ def _of_wav(file: BinaryIO, *, order: str) -> Patch | None:
 
 
 def _chunks(file: BinaryIO, position: int, *, order: str) -> Iterator[tuple[int, bytes, int]]:
-    """Yield where each chunk of a WAV begins, its name, and how many bytes it says that it holds."""
+    """Yield the position, the name and the stated size in bytes of each chunk of a WAV."""
     while True:
         file.seek(position)
         header = file.read(8)
@@ -129,17 +130,20 @@ def _chunks(file: BinaryIO, position: int, *, order: str) -> Iterator[tuple[int,
 
 
 def _are_chunks(file: BinaryIO, start: int, end: int, *, order: str) -> bool:
-    """Whether chunks, and so no samples, fill the file from `start` to its end."""
+    """Whether chunks fill the file from `start` to its end, so that it has no samples there."""
     after = start
     for position, name, n_bytes in _chunks(file, start, order=order):
         if not (name.isascii() and name.decode().isprintable()):
             return False
         after = position + 8 + n_bytes
-    return after in (end, end - 1)  # the last may be padded
+    return after in (end, end - 1)  # the last chunk may be padded
 
 
 def _of_caf(file: BinaryIO) -> Patch | None:
-    """As Apple defines it, a last chunk of -1 bytes goes on to the end of the file; libsndfile refuses that."""
+    """Return a patch for a last chunk of size -1, which reaches to the end of the file; else None.
+
+    Apple's definition of CAF allows that size, and libsndfile refuses it.
+    """
     position, end = 8, file.seek(0, io.SEEK_END)
     for _ in range(_MOST_CHUNKS):
         file.seek(position)

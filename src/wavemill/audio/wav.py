@@ -1,4 +1,4 @@
-"""Sound out: a waveform as the bytes of a file, the same bytes every time, its level kept under full scale."""
+"""Encodes a waveform as a sound file, below full scale, and as the same bytes every time."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from numpy.typing import NDArray
 
 from wavemill.errors import AudioError, UsageError
 
-# What each container may hold. Ogg is left out: its stream number is drawn at random, so its bytes never repeat.
+# The sample formats of each container. Ogg is left out: it has a random stream number, so its bytes
+# differ each time.
 SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
 
 _STEP = 2.0**-15  # one step of 16-bit PCM
-_CEILING = 0.99  # what a louder signal is brought down to: no sample of any format then reads as full scale
+_CEILING = 0.99  # peak that louder signals are scaled to, so that no format's sample reads as full scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedAudio:
-    """The bytes of a sound file, and what was found and done on the way."""
+    """The bytes of a sound file, and measurements of its signal."""
 
     data: bytes
     duration_s: float
-    peak: float  # greatest absolute sample of the signal as it came; full scale is 1.0
-    rms_dbfs: float  # root mean square of the samples as written, in dB re full scale; -120 at least
-    gain: float  # what every sample was multiplied by: 1.0 unless the peak was over 0.99
+    peak: float  # greatest absolute sample before the gain; full scale is 1.0
+    rms_dbfs: float  # root mean square of the samples as written, in dB re full scale; at least -120
+    gain: float  # factor applied to every sample: 1.0 unless the peak was over 0.99
     clipped: int  # samples over full scale after the gain
     silent: bool  # no sample reaches one step of 16-bit PCM
 
@@ -56,7 +57,7 @@ def encode(
     Returns
     -------
     EncodedAudio
-        The same bytes for the same signal and comment, whenever it is encoded.
+        Its bytes are always the same for the same signal and comment.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def encode(
     if subtype not in SUBTYPES.get(container, ()):
         known = "; ".join(f"{name}: {', '.join(held)}" for name, held in SUBTYPES.items())
         raise UsageError(f"{container} with {subtype} is not among the output formats ({known})")
-    # NaN, if there is one, is greatest and least.
+    # If any sample is NaN, so are max() and min().
     peak = float(max(signal.max(), -signal.min())) if signal.ndim == 1 and signal.size else math.nan
     if not math.isfinite(peak):
         raise AudioError(f"expected a waveform of finite samples, received {signal.dtype} of shape {signal.shape}")

@@ -1,1 +1,1 @@
-"""Datasets of spectrograms: build, index, read."""
+"""Builds, indexes and reads datasets of spectrograms."""

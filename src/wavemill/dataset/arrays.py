@@ -1,4 +1,4 @@
-"""Read one spectrogram from a dataset, and refuse everything that is not what the index promises."""
+"""Reads one spectrogram from a dataset, and refuses a file that does not match the index."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
 
 
 def _parse_usual(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    """Parse bytes that are what the builder writes, or wrote once: column-major; None for any other.
+    """Parse a file in the form that the builder writes, or its older column-major form; else None.
 
-    By comparison: NumPy takes longer to read a header than all checks of the numbers take together.
+    Compares the header with the expected bytes, since NumPy takes longer to parse a header than all
+    checks of the numbers take together.
     """
     for fortran_order in (False, True):
         header = npy_header(shape, fortran_order=fortran_order)
@@ -76,7 +77,7 @@ def _parse_usual(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float32] | N
 
 
 def _parse_odd(data: bytes, *, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Parse whatever else is an array of that shape, or say what is wrong with it."""
+    """Parse any other array of that shape, or raise SpectrogramError."""
     x = parse_array(data, name=name, shapes=(shape,))
     if x.dtype != np.float32:
         raise SpectrogramError(f"{name}: expected float32, received {x.dtype}; {_REBUILD}")
@@ -88,8 +89,8 @@ def parse_array(
 ) -> NDArray[np.float32] | NDArray[np.float64]:
     """Parse the bytes of a `.npy` file that should hold floats in one of `shapes`; SpectrogramError if not.
 
-    Type, shape and size are checked before any number is read, so that a forged header cannot claim memory, and a
-    pickled array is refused by its type.
+    Type, shape and size are checked before any number is read, so that a forged header cannot make
+    NumPy reserve memory, and a pickled array is refused by its type.
     """
     expected = " or ".join(f"{shape}" for shape in shapes)
     file = io.BytesIO(data)
@@ -129,14 +130,15 @@ def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, adv
 
 
 def most_bytes(*shapes: tuple[int, ...]) -> int:
-    """Return how many bytes a `.npy` file of floats in one of `shapes` has at most."""
+    """Return the largest size in bytes of a `.npy` file of floats in one of `shapes`."""
     return _HEADER_BYTES + max(math.prod(shape) for shape in shapes) * np.dtype(np.float64).itemsize
 
 
 def _read(dataset: Dataset, entry: Entry) -> bytes:
-    """Return the bytes of the entry's `.npy` file, or of the file that a pack's item would be.
+    """Return the bytes of the entry's `.npy` file; an item of a pack is returned as such a file.
 
-    A file that is not found is looked for twice, if its dataset is there: it may have been away until a moment ago.
+    A missing file is looked for once more if the dataset is there: its disk may just have come
+    back.
     """
     try:
         return _read_once(dataset, entry)

@@ -1,4 +1,4 @@
-"""Read files that may be of any size and kind, but never more of one than it could honestly hold. No NumPy."""
+"""Reads files from untrusted sources, with a limit on their size. Does not import NumPy."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import stat
 from pathlib import Path
 
-# A named pipe would keep a plain `open` waiting for a writer.
+# O_NONBLOCK, because a plain `open` of a named pipe would wait for a writer.
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NotAFileError(Exception):
-    """A folder, pipe, socket or device stands where a file should."""
+    """The path is a folder, pipe, socket or device instead of a file."""
 
 
 class TooLargeError(Exception):
-    """A file is larger than it could honestly be."""
+    """A file is larger than any valid one."""
 
     def __init__(self, n_bytes: int, most_bytes: int) -> None:
         super().__init__(f"expected at most {most_bytes} bytes, received {n_bytes}")

@@ -1,16 +1,16 @@
-"""Parse JSON that anybody may have written: of bounded size and depth, with one kind of error."""
+"""Parses JSON from untrusted sources: limits its size and depth, and raises only ValueError."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-MOST_BYTES = 2**20  # an honest record has some thousands; parsed, a byte can take 50
+MOST_BYTES = 2**20  # a real record has some thousand bytes; one byte of JSON can take 50 when parsed
 MOST_DEPTH = 64
 
 
 def parse_json(data: bytes) -> Any:
-    """Return what JSON says; ValueError when it is damaged, or larger or deeper than what wavemill writes."""
+    """Return the parsed value; ValueError if the JSON is damaged, too large or too deep."""
     if len(data) > MOST_BYTES:
         raise ValueError(f"expected at most {MOST_BYTES} bytes of JSON, received {len(data)} or more")
     try:

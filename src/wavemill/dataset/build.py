@@ -1,4 +1,4 @@
-"""Build a dataset from a folder of recordings: parallel, and continued where an earlier run ended."""
+"""Builds a dataset from a folder of recordings, in parallel, and continues an interrupted build."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from wavemill.presets import Features
 
 Progress = Callable[[int, int], None]  # called with: done, total
 
-_BATCH_SIZE = 64  # recordings a process gets at a time; their rows are committed together, and they are a pack
-# Starting a process costs it seconds of imports, as long as it takes to build about this many spectrograms.
+_BATCH_SIZE = 64  # recordings per call of a process, per commit of rows, and per pack
+# A process spends seconds on imports. In that time, about this many spectrograms can be built.
 _WORTH_PROCESSES = 4_000
 
 
@@ -31,7 +31,7 @@ class BuildReport:
     built: int
     reused: int
     removed: int  # their recordings are gone
-    kept: int  # from before: their recordings could not be examined or read now
+    kept: int  # from an earlier build: their recordings could not be examined or read now
     cut: int
     silent: int
     unreadable: list[Problem]
@@ -51,11 +51,11 @@ def build(
 ) -> BuildReport:
     """Build a dataset from every recording below `audio_dir`, or bring an existing one up to date.
 
-    A recording's ID is its path relative to `audio_dir` without the suffix. What was built before from an unchanged
-    file (path, size and time of change) is kept, and so is what was built from a file that cannot be examined or read
-    now. Only what was seen to have no recording any more is removed. After Ctrl-C or kill -9 the same call goes on
-    where it was. With many recordings it spawns processes, so a script that calls it needs
-    `if __name__ == "__main__":`, or `jobs=1`.
+    A recording's ID is its path relative to `audio_dir` without the suffix. Spectrograms of
+    unchanged files (same path, size and time of change) are kept, and so are those of files that
+    cannot be examined or read now. A spectrogram is removed only if its recording was seen to be
+    gone. After Ctrl-C or kill -9, the same call continues the build. With many recordings it spawns
+    processes, so a script that calls it needs `if __name__ == "__main__":`, or `jobs=1`.
 
     Parameters
     ----------
@@ -63,21 +63,23 @@ def build(
     features : Features
         Such as `wavemill.presets.preset("digits")`.
     packed : bool, optional
-        Keep 64 spectrograms in a file instead of one; by default as the dataset is, and one in a new dataset.
+        Store 64 spectrograms per file instead of one. Default: as the dataset is; one in a new
+        dataset.
     jobs : int > 0, optional
-        How many processes; by default one per core if there is enough to do, else the work is done in this process.
+        Number of processes. Default: one per core if there is enough to do, else only this process.
     prune : bool
-        Remove spectrograms whose recordings are gone even if they are many, a fifth of the dataset or more.
+        Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or
+        more.
     progress : callable, optional
-        Called with the number of recordings handled and the number of all that are to be built.
+        Called with the number of recordings handled and the number to build.
 
     Raises
     ------
     UsageError
         The numbers of `features` contradict each other.
     DatasetError
-        No usable recording, many spectrograms would be removed without `prune`, or `dataset_dir` holds something else:
-        other files, or a dataset of another preset or form.
+        There is no usable recording; many spectrograms would be removed and `prune` is False; or
+        `dataset_dir` holds other files, or a dataset of another preset or form.
     StorageUnavailableError
         The disk is full.
     """
@@ -96,7 +98,7 @@ def build(
 
 
 class _Builder:
-    """Makes what is pending, and keeps account of it."""
+    """Builds the pending spectrograms and counts the results."""
 
     def __init__(self, audio_dir: Path, writer: DatasetWriter, sources: SourceList, progress: Progress) -> None:
         self._audio_dir = audio_dir
@@ -108,7 +110,7 @@ class _Builder:
         self._unreadable: list[Problem] = []
 
     def build_all(self, jobs: int | None) -> None:
-        """Make everything; where a recording cannot be read, try the next one that has its ID."""
+        """Build everything. If a recording cannot be read, try the next one that has its ID."""
         self._progress(self._done, self._total)
         while self._sources.pending:
             failed = list(self._build_pending(jobs))
@@ -116,7 +118,7 @@ class _Builder:
             self._total += self._sources.pending
 
     def finish(self, removed: int) -> BuildReport:
-        """Mark the dataset complete, and say what was done; DatasetError if there is nothing in it."""
+        """Mark the dataset complete and return the report; DatasetError if the dataset is empty."""
         sources, findings = self._sources, self._sources.findings
         built = self._done - len(self._unreadable)
         if built + sources.reused + sources.kept == 0:
@@ -139,7 +141,7 @@ class _Builder:
         )
 
     def _build_pending(self, jobs: int | None) -> Iterator[Source]:
-        """Put finished batches into the index as they come; yields the recordings that failed."""
+        """Add finished batches to the index as they come; yield the recordings that failed."""
         make = partial(
             make_spectrograms,
             audio_dir=self._audio_dir,

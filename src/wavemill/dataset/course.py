@@ -1,4 +1,4 @@
-"""Import the course's own output: a folder of normalised .npy spectrograms and its pickle of minima and maxima."""
+"""Imports a course project's .npy spectrograms and its pickle of minima and maxima."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from wavemill.presets import MOST_LEVEL_DB, PRESETS
 from wavemill.storage.errors import reason
 
 _FEATURES = PRESETS["course"]
-_SHAPES = (_FEATURES.shape, (*_FEATURES.shape, 1))  # with or without the channel axis that its network wants
-_BATCH_SIZE = 256  # rows that are committed together
+_SHAPES = (_FEATURES.shape, (*_FEATURES.shape, 1))  # with or without the channel axis of its network's input
+_BATCH_SIZE = 256  # rows per commit
 _ADVICE = "make it again with the course's preprocessing"
 
 
@@ -33,8 +33,8 @@ class CourseReport:
     """What an import did."""
 
     imported: int
-    without_range: list[str]  # files that the pickle does not know
-    without_file: list[str]  # names in the pickle of which there is no file
+    without_range: list[str]  # files that are not in the pickle
+    without_file: list[str]  # names in the pickle that have no file
     unreadable: list[Problem]
 
 
@@ -45,22 +45,22 @@ def import_course(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> CourseReport:
-    """Make a dataset of preset `course` from what the course's preprocessing wrote.
+    """Make a dataset of preset `course` from the output of the course's preprocessing.
 
-    Files and pickle are matched by the file's name, because the pickle holds absolute paths of the machine where it
-    was written. An ID is the file's name without `.npy` and the recording's suffix: `0_george_1.wav.npy` becomes
-    `0_george_1`. The pickle's code is never run.
+    Files and entries of the pickle are matched by file name, because the pickle holds absolute
+    paths of the machine where it was written. An ID is the file name without `.npy` and the
+    recording's suffix: `0_george_1.wav.npy` becomes `0_george_1`. The pickle's code is never run.
 
     Parameters
     ----------
     spectrograms_dir : str or Path
-        Holds float arrays of shape (256, 64) or (256, 64, 1), each in [0, 1].
+        Folder of float arrays of shape (256, 64) or (256, 64, 1), each in [0, 1].
     min_max_pkl : str or Path
         The pickle {path: {"min": number, "max": number}}, in dB.
     dataset_dir : str or Path
-        A new folder, or one in which an import was interrupted.
+        A new folder, or the folder of an interrupted import.
     progress : callable, optional
-        Called with the number of arrays handled and the number of all.
+        Called with the number of arrays handled and the total number.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def import_course(
 
 
 def _arrays_in(folder: Path) -> list[Path]:
-    """Return the folder's `.npy` files by name, without hidden ones such as `._x.npy`."""
+    """Return the folder's `.npy` files, sorted, without hidden ones such as `._x.npy`."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == ".npy" and not path.name.startswith("."))
     except OSError as exc:
@@ -110,7 +110,7 @@ def _import_all(
 
 @dataclass(kw_only=True)
 class _Importer:
-    """Turns files into rows, and keeps account of those that cannot be."""
+    """Turns files into rows, and records the files that cannot be imported."""
 
     known: Mapping[str, set[Range]]
     dataset_dir: Path
@@ -120,7 +120,7 @@ class _Importer:
     unreadable: list[Problem] = field(default_factory=list)
 
     def row_of(self, path: Path) -> Row | None:
-        """Write the array into the dataset and return its row, or take note why not and return None."""
+        """Write the array and return its row; if that fails, record why and return None."""
         if path.name not in self.known:
             self.without_range.append(printable(path.name))
             return None
@@ -133,7 +133,7 @@ class _Importer:
         return row
 
     def first_problem(self) -> str:
-        """Say what was wrong with the first file."""
+        """Describe what was wrong with the first file."""
         if self.unreadable:
             return f"the first problem: {self.unreadable[0][1]}"
         return f"the pickle knows none of its {len(self.without_range)} arrays, such as {self.without_range[0]}"
@@ -152,7 +152,7 @@ class _Importer:
             labels=labels_of(spectrogram_id),
             min_db=min_db,
             max_db=max_db,
-            duration_s=_FEATURES.duration_s,  # the course keeps no lengths
+            duration_s=_FEATURES.duration_s,  # the course stores no lengths
             sha256=sha256,
             cut=False,
             source=path.name,
@@ -167,10 +167,12 @@ def _read_array(path: Path) -> NDArray[np.float32]:
     except NotAFileError as exc:
         raise SpectrogramError(f"{path.name}: expected a file, received a folder or device") from exc
     except TooLargeError as exc:
-        raise SpectrogramError(f"{path.name}: it is no array of shape {_FEATURES.shape}: {exc}; {_ADVICE}") from exc
+        raise SpectrogramError(f"{path.name}: it is not an array of shape {_FEATURES.shape}: {exc}; {_ADVICE}") from exc
     parsed = parse_array(data, name=path.name, shapes=_SHAPES, advice=_ADVICE)
     if np.isnan(parsed).all():
-        raise SilentSpectrogramError(f"{path.name}: a silent recording, of which the course's normalisation makes NaN")
+        raise SilentSpectrogramError(
+            f"{path.name}: a silent recording, which the course's normalisation turns into NaN"
+        )
     check_values(parsed, name=path.name, advice=_ADVICE)
     return np.ascontiguousarray(parsed.reshape(_FEATURES.shape), dtype=np.float32)  # (F, T, 1) -> (F, T)
 
@@ -191,7 +193,7 @@ def _the_one(ranges: set[Range], name: str) -> Range:
 def _by_name(ranges: Mapping[str, Range]) -> dict[str, set[Range]]:
     by_name: dict[str, set[Range]] = {}
     for path, min_max in ranges.items():
-        name = re.split(r"[/\\]", path)[-1]  # written on Windows, perhaps
+        name = re.split(r"[/\\]", path)[-1]  # it may have been written on Windows
         by_name.setdefault(name, set()).add(min_max)
     return by_name
 

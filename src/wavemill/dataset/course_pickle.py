@@ -1,8 +1,9 @@
-"""Read the course's pickle of minima and maxima without running what a pickle can run.
+"""Reads the course's pickle of minima and maxima without running any code from it.
 
-A pickle is a program that may call any function it can name. This reader hands out exactly four names, each a stand-in
-of our own that makes a number or a type of numbers and nothing else; any other name is refused before it is looked up.
-The opcodes are run by `wavemill.dataset.pickle_machine`, in bounded memory.
+A pickle is a program that may call any function it can name. This reader accepts exactly four
+names. For each it has a stand-in, which makes bytes, a number or a number type. Any other name is
+refused before it is looked up. `wavemill.dataset.pickle_machine` runs the opcodes in bounded
+memory.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from wavemill.errors import DatasetError
 
 Range = tuple[float, float]  # min_db, max_db
 
-_MOST_BYTES = 2**23  # of the file: tens of thousands of recordings
-_MOST_LETTERS = 40  # of a NumPy type's code, or of a number's bytes as text
+_MOST_BYTES = 2**23  # size of the file; enough for tens of thousands of recordings
+_MOST_LETTERS = 40  # length of a NumPy type's code, or of a number's bytes as text
 
-# NumPy's codes of real numbers -> struct's.
+# NumPy's type codes of real numbers -> the struct module's.
 _NUMBER_CODES = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
                  "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}  # fmt: skip
 
@@ -36,14 +37,14 @@ class _NumberType:
         self.byte_order = "<"
 
     def __setstate__(self, state: object) -> None:
-        """Take the byte order from a dtype's pickled state: (version, byte order, ...)."""
+        """Set the byte order from a dtype's pickled state: (version, byte order, ...)."""
         if not (isinstance(state, tuple) and len(state) >= 2 and state[1] in ("<", ">", "=", "|")):
-            raise DatasetError("a number's type in it is damaged")
+            raise DatasetError("it holds a damaged number type")
         self.byte_order = ">" if state[1] == ">" else "<"
 
 
 class _StandIn:
-    """A callable without state, so that a pickle can change nothing about it."""
+    """A callable without state, so that a pickle cannot change it."""
 
     __slots__ = ("_function",)
 
@@ -64,7 +65,7 @@ def _make_type(code: object, *_flags: object) -> _NumberType:
 
 
 def _shown_type(code: object) -> str:
-    # Never str() of what is no string: lists within lists can be as long as memory is.
+    # Never call str() on anything but a string: nested lists can be as long as memory is.
     return f"type {code[:_MOST_LETTERS]!r}" if isinstance(code, str) else f"a type that is a {type(code).__name__}"
 
 
@@ -75,7 +76,7 @@ def _make_number(number_type: object, data: object = None) -> float:
 
 
 def _make_bytes(text: object, encoding: object) -> bytes:
-    """Stand in for `_codecs.encode`, by which protocols 0 to 2 spell bytes."""
+    """Stand in for `_codecs.encode`, with which protocols 0 to 2 write bytes."""
     if not isinstance(text, str) or len(text) > _MOST_LETTERS or encoding != "latin1":
         raise DatasetError("expected bytes in latin1")
     return text.encode("latin1")
@@ -100,7 +101,7 @@ def _find_name(module_name: str, global_name: str) -> _StandIn:
 
 
 def read_ranges(path: Path) -> dict[str, Range]:
-    """Return {path of the .npy as the course saw it: (min, max)} from the course's pickle.
+    """Return {path of the .npy file on the course's machine: (min, max)} from the course's pickle.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def read_ranges(path: Path) -> dict[str, Range]:
     except OSError as exc:
         raise DatasetError(f"{path} cannot be read: {exc.strerror}") from exc
     except NotAFileError as exc:
-        raise DatasetError(f"{path} is no file") from exc
+        raise DatasetError(f"{path} is not a file") from exc
     except Exception as exc:  # a damaged pickle can raise nearly anything
         raise DatasetError(f"{path} is not a pickle, or damaged: {exc}") from exc
 

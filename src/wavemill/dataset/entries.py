@@ -1,4 +1,4 @@
-"""The rows of a dataset's index: what they hold, and whether it can be true. Standard library only."""
+"""The rows of a dataset's index, and checks of their values. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wavemill.errors import SpectrogramError
 from wavemill.presets import MOST_LEVEL_DB
 
 ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256"
-# In SQL, labels that `json_each` can go through, whatever stands in the row.
+# SQL for the labels of a row; '{}' if they are damaged, so that `json_each` does not fail.
 READABLE_LABELS = "CASE WHEN typeof(labels) = 'text' AND json_valid(labels) THEN labels ELSE '{}' END"
 _ROUNDING_S = 1e-3
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -21,24 +21,24 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One spectrogram, as the index knows it."""
+    """One spectrogram in the index."""
 
     spectrogram_id: str
-    file: str  # relative to the dataset's folder; in a packed one with "#" and the number in the pack
+    file: str  # relative to the dataset's folder; in a packed dataset followed by "#" and the item's number
     labels: Mapping[str, str]
     min_db: float
     max_db: float
-    duration_s: float  # of the sound in it, without the padding
-    sha256: str  # of the file; of the one that it would be, in a pack
+    duration_s: float  # of the sound, without padding
+    sha256: str  # of the file; for an item of a pack, of the item as a file of its own
 
     @property
     def scale(self) -> tuple[float, float, float]:
-        """What is not in the file and decides the sound all the same: lowest and highest level in dB, and length."""
+        """What decides the sound besides the file: least and greatest dB, and length in s."""
         return self.min_db, self.max_db, self.duration_s
 
 
 def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
-    """Return the entry of a row of `ENTRY_COLUMNS`; SpectrogramError if one of its values cannot be true."""
+    """Return the entry for a row of `ENTRY_COLUMNS`; SpectrogramError if a value is impossible."""
     spectrogram_id, file, labels, min_db, max_db, duration_s, sha256 = row
     if not (isinstance(file, str) and is_text(file) and file):
         raise _bad(spectrogram_id, "the name of a file", file)

@@ -1,4 +1,4 @@
-"""Open a dataset's files, and none that lies outside its folder. Standard library only."""
+"""Opens a dataset's files, and none outside its folder. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class OutsideDatasetError(Exception):
 class DatasetFiles:
     """The files below one folder.
 
-    Folders are resolved and checked once each and remembered: for every file anew that took 20 times as long as to
-    open it.
+    Each folder is resolved and checked once and remembered. To do that for every file took 20 times
+    as long as to open it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class DatasetFiles:
 
     @contextmanager
     def opened(self, file: str) -> Iterator[int]:
-        """Open a regular file, given relative to the dataset's folder; yields its descriptor.
+        """Open a regular file, given relative to the dataset's folder; yield its descriptor.
 
         Raises
         ------
@@ -42,29 +42,30 @@ class DatasetFiles:
         """
         descriptor = self._open(file)
         try:
-            size_of(descriptor)  # of a file
+            size_of(descriptor)  # raises unless it is a regular file
             yield descriptor
         finally:
             os.close(descriptor)
 
     def forget(self) -> None:
-        """Resolve all folders again: another disk may be where they were."""
+        """Forget resolved folders: another disk may be mounted there now."""
         self._inside.cache_clear()
 
     def _open(self, file: str) -> int:
         parent, _, name = file.rpartition("/")
         try:
-            # A link at the end is looked at before it is followed.
+            # Don't follow a symbolic link at the end yet: it is checked below.
             return os.open(f"{self._inside(parent)}/{name}", FLAGS | os.O_NOFOLLOW)
         except OSError as exc:
             if exc.errno == errno.ENXIO:  # a socket
                 raise NotAFileError from exc
             if exc.errno != errno.ELOOP:
                 raise
-        return os.open(self._resolve(file), FLAGS)  # a link that leads to a place inside is followed
+        return os.open(self._resolve(file), FLAGS)  # follows a link that leads inside the folder
 
     def _resolve(self, relative: str) -> str:
-        # Strict, so that what is not there is not remembered: it may come back as a link to somewhere else.
+        # Strict, so that a missing folder is not remembered: it may come back as a link to
+        # elsewhere.
         path = (self._folder / relative).resolve(strict=True)
         if not path.is_relative_to(self._folder.resolve(strict=True)):
             raise OutsideDatasetError
@@ -72,6 +73,6 @@ class DatasetFiles:
 
 
 def require_dataset_there(folder: Path) -> None:
-    """Raise StorageUnavailableError while a dataset or its spectrograms are away, as on a disk that is not mounted."""
+    """Raise StorageUnavailableError if a dataset's folders are missing, as when unmounted."""
     require_there(folder, "the dataset")
     require_there(folder / SPECTROGRAMS_NAME, "the dataset's folder")

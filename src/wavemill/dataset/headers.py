@@ -1,4 +1,4 @@
-"""What a `.npy` file begins with."""
+"""Writes and reads the headers of `.npy` files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.lib import format as npy
 Shape = tuple[int, ...]
 
 DTYPE = np.dtype("<f4")
-# NumPy reads headers with `ast`, which fails now and then in Python 3.11 when two threads use it ("AST constructor
-# recursion depth mismatch", python/cpython#106905).
+# NumPy parses headers with `ast`, which sometimes fails in Python 3.11 if two threads use it at
+# once ("AST constructor recursion depth mismatch", python/cpython#106905).
 _reading = threading.Lock()
 
 
 @lru_cache(maxsize=64)
 def npy_header(shape: Shape, *, fortran_order: bool = False) -> bytes:
-    """Return what a `.npy` file of float32 in this shape begins with."""
+    """Return the header of a `.npy` file of float32 in this shape."""
     file = io.BytesIO()
     content = {"descr": npy.dtype_to_descr(DTYPE), "fortran_order": fortran_order, "shape": shape}
     npy.write_array_header_1_0(file, content)
@@ -28,7 +28,10 @@ def npy_header(shape: Shape, *, fortran_order: bool = False) -> bytes:
 
 
 def read_header(file: io.BytesIO) -> tuple[Shape, bool, np.dtype[Any]]:
-    """Read shape, order (column-major or not) and type, up to where the numbers begin; ValueError if there is none."""
+    """Return shape, order (True: column-major) and type, and leave `file` where the numbers begin.
+
+    Raises ValueError if there is no valid header.
+    """
     try:
         version = npy.read_magic(file)
         with _reading:

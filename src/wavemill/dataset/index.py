@@ -1,4 +1,4 @@
-"""Read a dataset's index: which spectrograms there are, their labels and ranges. Standard library only."""
+"""Reads a dataset's index: IDs, labels and ranges. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wavemill.presets import Features
 
 __all__ = ["Dataset", "Entry"]
 
-_LOOKUP_SIZE = 5_000  # IDs in one IN (...); SQLite takes 32,766
+_LOOKUP_SIZE = 5_000  # IDs in one IN (...); SQLite's limit is 32,766
 _PAGE_SIZE = 10_000  # IDs fetched at a time when all are streamed
 
 
 class Dataset:
-    """A complete dataset folder, opened for reading; may be used from several threads at once.
+    """A complete dataset folder, opened for reading. Several threads may use it at once.
 
-    Use `Dataset.open`, and close it, or use it in a `with` statement.
+    Make it with `Dataset.open`, and close it or use it in a `with` statement.
     """
 
     def __init__(self, path: Path, manifest: Manifest, reader: IndexReader) -> None:
@@ -56,7 +56,7 @@ class Dataset:
 
     @property
     def features(self) -> Features:
-        """How every spectrogram of this dataset was made."""
+        """The parameters that every spectrogram of this dataset was made with."""
         return self.manifest.features
 
     @property
@@ -65,7 +65,7 @@ class Dataset:
         return int(self._reader.query("SELECT count(*) FROM spectrograms")[0][0])
 
     def get(self, spectrogram_id: str) -> Entry:
-        """Return the entry of that ID.
+        """Return the entry with that ID.
 
         Raises
         ------
@@ -86,9 +86,10 @@ class Dataset:
         return parse_row(rows[0], longest_s=self.features.duration_s)
 
     def get_many(self, ids: Sequence[str]) -> dict[str, Entry]:
-        """Return the entries of those IDs that are in the index, by ID.
+        """Return a mapping of IDs to entries.
 
-        Left out are the others, and those whose rows are damaged; `get` says what is wrong with one.
+        IDs that are not in the index, or whose rows are damaged, are left out; `get` raises the
+        reason.
         """
         try:
             rows = self._lookup(ENTRY_COLUMNS, ids)
@@ -106,9 +107,9 @@ class Dataset:
         return [spectrogram_id for spectrogram_id in dict.fromkeys(ids) if spectrogram_id not in known]
 
     def ids(self, where: Mapping[str, str] | None = None) -> Iterator[str]:
-        """Stream the IDs in index order (sorted), all or those whose labels equal `where`.
+        """Stream all IDs, sorted, or only those whose labels equal `where`.
 
-        Raises UsageError at once if no spectrogram has a label of such a name.
+        Raises UsageError at once if no spectrogram has a label with one of these names.
         """
         wanted = dict(where or {})
         if unknown := sorted(set(wanted) - set(self.manifest.labels)):
@@ -117,7 +118,7 @@ class Dataset:
         return self._stream_ids(wanted)
 
     def random_ids(self, n: int, seed: int) -> list[str]:
-        """Draw `n` different IDs; the same ones for the same seed and dataset. UsageError if there are fewer."""
+        """Draw `n` different IDs, the same for one seed and dataset. UsageError if there are fewer."""
         count = self.count
         if not 0 <= n <= count:
             raise UsageError(f"{n} random spectrograms were asked for; {self.path} holds {count}")
@@ -141,7 +142,7 @@ class Dataset:
         self.close()
 
     def _stream_ids(self, where: Mapping[str, str]) -> Iterator[str]:
-        # Through json_each, so that a label's name needs no quoting inside a JSON path.
+        # With json_each, a label's name needs no quoting, as it would in a JSON path.
         has_label = f" AND EXISTS (SELECT 1 FROM json_each({READABLE_LABELS}) WHERE key = ? AND value = ?)"  # noqa: S608 constant
         statement = (
             f"SELECT id FROM spectrograms WHERE id > CAST(? AS TEXT) AND typeof(id) = 'text'{has_label * len(where)} "  # noqa: S608 constant
@@ -167,7 +168,7 @@ class Dataset:
         return rows
 
     def _readable(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Return the rows of those IDs that can be read in an index that is damaged; raises if there is none."""
+        """Return those IDs' readable rows of a damaged index; raise if there is none."""
         rows, problem = [], None
         for spectrogram_id in ids:
             try:
@@ -183,12 +184,12 @@ class Dataset:
 
 
 def _is_possible(spectrogram_id: str) -> bool:
-    # A lone surrogate cannot be bound to a statement; no ID holds one, and none is that long.
+    # SQLite cannot bind a lone surrogate. No ID holds one, and none is longer than MAX_ID_BYTES.
     return len(spectrogram_id) <= MAX_ID_BYTES and (spectrogram_id.isascii() or is_text(spectrogram_id))
 
 
 def _readable_text(spectrogram_id: str) -> str:
-    """Return an ID with a replacement character for each byte that is no UTF-8."""
+    """Return an ID with a replacement character for each byte that is not UTF-8."""
     if spectrogram_id.isascii() or is_text(spectrogram_id):
         return spectrogram_id
     return spectrogram_id.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,4 +1,7 @@
-"""The index as an SQLite file that may be damaged, gone, or on a disk that comes and goes. Standard library only."""
+"""Reads the index's SQLite file, which may be damaged, missing, or on an unreliable disk.
+
+Imports only the standard library.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import DatasetError, StorageUnavailableError
 from wavemill.storage.errors import Verdict, is_missing, reason, verdict
 
-_MOST_BYTES = 2**20  # of a row; an honest one has a few hundred
+_MOST_BYTES = 2**20  # size of a row; a valid one has a few hundred bytes
 _BUSY_S = 30.0
-_SHOWN = 200  # characters of what SQLite says, which may quote the file
-INDEX_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter when it quotes what is no UTF-8
-# Primary codes that have nothing to do with what the file holds.
+_SHOWN = 200  # characters of SQLite's message, which may quote the file
+INDEX_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter if the message quotes bytes that are not UTF-8
+# Primary result codes of SQLite that do not depend on the content of the file.
 _OUTAGES = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -35,7 +38,7 @@ _OUTAGES = frozenset(
 
 
 class IndexReader:
-    """The index of the dataset in `folder`; may be used from several threads at once.
+    """The index of the dataset in `folder`. Several threads may use it at once.
 
     Raises
     ------
@@ -54,7 +57,7 @@ class IndexReader:
             raise index_error(folder, exc) from exc
 
     def query(self, statement: str, values: Sequence[str | int | bytes] = ()) -> list[tuple[Any, ...]]:
-        """Run a SELECT; text that is no UTF-8 comes with its odd bytes escaped as lone surrogates."""
+        """Run a SELECT. Bytes of text that are not UTF-8 are returned as lone surrogates."""
         try:
             with self._lock:
                 return self._patiently(statement, values)
@@ -65,7 +68,7 @@ class IndexReader:
             raise problem from exc
 
     def close(self) -> None:
-        """Close it; closing twice does no harm."""
+        """Close the index; closing twice does no harm."""
         with self._lock:
             self._connection.close()
 
@@ -81,7 +84,10 @@ class IndexReader:
         return connection
 
     def _patiently(self, statement: str, values: Sequence[str | int | bytes]) -> list[tuple[Any, ...]]:
-        """Run a SELECT, if need be on a new connection: after an outage, the old one's file may be stale for ever."""
+        """Run a SELECT; after an outage, run it again on a new connection.
+
+        The old connection's file handle may never work again.
+        """
         try:
             return self._run(statement, values)
         except INDEX_ERRORS as exc:
@@ -98,13 +104,13 @@ class IndexReader:
         except sqlite3.OperationalError as exc:
             if _code(exc) is not None or self._connection.text_factory is not str:
                 raise
-        # Not SQLite's error: Python's, about text in one row that is no UTF-8.
+        # An error without a code comes from Python: a row holds text that is not UTF-8.
         self._connection.text_factory = _escaped
         return self._connection.execute(statement, values).fetchall()
 
 
 def index_error(folder: Path, exc: Exception) -> DatasetError | StorageUnavailableError:
-    """Return the error for what SQLite says about the index of the dataset in `folder`."""
+    """Turn SQLite's error about the index in `folder` into one of wavemill's errors."""
     path, code, said = folder / INDEX_NAME, _code(exc), reason(exc)[:_SHOWN]
     if code is not None and code & 0xFF in _OUTAGES and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return StorageUnavailableError(f"{path} cannot be read now: {said}")
@@ -114,7 +120,10 @@ def index_error(folder: Path, exc: Exception) -> DatasetError | StorageUnavailab
 
 
 def _unopened(path: Path) -> str | None:
-    """Say why a file cannot be opened just now; None if it can, or never will. SQLite does not tell."""
+    """Return why a file cannot be opened for now, which SQLite does not report.
+
+    None if it can be opened, or if trying again does not help.
+    """
     try:
         os.close(os.open(path, FLAGS))
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Make the spectrogram of one recording: what the builder's processes do."""
+"""Makes and writes spectrograms of recordings. The builder's processes run this."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wavemill.presets import Features
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A recording of which no spectrogram could be made."""
+    """A recording from which no spectrogram could be made."""
 
     source: Source
     reason: str
@@ -31,7 +31,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class _Spectrogram:
-    """What a recording became, not written yet."""
+    """The spectrogram of a recording, not yet written."""
 
     source: Source
     x: NDArray[np.float32]
@@ -44,9 +44,10 @@ class _Spectrogram:
 def make_spectrograms(
     sources: Sequence[Source], audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
 ) -> list[Row | Failure]:
-    """Make and write the spectrograms of those recordings, in one pack or each in a file; one failure harms no other.
+    """Make the recordings' spectrograms and write them, in one pack or in files of their own.
 
-    Raises StorageUnavailableError when the disk is full: the next file would not fare better.
+    A failure of one recording does not affect the others. Raises StorageUnavailableError if the
+    disk is full, since the next file could not be written either.
     """
     made = [_make(source, audio_dir, features) for source in sources]
     failures: list[Row | Failure] = [one for one in made if isinstance(one, Failure)]
@@ -56,7 +57,7 @@ def make_spectrograms(
 
 
 def write_array(dataset_dir: Path, spectrogram_id: str, x: NDArray[np.float32]) -> tuple[str, str]:
-    """Write one array into the dataset, whole or not at all; returns its file and its SHA-256."""
+    """Write one array into the dataset, whole or not at all; return its file and its SHA-256."""
     buffer = io.BytesIO()
     np.save(buffer, x, allow_pickle=False)
     data = buffer.getbuffer()
@@ -70,7 +71,7 @@ def _write_each(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list
     for one in spectrograms:
         try:
             file, sha256 = write_array(dataset_dir, one.source.spectrogram_id, one.x)
-        except OSError as exc:  # such as a folder in the place of the array
+        except OSError as exc:  # such as a folder where the file should be
             rows.append(_unwritten(one, exc))
         else:
             rows.append(_row(one, file, sha256))
@@ -99,7 +100,7 @@ def _make(source: Source, audio_dir: Path, features: Features) -> _Spectrogram |
         return Failure(source=source, reason=str(exc))
     return _Spectrogram(
         source=source,
-        x=np.ascontiguousarray(x),  # librosa's order is by columns
+        x=np.ascontiguousarray(x),  # librosa's arrays are column-major
         min_db=min_db,
         max_db=max_db,
         duration_s=len(recording.signal) / features.sample_rate_hz,

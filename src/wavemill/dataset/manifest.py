@@ -1,4 +1,4 @@
-"""`dataset.json`: what a dataset folder holds and how it was made; and the names of all files in the folder."""
+"""`dataset.json`: what a dataset holds and how it was made. Also names of the folder's files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from wavemill.presets import Features
 from wavemill.storage.errors import Verdict, reason, verdict
 
 FORMAT = 1
-PACKED_FORMAT = 2  # versions that know no packs refuse it
+PACKED_FORMAT = 2  # refused by versions of wavemill that cannot read packs
 MANIFEST_NAME = "dataset.json"
 TEMPORARY_MANIFEST_NAME = ".dataset.json.tmp"
 INDEX_NAME = "index.sqlite"
 SPECTROGRAMS_NAME = "spectrograms"
 SCRATCH_NAME = ".building"  # unfinished files
-_MOST_BYTES = 2**20  # an honest one has a thousand
+_MOST_BYTES = 2**20  # a valid manifest has about a thousand bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +29,15 @@ class Manifest:
 
     features: Features
     origin: str  # "build" or "import-course": the command that may continue it
-    packed: bool = False  # many spectrograms a file, see `wavemill.dataset.packs`
-    complete: bool = False  # False while a build runs, and after one that was killed
+    packed: bool = False  # many spectrograms per file, see `wavemill.dataset.packs`
+    complete: bool = False  # False while a build runs, and after a killed one
     counts: dict[str, int] = field(default_factory=dict)
     labels: tuple[str, ...] = ()  # names of the labels that at least one spectrogram has
     wavemill_version: str = wavemill.__version__
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `dataset.json` whole: a reader sees the old one or the new one."""
+    """Replace `dataset.json` atomically: a reader sees the old content or the new."""
     number = PACKED_FORMAT if manifest.packed else FORMAT
     content = {"format": number, "preset": manifest.features.preset, **asdict(manifest)}
     temporary = folder / TEMPORARY_MANIFEST_NAME
@@ -51,7 +51,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     DatasetError
-        The folder is no dataset; says why.
+        The folder is not a dataset; the message says why.
     StorageUnavailableError
         Its disk does not answer.
     """
@@ -68,7 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise StorageUnavailableError(f"{path} cannot be read now: {reason(exc)}") from exc
         raise DatasetError(f"{path} cannot be read: {exc}") from exc
     except NotAFileError as exc:
-        raise DatasetError(f"{path} is no file; build the dataset again") from exc
+        raise DatasetError(f"{path} is not a file; build the dataset again") from exc
     except (ValueError, RecursionError, TooLargeError) as exc:
         raise DatasetError(f"{path} cannot be read: {exc}; build the dataset again") from exc
     return _parse(content, path)

@@ -1,4 +1,4 @@
-"""Recognise what wavemill itself has written, so that it is not taken for recordings: outputs, exports, datasets."""
+"""Recognises outputs, exports and datasets of wavemill, so that they are not taken for recordings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SOUNDS = ("generated", "original")  # the folders of sounds in OUTPUT/BATCH
 _IN_BATCH = {*_SOUNDS, "latents", ".staging"}
 _IN_EXPORT = {"batch.json", "manifest.jsonl"}
 _IN_DATASET = {MANIFEST_NAME, INDEX_NAME}
-_MOST_FILES = 1_000  # that are looked at to find the first sound of a folder
+_MOST_FILES = 1_000  # files to look at to find the first sound in a folder
 
 
 def own_mark(folder: Path, suffixes: frozenset[str]) -> str | None:
-    """Say what of wavemill's own a folder holds; None for any other folder, or one that cannot be looked into.
+    """Describe what wavemill has written into a folder; None for any other or unreadable folder.
 
     `suffixes` are those of sound files.
     """
@@ -32,7 +32,7 @@ def own_mark(folder: Path, suffixes: frozenset[str]) -> str | None:
     if _present(folder, _IN_EXPORT) >= _IN_EXPORT:
         return "holds an export of wavemill"
     is_batch = _BATCH_ID.fullmatch(folder.name) and _present(folder, _IN_BATCH)
-    # A batch's folder may have got another name, or an export was unpacked in part.
+    # A batch's folder may have been renamed, or only part of an export unpacked.
     if is_batch or (folder.name in _SOUNDS and _begins_with_output(folder, suffixes)):
         return "holds outputs of wavemill"
     return None
@@ -53,7 +53,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_output(path: Path) -> bool:
-    """Whether a sound says in its comment that wavemill made it, as every output does."""
+    """Whether a sound's comment says that wavemill made it, as in every output."""
     try:
         with open_sound(path) as sound:
             said = json.loads(sound.comment)

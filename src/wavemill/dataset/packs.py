@@ -1,8 +1,9 @@
-"""Many spectrograms in one `.npy` file: for datasets of so many that a file for each would be a burden.
+"""Packs: many spectrograms in one `.npy` file, for datasets too large for one file per spectrogram.
 
-A pack is a plain array of shape (n, n_bins, n_frames), which `numpy.load` reads too. Its name is made of its content.
-An item is named by its pack and its number, as `spectrograms/0a1b.npy#17`, and gives the same bytes, so the same
-SHA-256, as if it were a file of its own.
+A pack is a plain array of shape (n, n_bins, n_frames), which `numpy.load` reads too. Its name is a
+hash of its content. An item is named by its pack and its number, such as
+`spectrograms/0a1b.npy#17`. Reading it gives the same bytes, and so the same SHA-256, as a file of
+its own.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from wavemill.dataset.headers import DTYPE, Shape, npy_header, read_header
 from wavemill.dataset.manifest import SPECTROGRAMS_NAME
 from wavemill.dataset.placing import place
 
-_HEADER_BYTES = 128  # what NumPy writes for any array of three axes
+_HEADER_BYTES = 128  # the size that NumPy writes for any array of three axes
 
 
 def write_pack(dataset_dir: Path, arrays: Sequence[NDArray[np.float32]]) -> list[tuple[str, str]]:
-    """Write arrays of one shape, at least one, as one pack; returns the file and the SHA-256 of each item."""
+    """Write one or more arrays of one shape as a pack; return each item's file and SHA-256."""
     header = npy_header(arrays[0].shape)
     items = [x.astype(DTYPE, copy=False).tobytes() for x in arrays]
     digests = [hashlib.sha256(header + item).hexdigest() for item in items]
@@ -46,17 +47,19 @@ def split_name(file: str) -> tuple[str, int]:
 
 
 def end_of_item(number: int, shape: Shape) -> int:
-    """Return how many bytes a pack has at least that holds the item of this number."""
+    """Return the least size in bytes of a pack that holds the item with this number."""
     return _HEADER_BYTES + (number + 1) * math.prod(shape) * DTYPE.itemsize
 
 
 def read_item(descriptor: int, number: int, shape: Shape) -> bytes:
-    """Read one item of an open pack, as the bytes of a `.npy` file of its own; short ones if the pack is.
+    """Read one item of an open pack and return it as the bytes of a `.npy` file.
+
+    If the pack is truncated, the bytes are too.
 
     Raises
     ------
     ValueError
-        It is no pack of this shape, or holds fewer items; says what was found.
+        It is not a pack of this shape, or holds fewer items. The message says what was found.
     """
     count = _count(os.pread(descriptor, _HEADER_BYTES, 0), shape)
     if number >= count:
@@ -70,7 +73,7 @@ def read_item(descriptor: int, number: int, shape: Shape) -> bytes:
 
 @lru_cache(maxsize=64)
 def _count(header: bytes, shape: Shape) -> int:
-    """Return how many items a pack holds that begins with `header`; ValueError if it is no pack of this shape."""
+    """Return the number of items in a pack with this header; ValueError if it has another shape."""
     if not header:
         raise ValueError("an empty file")
     file = io.BytesIO(header)

@@ -1,7 +1,7 @@
-"""Run the few opcodes of a pickle that make dicts, strings and numbers, in bounded memory; every other is refused.
+"""Runs a pickle's opcodes in bounded memory: only those that make dicts, strings and numbers.
 
-Python's own unpickler reserves memory for whatever count a pickle names: nine bytes can ask for gigabytes. Here every
-opcode costs a little memory, and their number is limited.
+Python's own unpickler reserves memory for any count that a pickle names: nine bytes can ask for
+gigabytes. Here every opcode takes little memory, and the number of opcodes is limited.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from wavemill.errors import DatasetError
 
-MOST_OPCODES = 2**20  # about 28 for each recording
-_MOST_ITEMS = 16  # of a tuple; NumPy's states have nine
+MOST_OPCODES = 2**20  # a recording takes about 28
+_MOST_ITEMS = 16  # in a tuple; NumPy's pickled states have nine
 
 _IGNORED = frozenset({"PROTO", "FRAME"})
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -28,7 +28,7 @@ FindName = Callable[[str, str], object]
 
 
 class PickleMachine:
-    """A stack, a memo and the opcodes by name; `find_name` makes the object for (module, name), or raises."""
+    """An unpickler. `find_name` returns the object for (module, name), or raises."""
 
     def __init__(self, find_name: FindName) -> None:
         self._find_name = find_name
@@ -37,7 +37,7 @@ class PickleMachine:
         self._opcodes = self._table()
 
     def run(self, data: bytes) -> object:
-        """Return what a pickle describes; a damaged one raises ValueError, IndexError and others."""
+        """Return the object in a pickle. If damaged, raises ValueError and others."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count >= MOST_OPCODES:
                 raise ValueError(f"expected at most {MOST_OPCODES} opcodes")
@@ -73,7 +73,9 @@ class PickleMachine:
             "MEMOIZE": lambda _: self._remember(len(self._memo)),
             "GLOBAL": lambda argument: self._push_name(*argument.split(" ", 1)),
             "STACK_GLOBAL": lambda _: self._push_name(*self._pop(2)),
-            "INST": lambda argument: self._push_name(*argument.split(" ", 1)),  # refused, or of no use without a call
+            "INST": lambda argument: self._push_name(
+                *argument.split(" ", 1)
+            ),  # the name is refused, or useless without a call
             "REDUCE": lambda _: self._call(*self._pop(2)),
             "BUILD": lambda _: self._set_state(self._stack.pop()),
         }

@@ -1,4 +1,4 @@
-"""Put a file into a dataset's folder, whole or not at all."""
+"""Writes a file into a dataset's folder, whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def place(dataset_dir: Path, file: str, data: bytes | memoryview) -> None:
     Raises
     ------
     StorageUnavailableError
-        The disk is full: the next file would not fare better.
+        The disk is full, so that the next file could not be written either.
     OSError
-        Such as a folder in its place.
+        Another error, such as a folder with the file's name.
     """
-    temporary = dataset_dir / SCRATCH_NAME / f"{os.getpid()}.npy"  # one at a time in each process
+    temporary = dataset_dir / SCRATCH_NAME / f"{os.getpid()}.npy"  # each process writes one at a time
     target = dataset_dir / file
     try:
         temporary.write_bytes(data)

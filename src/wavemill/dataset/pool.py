@@ -1,4 +1,4 @@
-"""Map a function over batches in processes, with a bounded number of batches in flight."""
+"""Maps a function over batches in processes, with a bounded number of batches in flight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wavemill.errors import DatasetError
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
-_IN_FLIGHT_PER_PROCESS = 2  # one at work, one at hand
+_IN_FLIGHT_PER_PROCESS = 2  # one in work, one waiting
 
 
 def available_cores() -> int:
@@ -46,19 +46,19 @@ def map_in_processes(
             yield from (future.result() for future in done)
     except BrokenProcessPool as exc:
         raise DatasetError(
-            "a process died while it read recordings; what is done is kept: run again with one job to see where"
+            "a process died while it read recordings; finished work is kept: run again with one job to see where"
         ) from exc
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the pool in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent stops the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent is gone: after kill -9 nobody else would end this process."""
+    """Exit when the parent is gone, since after a kill -9 nothing else ends this process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_handle([parent.sentinel])

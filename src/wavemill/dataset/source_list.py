@@ -1,6 +1,7 @@
-"""Compare the recordings of a folder with what was built before: what to build, to keep, and to remove.
+"""Compares recordings with an existing dataset: what to build, to keep and to remove.
 
-The lists live in temporary tables of the index's own connection: a million recordings take disk, not memory.
+The lists are temporary tables on the index's connection, so that a million recordings take disk
+space, not memory.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
 """
-# One source per ID: the first by name. The dataset's row for it, if it was made from that very state of the file, and
-# is not damaged.
+# One source per ID, the first by name, and its row in the dataset if that is not damaged and was
+# made from the same state of the file.
 _CHOSEN = f"""
 SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
@@ -42,26 +43,29 @@ SELECT s.source, s.id, o.source FROM temp.sources s
     JOIN temp.sources o ON o.id = s.id AND o.source = (SELECT min(source) FROM temp.sources f WHERE f.id = s.id)
 WHERE s.source > o.source
 """
-# What the scan has not found again: its ID, the file that it was built from, and whether another file has that ID now.
+# Spectrograms whose recordings the scan did not find: ID, the recording, and whether another file
+# now has that ID.
 _MISSED = """
 SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id) FROM spectrograms d
 WHERE NOT EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id AND s.source = d.source)
 """
 _GONE = "SELECT id FROM temp.gone WHERE id > ? ORDER BY id LIMIT ?"
-# What was built before from a file that cannot be read now, or for an ID that has no other file.
+# Spectrograms of failed IDs that were built from the very file that cannot be read now, or whose ID
+# has no other file.
 _FAILED = """
 SELECT f.id, d.file FROM temp.failed f JOIN spectrograms d ON d.id = f.id
 WHERE d.source = f.source OR f.id NOT IN (SELECT id FROM temp.sources)
 """
 _PAGE = 10_000
 
-# A build removes so much only when it is told to: a folder that is not mounted, or mistyped, looks just the same.
+# A build removes this share or more only with `prune`: with an unmounted or mistyped folder, as
+# many recordings seem to be gone.
 _LARGE_SHARE = 0.2
 _HANDFUL = 5
 
 
 class SourceList:
-    """The recordings below a folder: those that are built already, those that are pending, and those that are gone."""
+    """The recordings below a folder: already built, pending, or gone."""
 
     def __init__(self, writer: DatasetWriter, audio_dir: Path) -> None:
         self._writer = writer
@@ -74,13 +78,14 @@ class SourceList:
 
     @property
     def kept(self) -> int:
-        """How many spectrograms stay though their recordings could not be examined."""
+        """How many spectrograms are kept although their recordings could not be examined."""
         return self._count("temp.kept")
 
     def scan(self, suffixes: frozenset[str], *, prune: bool) -> None:
-        """List all recordings, and judge what was built from others; nothing of the dataset is changed yet.
+        """List all recordings; decide what to keep and what to remove. Does not change the dataset.
 
-        Raises DatasetError if there is no recording, or if a large share of the dataset would go without `prune`.
+        Raises DatasetError if there is no recording, or if a large share of the dataset would be
+        removed and `prune` is False.
         """
         found = find_recordings(self._audio_dir, suffixes, self.findings, leave_out=self._writer.folder)
         with self._connection:
@@ -93,7 +98,7 @@ class SourceList:
         self._choose(_CHOSEN)
 
     def remove_gone(self) -> int:
-        """Take out of the dataset what was seen to have no recording any more; returns how many."""
+        """Remove the spectrograms whose recordings were seen to be gone; return how many."""
         after, removed = "", 0
         while page := self._connection.execute(_GONE, (after, _PAGE)).fetchall():
             gone = [row[0] for row in page]
@@ -102,7 +107,7 @@ class SourceList:
         return removed
 
     def pending_batches(self, batch_size: int) -> Iterator[list[Source]]:
-        """Yield what must be built, a batch at a time; safe against writes in between."""
+        """Yield the recordings to build in batches; the caller may write rows in between."""
         after = 0
         statement = "SELECT rowid, * FROM temp.pending WHERE rowid > ? ORDER BY rowid LIMIT ?"
         while rows := self._connection.execute(statement, (after, batch_size)).fetchall():
@@ -110,9 +115,9 @@ class SourceList:
             yield [Source(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4]) for row in rows]
 
     def fall_back(self, failed: Iterable[Source]) -> None:
-        """Make pending what else has the IDs of recordings that could not be read: x.wav, say, after x.flac.
+        """Make other recordings with the IDs of failed ones pending, such as x.wav after x.flac.
 
-        What was built before from such a recording stays, unless its numbers are lost too.
+        Spectrograms built earlier from failed recordings stay, unless their files are lost too.
         """
         keys = [(one.spectrogram_id, one.path) for one in failed]
         with self._connection:
@@ -132,8 +137,8 @@ class SourceList:
         ]
 
     def _judge_missed(self, *, prune: bool) -> None:
-        """Fill `kept` and `gone`: gone is only what is positively seen to be so."""
-        waiting: Counter[str] = Counter()  # spectrograms by the empty folder in which their recordings were
+        """Fill `kept` and `gone`; `gone` only if the recording is certainly gone."""
+        waiting: Counter[str] = Counter()  # empty folder -> number of spectrograms of recordings once in it
         rows = self._connection.execute(_MISSED)
         while page := list(islice(rows, _PAGE)):
             fates = [(row[0], self._fate(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune)) for row in page]
@@ -144,20 +149,20 @@ class SourceList:
         self.findings.skipped.extend(
             (
                 folder,
-                f"is empty, as the place of a disk that is not mounted is; {count} spectrograms of recordings "
-                "that were in it stay: remove the folder too, or add --prune",
+                f"is empty, as if its disk were not mounted; {count} spectrograms of recordings "
+                "that were in it stay: to remove them, remove the folder too, or add --prune",
             )
             for folder, count in waiting.items()
         )
 
     def _fate(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
-        """Return the table for a spectrogram whose file `source` the scan has not found; None for neither."""
+        """Return the table for a spectrogram whose `source` was not found; None for neither."""
         folders = [str(parent) for parent in PurePosixPath(source).parents]
         places = [source, *folders]
         is_own = not self.findings.own.isdisjoint(places)
         if not is_own and not self.findings.unexamined.isdisjoint(places):
             return "kept"
-        if is_replaced:  # it is built again, from another file
+        if is_replaced:  # it is built again from another file
             return None
         if is_own:
             return "gone"
@@ -177,10 +182,10 @@ class SourceList:
             )
 
     def _choose(self, statement: str) -> None:
-        """Make pending what the statement selects, but for what is built already."""
+        """Make the selected recordings pending, except those that are already built."""
         rows = self._connection.execute(statement)
         while batch := list(islice(rows, _PAGE)):
-            # A row alone proves nothing: somebody may have deleted the file.
+            # A row is not enough: the spectrogram's file may have been deleted.
             pending = [row[:4] for row in batch if row[4] is None or not self._writer.holds(row[4])]
             self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?)", pending)
             self.pending += len(pending)
@@ -200,10 +205,10 @@ class SourceList:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether there is certainly no file, nor a link that may lead to one."""
+    """Whether there is certainly neither a file nor a link that may lead to one."""
     try:
         mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a name that no file can have
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
         return True
     except OSError:
         return False

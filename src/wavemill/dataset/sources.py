@@ -1,4 +1,4 @@
-"""Find the recordings below a folder. An error belongs to the entry at which it occurs, and ends nothing else."""
+"""Finds the recordings below a folder. An error at one entry does not stop the scan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from wavemill.operations.identifiers import validate_id
 from wavemill.storage.errors import reason
 
 _DIGIT_SPEAKER_INDEX = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>[0-9]+)")
-# What systems and programs put beside the files of people; hidden files and folders, such as ._x.wav, are left out too.
+# Folders that systems and programs make. Hidden files and folders, such as ._x.wav, are ignored
+# too.
 _JUNK = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 Problem = tuple[str, str]  # a path, and what is wrong with it
@@ -33,20 +34,20 @@ class Source:
 
 @dataclass(kw_only=True)
 class Findings:
-    """What a scan came upon besides usable recordings. Paths are relative to the folder of recordings."""
+    """What a scan found besides usable recordings. Paths are relative to their folder."""
 
     skipped: list[Problem] = field(default_factory=list)
     ignored: int = 0  # files of other kinds, and hidden ones
-    unexamined: set[str] = field(default_factory=set)  # files and folders of which nothing is known now
-    own: set[str] = field(default_factory=set)  # folders in which wavemill keeps outputs or a dataset
-    empty: set[str] = field(default_factory=set)  # folders in which there is nothing at all
+    unexamined: set[str] = field(default_factory=set)  # files and folders that could not be examined
+    own: set[str] = field(default_factory=set)  # folders that hold wavemill's outputs or a dataset
+    empty: set[str] = field(default_factory=set)  # folders without any entry
 
     def skip(self, path: PurePosixPath, why: str) -> None:
-        """Note an entry that is no usable recording."""
+        """Record an entry that is not a usable recording."""
         self.skipped.append((printable(str(path)), why))
 
     def skip_unexamined(self, path: PurePosixPath, why: str) -> None:
-        """Note an entry that may be, or hold, recordings all the same."""
+        """Record an entry that could not be examined, and may be or hold recordings."""
         self.unexamined.add(str(path))
         self.skip(path, why)
 
@@ -56,7 +57,8 @@ def find_recordings(
 ) -> Iterator[Source]:
     """Yield the recordings below `folder`, in no particular order; DatasetError if there is no such folder.
 
-    Links to folders are not followed. The folder `leave_out` and what is below it is passed over in silence.
+    Links to folders are not followed. The folder `leave_out` is skipped without a finding in
+    `skipped`.
     """
     require_folder(folder)
     scan = _Scan(folder, suffixes, findings, None if leave_out is None else leave_out.stat())
@@ -65,7 +67,7 @@ def find_recordings(
 
 
 def require_folder(folder: Path) -> None:
-    """Raise DatasetError unless there is a folder of recordings."""
+    """Raise DatasetError unless `folder` is an existing folder."""
     try:
         is_folder = stat.S_ISDIR(folder.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -87,7 +89,7 @@ class _Scan:
         self._leave_out = leave_out
 
     def list_folder(self, folder: PurePosixPath) -> Iterator[Source]:
-        """Yield the recordings in one folder; folders in it are put on `waiting`."""
+        """Yield the recordings in one folder; add the folders in it to `waiting`."""
         is_empty = True
         try:
             with os.scandir(self._root / folder) as entries:
@@ -125,7 +127,7 @@ class _Scan:
             self._findings.own.add(str(path))
         elif mark := own_mark(self._root / path, self._suffixes):
             self._findings.own.add(str(path))
-            self._findings.skip(path, f"{mark}; to build from it all the same, build from that folder alone")
+            self._findings.skip(path, f"{mark}; to build from it anyway, build from that folder alone")
         else:
             self.waiting.append(path)
 
@@ -142,7 +144,7 @@ class _Scan:
 
 
 def labels_of(spectrogram_id: str) -> dict[str, str]:
-    """Return digit, speaker and index where the ID's last component is `digit_speaker_index`, else nothing."""
+    """Return the labels of an ID whose last component is `digit_speaker_index`, else {}."""
     match = _DIGIT_SPEAKER_INDEX.fullmatch(PurePosixPath(spectrogram_id).name)
     return match.groupdict() if match else {}
 
@@ -156,5 +158,5 @@ def _unusable_name(path: PurePosixPath) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Return text for a terminal: control characters and bytes that are no UTF-8 come escaped."""
+    """Escape control characters and bytes that are not UTF-8, so that text can be printed."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

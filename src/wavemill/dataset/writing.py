@@ -1,4 +1,4 @@
-"""Write a dataset folder so that it can be killed at any moment and continued: files first, then their rows."""
+"""Writes a dataset: files first, then their rows, so that a killed build can be continued."""
 
 from __future__ import annotations
 
@@ -84,16 +84,16 @@ class DatasetWriter:
 
     @classmethod
     def open(cls, folder: Path, features: Features, *, origin: str, packed: bool | None = None) -> Self:
-        """Create the dataset, or continue the one that is there; DatasetError if that one differs.
+        """Create the dataset, or continue the existing one; DatasetError if that one differs.
 
-        `packed` None is as that one is, and a file for each spectrogram in a new one.
+        `packed=None` continues a dataset in its form; a new one gets one file per spectrogram.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock_fd = _lock(folder)
             try:
                 manifest = _continued(folder, features, origin, packed)
-                shutil.rmtree(folder / SCRATCH_NAME, ignore_errors=True)  # of a run that was killed
+                shutil.rmtree(folder / SCRATCH_NAME, ignore_errors=True)  # left by a killed run
                 (folder / SCRATCH_NAME).mkdir()
                 return cls(folder, manifest, lock_fd)
             except BaseException:
@@ -104,12 +104,12 @@ class DatasetWriter:
 
     @property
     def complete(self) -> bool:
-        """Whether an earlier run reached its end, and nothing was changed since."""
+        """Whether an earlier run finished, and nothing has changed since."""
         return self._manifest.complete
 
     @property
     def features(self) -> Features:
-        """How its spectrograms are made."""
+        """The parameters that its spectrograms are made with."""
         return self._manifest.features
 
     @property
@@ -118,7 +118,7 @@ class DatasetWriter:
         return self._manifest.packed
 
     def holds(self, file: str) -> bool:
-        """Whether that spectrogram's numbers are there, for all that a look at the file's size can tell."""
+        """Whether that spectrogram's file exists and is large enough. Does not read it."""
         try:
             if not self.packed:
                 return (self.folder / file).stat().st_size == end_of_item(0, self._manifest.features.shape)
@@ -128,20 +128,20 @@ class DatasetWriter:
             return False
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Add or replace rows whose files are already in place; committed when this returns."""
+        """Add or replace rows whose files are already in place, and commit."""
         self._begin_change()
         with self.connection:
             self.connection.executemany(_PUT, map(_values, rows))
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Take rows out and delete their files; IDs that are not there are ignored."""
+        """Delete rows and their files; unknown IDs are ignored."""
         self._begin_change()
         removed = list(ids)
-        # Rows first: a file without a row is unknown to readers, a row without a file would be a broken promise.
+        # Rows first: readers ignore a file without a row, but a row without a file is an error.
         with self.connection:
             self.connection.executemany("DELETE FROM spectrograms WHERE id = ?", [(gone,) for gone in removed])
         if self.packed:
-            return  # the others in the pack stay; `finish` removes packs of which nothing is left
+            return  # other items of the pack stay; `finish` removes packs that no row names
         for spectrogram_id in removed:
             _unlink(self.folder / spectrogram_file(spectrogram_id))
 
@@ -165,7 +165,7 @@ class DatasetWriter:
         return self._manifest
 
     def close(self) -> None:
-        """Close the index, clear the scratch folder and let other builders in; leave no dataset that holds nothing."""
+        """Close the index, remove scratch files, release the lock. Discard an empty dataset."""
         with suppress(sqlite3.Error):
             self._discard_if_empty()
         self.connection.close()
@@ -190,8 +190,9 @@ class DatasetWriter:
                 _unlink(path)
 
     def _discard_if_empty(self) -> None:
-        # Else a mistaken call would tie the folder to its preset. Arrays that an interrupted build left before their
-        # rows keep it a dataset: the next build goes on in it, and would refuse a folder of unknown files.
+        # Otherwise a mistaken call would tie the folder to its preset. Keep the dataset if an
+        # interrupted build left arrays without rows: the next build continues it, but would refuse
+        # a folder of unknown files.
         if self.complete or (self.folder / SPECTROGRAMS_NAME).exists():
             return
         if self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:
@@ -199,25 +200,25 @@ class DatasetWriter:
             (self.folder / MANIFEST_NAME).unlink()
 
     def _begin_change(self) -> None:
-        # Only now: a run that finds nothing to do leaves the dataset complete throughout.
+        # Not earlier, so that a run with nothing to do leaves the dataset complete throughout.
         if self._manifest.complete:
             self._manifest = replace(self._manifest, complete=False)
             write_manifest(self.folder, self._manifest)
 
 
 def _unlink(path: Path) -> None:
-    """Delete a file that no row names any more; one that cannot be deleted takes room, and does no other harm."""
+    """Delete a file that no row names. If that fails, the file only takes disk space."""
     with suppress(OSError):
         path.unlink()
 
 
 def spectrogram_file(spectrogram_id: str) -> str:
-    """Return where that spectrogram's array lies, relative to the dataset's folder."""
+    """Return the path of that spectrogram's file, relative to the dataset's folder."""
     return f"{SPECTROGRAMS_NAME}/{spectrogram_id}.npy"
 
 
 def _continued(folder: Path, features: Features, origin: str, packed: bool | None) -> Manifest:
-    """Return the manifest of the dataset that is there, or a new one for an empty folder."""
+    """Return the manifest of the existing dataset, or a new manifest for an empty folder."""
     if not (folder / MANIFEST_NAME).exists():
         if any(path.name != TEMPORARY_MANIFEST_NAME for path in folder.iterdir()):
             raise DatasetError(f"{folder} holds files but no dataset; choose a new or an empty folder")
@@ -247,7 +248,7 @@ def _summary(features: Features) -> str:
 
 
 def _lock(folder: Path) -> int:
-    """Hold the builder's lock on the folder; the system lets go of it when this process ends, however it ends."""
+    """Take the builder's lock on the folder. The kernel releases it when this process ends."""
     lock_fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -85,12 +85,12 @@ def test_a_build_that_would_remove_much_wants_prune_and_says_what_it_keeps(recor
     with pytest.raises(DatasetError, match=r"6 of the 10 spectrograms .* add --prune"):
         run("build", recordings, tmp_path / "d")
     lines = run("build", recordings, tmp_path / "d", "--prune").stdout.splitlines()
-    assert lines[0] == f"{tmp_path / 'd'}: 0 built, 3 reused, 6 removed, 1 kept though not readable now"
+    assert lines[0] == f"{tmp_path / 'd'}: 0 built, 3 reused, 6 removed, 1 kept (recordings not readable now)"
 
 
 def test_a_dataset_is_packed_on_request_and_shown_so(recordings: Path, tmp_path: Path) -> None:
     run("build", recordings, tmp_path / "d", "--packed")
-    assert "packed: many spectrograms in a file" in run("show", tmp_path / "d").stdout
+    assert "packed: many spectrograms per file" in run("show", tmp_path / "d").stdout
     assert json.loads(run("show", tmp_path / "d", "--json").stdout)["packed"] is True
     assert "4 reused" in run("build", recordings, tmp_path / "d").stdout
     assert len(list((tmp_path / "d" / "spectrograms").iterdir())) == 1

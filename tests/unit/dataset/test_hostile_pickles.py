@@ -59,7 +59,7 @@ def test_a_vast_pickle_and_a_pipe_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(DatasetError, match=r"vast\.pkl .* expected at most \d+ bytes, received 21474836480"):
         read_ranges(vast)
-    with pytest.raises(DatasetError, match=r"pipe\.pkl is no file"):
+    with pytest.raises(DatasetError, match=r"pipe\.pkl is not a file"):
         read_ranges(pipe)
 
 

@@ -156,7 +156,7 @@ def test_a_folder_that_is_empty_may_be_a_disk_that_is_not_mounted(audio: Path, t
     report = build(audio, target, DIGITS)
     assert counts(report) == (0, 20, 0, 10)
     assert report.skipped[0][0] == "sub"
-    assert "is empty, as the place of a disk that is not mounted is; 10 spectrograms" in report.skipped[0][1]
+    assert "is empty, as if its disk were not mounted; 10 spectrograms" in report.skipped[0][1]
     assert counts(build(audio, target, DIGITS, prune=True)) == (0, 20, 10, 0)
 
 

@@ -86,7 +86,7 @@ def test_a_vast_manifest_is_refused_before_it_is_read(dataset: Dataset) -> None:
 def test_a_manifest_that_is_a_pipe_is_not_waited_for(dataset: Dataset) -> None:
     (dataset.path / "dataset.json").unlink()
     os.mkfifo(dataset.path / "dataset.json")
-    with pytest.raises(DatasetError, match=r"dataset\.json is no file"):
+    with pytest.raises(DatasetError, match=r"dataset\.json is not a file"):
         Dataset.open(dataset.path)
 
 

@@ -1,1 +1,1 @@
-"""Commands of the heavy side; importing them stays light."""
+"""The commands of the worker and of models. Each imports heavy modules only when it runs."""

@@ -26,7 +26,7 @@ _folder = FilePath()
 @click.command(epilog="Example: wavemill compare fsdd-vae mine data/fsdd --recordings recordings --report report.html")
 @click.argument("model_names", metavar="MODEL...", nargs=-1, required=True)
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
-@click.option("--report", type=_folder, required=True, metavar="FILE", help="The page to write, one HTML file.")
+@click.option("--report", type=_folder, required=True, metavar="FILE", help="HTML file to write the page to.")
 @click.option(
     "--clips",
     "n_clips",
@@ -34,14 +34,14 @@ _folder = FilePath()
     default=24,
     show_default=True,
     metavar="N",
-    help="Clips to see and hear on the page; the figures are those of all.",
+    help="Clips to show and play on the page; the figures are those of all clips.",
 )
 @click.option(
     "--show",
     type=click.Choice(["spread", "worst"]),
     default="spread",
     show_default=True,
-    help="Clips from the worst to the best, or the worst.",
+    help="Which clips: from the worst to the best, or only the worst.",
 )
 @recordings_option
 @held_out_option
@@ -50,9 +50,10 @@ _folder = FilePath()
 @recogniser_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str, as_json: bool, **options: Any) -> None:
-    """Measure each MODEL on the held-out clips of DATASET and write a page: figures, pictures, players side by side.
+    """Measure each MODEL on the held-out clips of DATASET and write a page that compares them.
 
-    The page is one file that needs no network. Its pictures and its layout need the extra `evaluate`.
+    The page shows figures, pictures and players side by side. It is one file that needs no network.
+    To make its pictures and layout, install the extra `evaluate`.
     """
     from wavemill.evaluation.page import page
 
@@ -63,4 +64,4 @@ def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str,
         print_json(figures, allow_nan=False)
         return
     print_figures(figures)
-    say(f"{report}: {min(n_clips, figures['clips'])} clips to see and hear")
+    say(f"{report}: {min(n_clips, figures['clips'])} clips to look at and listen to")

@@ -25,13 +25,18 @@ recordings_option = click.option(
     "recordings_dir",
     type=_folder,
     metavar="DIR",
-    help="What DATASET was built from: the truth. Without it, inverted spectrograms stand for it.",
+    help="Recordings that DATASET was built from, to compare with. Default: compare with its inverted spectrograms.",
 )
 held_out_option = click.option(
-    "--held-out", default="index=5,6,7,8,9", show_default=True, metavar="KEY=A,B", help="Judge by these clips."
+    "--held-out", default="index=5,6,7,8,9", show_default=True, metavar="KEY=A,B", help="Clips to measure on."
 )
 samples_option = click.option(
-    "--samples", type=click.IntRange(min=0), default=600, show_default=True, metavar="N", help="How many to draw."
+    "--samples",
+    type=click.IntRange(min=0),
+    default=600,
+    show_default=True,
+    metavar="N",
+    help="Number of samples to draw.",
 )
 pairs_option = click.option(
     "--pairs",
@@ -49,12 +54,12 @@ recogniser_option = click.option(
     callback=lambda _context, _option, value: _found(value),
     show_default=True,
     metavar="FOLDER",
-    help="Who listens; see `wavemill recogniser train`.",
+    help="Recogniser that listens to the outputs; see `wavemill recogniser train`.",
 )
 
 
 def _found(recogniser_dir: Path) -> Path:
-    """Return the folder, or the shipped recogniser of that name where there is none."""
+    """Return the folder, or if it does not exist, the shipped recogniser of that name."""
     from wavemill.shipped import shipped_folder
 
     shipped = shipped_folder("recognisers")
@@ -69,13 +74,19 @@ def _found(recogniser_dir: Path) -> Path:
 @samples_option
 @pairs_option
 @recogniser_option
-@click.option("--output", type=_folder, default=Path("evaluation.json"), show_default=True, help="Store figures here.")
+@click.option(
+    "--output", type=_folder, default=Path("evaluation.json"), show_default=True, help="JSON file for the figures."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> None:
-    """Measure MODEL on the held-out clips of DATASET, beside the recordings and the inversion alone.
+    """Measure MODEL on the held-out clips of DATASET.
 
-    Prints and stores, as JSON, distances to the recordings, what recognisers hear, what the latents do, and what
-    samples and interpolations are worth. STOI and PocketSphinx need the extra `evaluate`, PESQ the extra `pesq`.
+    The recordings, and their spectrograms inverted without a model, are measured too, for
+    comparison.
+
+    Prints the figures and stores them as JSON: distances to the recordings, what recognisers hear,
+    use of the latents, and quality of samples and interpolations. STOI and PocketSphinx need the
+    extra `evaluate`, PESQ the extra `pesq`.
     """
     evaluation = run_evaluation([model_name], **options)
     figures = evaluation.as_dict()
@@ -97,7 +108,7 @@ def run_evaluation(
     pairs: int,
     recogniser_dir: Path,
 ) -> Evaluation:
-    """Load all that was named and evaluate it."""
+    """Load the models, the dataset and the recogniser, and evaluate."""
     from wavemill.dataset.index import Dataset
     from wavemill.evaluation.evaluation import EvaluationConfig
     from wavemill.evaluation.evaluation import evaluate as evaluate_models
@@ -119,7 +130,7 @@ def run_evaluation(
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file whole; OutputError when it cannot be."""
+    """Write a text file and its folder; raise OutputError if that fails."""
     from wavemill.errors import OutputError
 
     try:
@@ -130,7 +141,7 @@ def write_text(file: Path, text: str) -> None:
 
 
 def print_figures(figures: Mapping[str, Any]) -> None:
-    """Print the figures as a table, a row per measure, a column per rendition."""
+    """Print the figures as a table, one row per measure and one column per rendition."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Refuse to train into a folder that holds something, before hours are spent on what to put there."""
+"""Refuses to train into a folder that is not empty, before hours are spent on training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wavemill.vae.record import RECORD_FILES
 
 
 def require_free(folder: Path, metavar: str) -> None:
-    """Refuse a folder that holds anything: a model, a recogniser, an unfinished training, or somebody's files."""
+    """Refuse a folder with a model, a recogniser, an unfinished training, or any other file."""
     if folder.exists() and not folder.is_dir():
-        raise click.UsageError(f"{folder} is a file; {metavar} is the folder to be made")
+        raise click.UsageError(f"{folder} is a file; {metavar} is the folder to make")
     if (folder / ".training").exists():
-        raise click.UsageError(f"{folder} holds an unfinished training; go on with --resume, or --overwrite it")
+        raise click.UsageError(f"{folder} holds an unfinished training; continue it with --resume, or --overwrite it")
     for name, kind in RECORD_FILES.items():
         if (folder / name).exists():
             raise click.UsageError(f"{folder} holds {kind}; choose another folder, or --overwrite it")

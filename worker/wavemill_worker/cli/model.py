@@ -24,7 +24,7 @@ _models_option = click.option(
     "--models",
     "models_dir",
     type=FilePath(),
-    show_default="WAVEMILL_MODELS, and what is shipped",
+    show_default="WAVEMILL_MODELS, and the shipped models",
     help="Folder that holds the models.",
 )
 _COLUMNS = ("model", "kind", "architecture", "preset", "latent_dim", "digest", "error")
@@ -33,14 +33,14 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 
 @click.group()
 def model() -> None:
-    """Trained models: list, show, verify."""
+    """List, show and verify trained models."""
 
 
 @model.command("list", epilog="Example: wavemill model list")
 @_models_option
 @_json_option
 def list_command(models_dir: Path | None, as_json: bool) -> None:
-    """List the models, whole or not."""
+    """List the models, including damaged ones."""
     folders = list_models(models_dir) if models_dir else known_models(_models_of_settings())
     if not folders:
         say(
@@ -60,7 +60,7 @@ def list_command(models_dir: Path | None, as_json: bool) -> None:
 @_models_option
 @_json_option
 def show(name: str, models_dir: Path | None, as_json: bool) -> None:
-    """Show what MODEL is, what it was trained on and how well it does."""
+    """Show what MODEL is, what it was trained on and how well it performs."""
     record = read_record(find_model(name, models_dir or _models_of_settings())).as_dict()
     if as_json:
         print_json(record)
@@ -84,7 +84,7 @@ def verify_command(name: str, models_dir: Path | None, as_json: bool) -> None:
 
 
 def _lines(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Yield a line for each value, those of a mapping below its name."""
+    """Yield a line for each value; values of a mapping are indented below its name."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"

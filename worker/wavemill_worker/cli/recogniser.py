@@ -20,17 +20,17 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON 
 
 @click.group()
 def recogniser() -> None:
-    """The recogniser that judges models: train one on your recordings, show one."""
+    """Train and show the recogniser that judges models."""
 
 
 @recogniser.command(epilog="Example: wavemill recogniser train recordings recognisers/mine --held-out index=5,6,7,8,9")
 @click.argument("recordings_dir", metavar="RECORDINGS", type=_folder)
 @click.argument("folder", metavar="FOLDER", type=_folder)
-@click.option("--held-out", metavar="KEY=A,B", help="Keep these for its figures [index=5,6,7,8,9].")
+@click.option("--held-out", metavar="KEY=A,B", help="Recordings to test it on, not to train on [index=5,6,7,8,9].")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the recordings.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Of weights, order and augmentation.")
-@click.option("--data", metavar="TEXT", help="For the card: whose recordings these are.")
-@click.option("--licence", metavar="TEXT", help="For the card: under which licence.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Seed of weights, order and augmentation.")
+@click.option("--data", metavar="TEXT", help="Whose recordings these are, for the recogniser's card.")
+@click.option("--licence", metavar="TEXT", help="Licence of the recordings, for the recogniser's card.")
 @click.option("--overwrite", is_flag=True, help="Replace the recogniser that FOLDER holds.")
 @_json_option
 def train(
@@ -44,8 +44,8 @@ def train(
 ) -> None:
     """Train a recogniser on the recordings below RECORDINGS, named as in 7_george_0.wav, and save it as FOLDER.
 
-    It learns every kind of label in the names but the index, from these recordings and nothing else. Never train a
-    model against it: its judgement would be worth nothing.
+    It learns every kind of label in the names except the index, from these recordings alone. Never
+    train a model against it: its judgement of that model would then mean nothing.
     """
     from dataclasses import replace
     from typing import Any
@@ -70,7 +70,7 @@ def train(
 @click.argument("folder", metavar="FOLDER", type=_folder)
 @_json_option
 def show(folder: Path, as_json: bool) -> None:
-    """Show what the recogniser in FOLDER tells apart, and how well."""
+    """Show which labels the recogniser in FOLDER tells apart, and how well."""
     from wavemill.recogniser.package import load_recogniser
 
     loaded = load_recogniser(folder)

@@ -33,24 +33,38 @@ _folder = FilePath()
 @click.option("--architecture", metavar="NAME", help="residual (default), spatial, or course (for its preset).")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="At most this many passes over the dataset.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Spectrograms per step.")
-@click.option("--learning-rate", type=float, metavar="R", help="Adam's (highest) learning rate.")
+@click.option("--learning-rate", type=float, metavar="R", help="Adam's highest learning rate.")
 @click.option("--beta", type=float, metavar="B", help="Weight of the KL divergence.")
-@click.option("--latent-dim", type=click.IntRange(min=1), metavar="N", help="Numbers per latent vector.")
+@click.option("--latent-dim", type=click.IntRange(min=1), metavar="N", help="Size of a latent vector.")
 @click.option(
-    "--patience", type=click.IntRange(min=0), metavar="N", help="Epochs to wait for a better one; 0: keep the last."
+    "--patience",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Stop after N epochs without improvement; 0: never stop early, and keep the last.",
 )
 @click.option(
     "--validation-label",
     metavar="KEY=A,B",
-    help="Hold out these [a tenth at random, or what --init held out].",
+    help="Clips to hold out [a tenth at random, or what --init held out].",
 )
-@click.option("--init", metavar="MODEL", type=_folder, help="Start from this model's weights; hold out what it did.")
-@click.option("--add", "added", metavar="DATASET", type=_folder, multiple=True, help="Learn from this too; repeatable.")
-@click.option("--added-share", type=click.FloatRange(0, 1), metavar="P", help="Part of each epoch that --add makes up.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Same seed, same dataset: the same model.")
+@click.option(
+    "--init", metavar="MODEL", type=_folder, help="Start from this model's weights; hold out what it held out."
+)
+@click.option(
+    "--add", "added", metavar="DATASET", type=_folder, multiple=True, help="Train on this dataset too; repeatable."
+)
+@click.option(
+    "--added-share", type=click.FloatRange(0, 1), metavar="P", help="Share of each epoch that comes from --add."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="S",
+    help="Random seed: the same seed and dataset give the same model.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the model, or the unfinished training, that MODEL holds.")
-@click.option("--resume", is_flag=True, help="Go on where an interrupted training stopped; --epochs may differ.")
-@click.option("--finish", is_flag=True, help="Save the best weights so far of an interrupted training; train no more.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training; --epochs may differ.")
+@click.option("--finish", is_flag=True, help="Save the best weights of an interrupted training, and train no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per epoch, and one for the model.")
 def train(
     dataset_dir: Path,
@@ -66,9 +80,10 @@ def train(
 ) -> None:
     """Train a model on DATASET and save it as the folder MODEL.
 
-    After each epoch a checkpoint is written: interrupt it with Ctrl-C, and later go on with --resume, or save the best
-    weights so far with --finish; both take the options that the training was started with. What --add names is neither
-    held out nor sampled from: it only widens what the model has heard.
+    The command writes a checkpoint after each epoch. You can interrupt it with Ctrl-C, and later
+    continue with --resume or save the best weights so far with --finish. Give both the options that
+    the training was started with. Datasets named by --add are neither held out nor sampled from:
+    they only give the model more to learn from.
     """
     from wavemill.dataset.index import Dataset
 
@@ -84,7 +99,7 @@ def train(
     from wavemill.vae.source import DatasetSource
     from wavemill.vae.training import train as train_model
 
-    with suppress(RuntimeError):  # TensorFlow has begun: whoever calls this from a program has chosen
+    with suppress(RuntimeError):  # TensorFlow is already in use: the calling program has set its threads
         tf.config.threading.set_intra_op_parallelism_threads(available_cores())  # `load_model` would choose one
     with ExitStack() as stack:
         dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
@@ -128,8 +143,8 @@ def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
     ours, theirs = config.validation_label, start.record.training.get("validation_label")
     if ours and not (theirs and HeldOut.parse(theirs).covers(HeldOut.parse(ours))):
         say(
-            f"note: {start.name} was trained by another rule, {theirs or 'a random part'}, and may have heard what "
-            f"{ours} holds out; the held-out figures may flatter",
+            f"note: {start.name} was trained with other clips held out ({theirs or 'a random part'}) and may have "
+            f"heard clips that {ours} holds out; the held-out figures may be too good",
             err=True,
         )
 

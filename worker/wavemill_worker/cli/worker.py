@@ -17,19 +17,20 @@ from wavemill_producer.cli.printing import say
 @click.option(
     "--gpu-memory-mb",
     type=click.IntRange(min=1),
-    help="GPU memory of each process. Default: WAVEMILL_GPU_MEMORY_MB, or what it needs, in growing steps.",
+    help="Limit of each process's GPU memory, in MB. Default: WAVEMILL_GPU_MEMORY_MB, or as much as it needs.",
 )
-@click.option("--drain", is_flag=True, help="Finish what is queued, then exit with 0.")
+@click.option("--drain", is_flag=True, help="Exit with code 0 when no jobs are left.")
 @click.option("--parent", type=int, hidden=True, help="End when this parent process ends.")
 def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: bool, parent: int | None) -> None:
-    """Render queued chunks until Ctrl-C, one process for each device.
+    """Render queued jobs until Ctrl-C, with one process per device.
 
-    Start as many as you like, on as many machines as share the broker, the table and the files. Ctrl-C or SIGTERM
-    gives unfinished work back. Settings are listed by `wavemill doctor`.
+    Start as many workers as you like, on any machines that share the broker, the table and the
+    files. On Ctrl-C or SIGTERM, a worker gives unfinished work back to the queue. `wavemill doctor`
+    lists the settings.
 
-    With --drain it ends by itself as soon as the table has nothing left to do, for this worker or any other: no job
-    is running, and none is queued, nor waits for its next attempt, but those of paused batches. Whether jobs failed
-    is for `wavemill wait` to say.
+    With --drain, the worker exits as soon as no job in the table is running, queued or waiting for
+    its next attempt. That includes the jobs of other workers, but not those of paused batches.
+    Failed jobs do not change the exit code; `wavemill wait` reports them.
 
     Example: wavemill worker --devices 0,1
     """
