@@ -71,6 +71,10 @@ class Batch:
             left = poll_s if deadline is None else deadline - time.monotonic()
             time.sleep(max(0.0, min(poll_s, left)))  # the table does not notify anybody of changes
 
+    def why_queued(self) -> str | None:
+        """Return why a queued job was given back, such as a storage that does not answer; None where none was."""
+        return queries.why_queued(self._database, self.id)
+
     def jobs(
         self,
         *,

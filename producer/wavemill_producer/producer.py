@@ -22,7 +22,7 @@ from wavemill.jobs.readiness import require_primary, require_rights
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
-from wavemill.jobs.workers import troubles
+from wavemill.jobs.workers import supervisor_count, troubles
 from wavemill.settings import Settings
 from wavemill.transport import message_count, sender
 from wavemill_producer.batch import Batch
@@ -164,11 +164,15 @@ class Producer(Orders[Batch]):
 
     def refused_models(self) -> list[dict[str, Any]]:
         """Return the models that living workers lack, and how many open batches need each."""
-        return refusals.refused_models(self.database, alive_within_s=self.settings.lease_s)
+        return self._repeat(lambda: refusals.refused_models(self.database, alive_within_s=self.settings.lease_s))
+
+    def supervisor_count(self) -> int:
+        """Return how many supervisors live: each keeps workers running on its host."""
+        return self._repeat(lambda: supervisor_count(self.database, alive_within_s=self.settings.lease_s))
 
     def troubles(self) -> list[str]:
         """Return a sentence for each living supervisor or worker that reports a problem."""
-        return troubles(self.database, alive_within_s=self.settings.lease_s)
+        return self._repeat(lambda: troubles(self.database, alive_within_s=self.settings.lease_s))
 
     def all_left(self) -> dict[str, Any]:
         """Return what is left of all batches together: `jobs_left`, `jobs_per_second`, `eta_s`."""

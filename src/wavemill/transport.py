@@ -106,7 +106,7 @@ def _connected(connect: Callable[[str], Connection], app: Any) -> Iterator[Conne
     except (KombuError, RedisError, OSError) as exc:
         raise BrokerUnavailableError(
             f"the broker {without_secrets(connection.as_uri())} does not take messages ({_said(exc)}); start it "
-            "(`wavemill up` starts the embedded one) or check WAVEMILL_BROKER_URL"
+            "(`wavemill up` starts the embedded one, for its own folder or WAVEMILL_HOME) or check WAVEMILL_BROKER_URL"
         ) from exc
     finally:
         connection.release()

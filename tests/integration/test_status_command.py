@@ -11,8 +11,13 @@ import pytest
 from support.batches import all_done, claim, finish, new_jobs, request
 
 from wavemill.jobs.database import Database
+from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.migrate import upgrade
+from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
+from wavemill.settings import Settings
+from wavemill_producer.cli import status
+from wavemill_producer.producer import Producer
 
 _COMMAND = [sys.executable, "-m", "wavemill_producer.cli.main"]
 
@@ -50,3 +55,18 @@ def test_a_job_is_found_by_the_id_of_its_spectrogram(table: Database) -> None:
     assert json.loads(_cli(table, "job", "7_ann_0", "--batch", first, "--json"))["state"] == "done"
     assert json.loads(_cli(table, "job", "42", "--batch", first, "--json"))["spectrogram_id"] == "42"
     assert "there is no job of '8_ann_0'" in _cli(table, "job", "8_ann_0", code=1)
+
+
+def test_a_wait_tells_once_why_nothing_moves(table: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch_id, _ = write_batch(table, request(), new_jobs(["a", "b"]))
+    claimed = claim(table, batch_id, 0, 1)
+    away = [
+        Outcome(job=job, state=State.QUEUED, error_code="storage-unavailable", error="the disk is away", blame=False)
+        for job in claimed.jobs
+    ]
+    finish(table, claimed, away)
+    monkeypatch.setattr(status, "_STANDSTILL_S", 0.0)
+    with Producer(Settings(database_url=str(table.url))) as producer:
+        standstill = status._Standstill(producer.batch(batch_id))
+        assert standstill.new_reason(0) == "the disk is away"
+        assert standstill.new_reason(0) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_producer.cli.printing import json_option, print_json, say, warn_on_stderr
+from wavemill_producer.cli.printing import json_option, number_of, print_json, say, warn_on_stderr
 
 
 @click.command()
@@ -19,7 +19,11 @@ def cancel(batch_id: str, as_json: bool) -> None:
 
     with Producer.from_env() as producer:
         count = producer.batch(batch_id).cancel()
-    said = f"cancelled {count} queued jobs of batch {batch_id}" if count else f"batch {batch_id} had no queued jobs"
+    said = (
+        f"cancelled {number_of(count, 'queued job')} of batch {batch_id}"
+        if count
+        else f"batch {batch_id} had no queued jobs"
+    )
     _report(said, as_json=as_json, batch_id=batch_id, cancelled=count)
 
 
@@ -68,7 +72,9 @@ def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
     warn_on_stderr()
     with Producer.from_env() as producer:
         count = producer.batch(batch_id).retry(only_failed=only_failed)
-    _report(f"queued {count} jobs of batch {batch_id} again", as_json=as_json, batch_id=batch_id, retried=count)
+    _report(
+        f"queued {number_of(count, 'job')} of batch {batch_id} again", as_json=as_json, batch_id=batch_id, retried=count
+    )
 
 
 def _report(sentence: str, *, as_json: bool, **values: object) -> None:

@@ -17,12 +17,11 @@ from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
 from wavemill.text.shown import json_text
 from wavemill.text.terminal import progress_bar
 from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import print_id, print_json, say
+from wavemill_producer.cli.printing import json_option, print_id, print_json, say
 
 _PROBLEMS_SHOWN = 5
 
 _folder = FilePath()
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 @click.group()
@@ -55,7 +54,7 @@ def dataset() -> None:
     is_flag=True,
     help="Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or more.",
 )
-@_json_option
+@json_option
 def build(
     audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, prune: bool, as_json: bool
 ) -> None:
@@ -93,7 +92,7 @@ def build(
 @click.argument("spectrograms_dir", type=_folder)
 @click.argument("min_max_pkl", type=_folder)
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
-@_json_option
+@json_option
 def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, as_json: bool) -> None:
     """Import a course project's spectrograms.
 
@@ -116,7 +115,7 @@ def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, 
 
 @dataset.command(epilog="Example: wavemill dataset show data/fsdd")
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
-@_json_option
+@json_option
 def show(dataset_dir: Path, as_json: bool) -> None:
     """Show how DATASET was made and what it holds."""
     with Dataset.open(dataset_dir) as opened:
@@ -141,7 +140,7 @@ def show(dataset_dir: Path, as_json: bool) -> None:
     help="List only IDs with this label; may be repeated.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N IDs.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, with labels and level.")
+@json_option
 def ids(dataset_dir: Path, conditions: tuple[str, ...], limit: int | None, as_json: bool) -> None:
     """List the IDs of DATASET, sorted, one per line."""
     with Dataset.open(dataset_dir) as opened:

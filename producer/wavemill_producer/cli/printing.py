@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # characters that no valid ID has
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, one object a line.")
 
 
 def print_json(value: Any, *, allow_nan: bool = True) -> None:
@@ -85,6 +85,11 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     return str(dt.timedelta(seconds=round(seconds)))
+
+
+def number_of(count: int, noun: str) -> str:
+    """Say how many: `1 job`, `2 jobs`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def counts(status: Mapping[str, Any]) -> str:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavemill.text.terminal import console, progress_bar
-from wavemill_producer.cli.printing import counts, duration, json_option, print_json, print_table, say, table
+from wavemill_producer.cli.printing import (
+    counts,
+    duration,
+    json_option,
+    number_of,
+    print_json,
+    print_table,
+    say,
+    table,
+    warn_on_stderr,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +27,8 @@ if TYPE_CHECKING:
     from wavemill_producer.producer import Producer
 
 _REFRESH_S = 0.5
+_STANDSTILL_S = 10.0  # without any progress, before the reason is looked for
+_START_ONE = "start one with: wavemill up, or wavemill worker"
 EXIT_SOME_FAILED = 3
 
 
@@ -36,7 +48,7 @@ def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None
 
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: choose one")
-    say_warnings()
+    warn_on_stderr()
     with Producer.from_env(**({"patience_s": None} if watch else {})) as producer:
         if watch:
             _watch(producer, batch_id, limit)
@@ -80,7 +92,7 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
         say(f"older batches are not shown; --limit shows more than {limit}")
     if left["jobs_left"]:
         say(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
-    say(f"{len(workers)} workers alive" + ("" if workers else "; start one with: wavemill worker"))
+    say(f"{number_of(len(workers), 'worker')} alive" + ("" if workers else f"; {_START_ONE}"))
     for row in workers:
         say(f"  {row['id']}: {row['jobs_done']} jobs done")
     for model in refused:
@@ -156,7 +168,7 @@ def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bo
 
     from wavemill_producer.producer import Producer
 
-    say_warnings()
+    warn_on_stderr()
     begun = monotonic()
     with Producer.from_env(patience_s=timeout_s) as producer:
         batch = producer.batch(batch_id)
@@ -168,17 +180,11 @@ def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bo
         ctx.exit(code)
 
 
-def say_warnings() -> None:
-    """Write the library's warnings, such as a table that does not answer, to standard error."""
-    import logging
-
-    logging.basicConfig(level=logging.WARNING, format="wavemill: %(message)s")
-
-
 def say_if_nobody_works(producer: Producer) -> None:
     """Warn on standard error, before a wait, if no worker is alive."""
     if not producer.workers():
-        click.echo("no worker is alive; start one with: wavemill worker, or wavemill up", err=True)
+        is_starting = producer.supervisor_count() > 0
+        say("a worker is starting" if is_starting else f"no worker is alive; {_START_ONE}", err=True)
 
 
 def wait_for(
@@ -191,19 +197,50 @@ def wait_for(
     last: dict[str, Any] = {}
     with progress_bar(*columns, quiet=quiet) as bar:
         task = bar.add_task("rendering", total=None)
+        standstill = _Standstill(batch)
 
         def show(status: dict[str, Any]) -> None:
             check()
             last.update(status)
             finished = status["total"] - status["counts"]["queued"] - status["counts"]["running"]
             bar.update(task, total=status["total"], completed=finished)
+            if reason := standstill.new_reason(finished):
+                say(f"waiting: {reason}", err=True)
 
         try:
             state = batch.wait(timeout_s=timeout_s, progress=show)
         except TimeoutError as exc:
             raise click.ClickException(str(exc)) from exc
+        except KeyboardInterrupt:
+            say(f"the batch goes on; follow it with: wavemill wait {batch.id}", err=True)
+            raise
     if not quiet:
-        click.echo(f"batch {batch.id}: {counts(last)}", err=True)
+        say(f"batch {batch.id}: {counts(last)}; outputs: {last['output']}/{batch.id}", err=True)
         if last["counts"]["failed"]:
-            click.echo(f"why: wavemill jobs --batch {batch.id} --state failed", err=True)
+            say(f"why: wavemill jobs --batch {batch.id} --state failed", err=True)
     return 0 if state == "done" else EXIT_SOME_FAILED
+
+
+class _Standstill:
+    """Notices that a batch makes no progress, and finds out why; tells each reason once."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._finished = -1
+        self._since = 0.0
+        self._told: set[str] = set()
+
+    def new_reason(self, finished: int) -> str | None:
+        """Return why nothing was finished for a while, if that is known and was not told before."""
+        from time import monotonic
+
+        if finished != self._finished:
+            self._finished, self._since = finished, monotonic()
+        if monotonic() - self._since < _STANDSTILL_S:
+            return None
+        self._since = monotonic()
+        reason = self._batch.why_queued()
+        if reason is None or reason in self._told:
+            return None
+        self._told.add(reason)
+        return reason

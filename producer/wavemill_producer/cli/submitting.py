@@ -12,7 +12,7 @@ from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.operations.requests import FORMATS, METHODS
 from wavemill.text.terminal import progress_bar
 from wavemill_producer.cli.paths import Location
-from wavemill_producer.cli.printing import duration, json_option, print_json, say
+from wavemill_producer.cli.printing import duration, json_option, number_of, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
@@ -167,7 +167,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int], None]]:
 def _report_batch(status: dict[str, Any], *, reuse: bool) -> None:
     reused = f", {status['counts']['done']} of them done already" if reuse else ""
     say(
-        f"queued {status['total']} jobs as batch {status['id']}{reused}; "
+        f"queued {number_of(status['total'], 'job')} as batch {status['id']}{reused}; "
         f"follow it with: wavemill status {status['id']} --watch"
     )
 

@@ -14,6 +14,8 @@ from wavemill.jobs.pages import page_of_ids
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
 
+_LOOKED_AT = 1_000  # queued jobs, for the reason why they wait
+
 
 def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     """Return a batch's status as `wavemill status BATCH --json` prints it."""
@@ -23,6 +25,15 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     if row is None:
         raise NotFoundError(f"there is no batch {batch_id!r}; list them with: wavemill status")
     return _status(row)
+
+
+def why_queued(database: Database, batch_id: str) -> str | None:
+    """Return the error of the first queued job that has one, of the batch's first `_LOOKED_AT`; None without any."""
+    queued = (jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
+    first = select(jobs.c.error).where(*queued).order_by(jobs.c.id).limit(_LOOKED_AT).subquery()
+    with database.reading() as connection:
+        error: str | None = connection.scalar(select(first.c.error).where(first.c.error.is_not(None)).limit(1))
+    return error
 
 
 def batch_is_final(database: Database, batch_id: str) -> bool:

@@ -16,6 +16,7 @@ from wavemill.arrays import FloatArray
 from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, OutputError, UsageError
 from wavemill.vae.archive import read_archive
+from wavemill.vae.record import TRAINING_NAME
 
 _META, _STATE, _BEST = "meta", "state/", "best/"
 _MOST_BYTES = 2**32  # weights, their averages, what the optimiser keeps and the best so far, of the largest network
@@ -44,7 +45,7 @@ class Checkpoint:
 
 def checkpoint_file(model_dir: Path) -> Path:
     """Return where a model folder keeps its training in progress."""
-    return model_dir / ".training" / "checkpoint.npz"
+    return model_dir / TRAINING_NAME / "checkpoint.npz"
 
 
 def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
@@ -89,7 +90,8 @@ def read_checkpoint(file: Path) -> Checkpoint:
         )
     except FileNotFoundError as exc:
         raise UsageError(
-            f"{file}: there is no training to resume; start without --resume, or from a finished model with --init"
+            f"{file}: there is no training to resume or to finish; start one without --resume and --finish, "
+            "or from a finished model with --init"
         ) from exc
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ModelError(f"{file}: the checkpoint cannot be read: {exc}; start without --resume") from exc

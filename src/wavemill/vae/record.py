@@ -25,6 +25,7 @@ RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 LATENTS_FILE = "latents.npz"
 DIGEST_FILE = "SHA256"
+TRAINING_NAME = ".training"  # below a model's folder, while it is trained
 CARD_FILE = "README.md"
 # The files that tell kinds of folders apart. A recogniser must never be taken for a model that makes sound.
 RECOGNISER_FILE = "recogniser.json"
@@ -80,6 +81,12 @@ def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> P
     for folder in named_folders(name_or_path, models_dir):
         if read_steadily(folder, _holds_record):
             return folder
+    for folder in named_folders(name_or_path, models_dir):
+        if (folder / TRAINING_NAME).is_dir():
+            raise ModelError(
+                f"the training of {folder} is not finished: go on with the options that it was started with and "
+                "--resume, or save the best weights so far with --finish"
+            )
     names = ", ".join(folder.name for folder in known_models(models_dir)) or "none"
     raise ModelError(
         f"there is no model {str(name_or_path)!r}: expected a folder with {RECORD_FILE}, or a name under "

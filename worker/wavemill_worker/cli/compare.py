@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import print_json, say
+from wavemill_producer.cli.printing import json_option, print_json, say
 from wavemill_worker.cli.evaluate import (
     held_out_option,
     pairs_option,
@@ -48,7 +48,7 @@ _folder = FilePath()
 @samples_option
 @pairs_option
 @recogniser_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def compare(model_names: tuple[str, ...], report: Path, n_clips: int, show: str, as_json: bool, **options: Any) -> None:
     """Measure each MODEL on the held-out clips of DATASET and write a page that compares them.
 

@@ -12,7 +12,7 @@ import click
 from wavemill.text.shown import shown
 from wavemill.text.terminal import console
 from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import print_json, say
+from wavemill_producer.cli.printing import json_option, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.evaluation.evaluation import Evaluation
@@ -77,7 +77,7 @@ def _found(recogniser_dir: Path) -> Path:
 @click.option(
     "--output", type=_folder, default=Path("evaluation.json"), show_default=True, help="JSON file for the figures."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def evaluate(model_name: str, output: Path, as_json: bool, **options: Any) -> None:
     """Measure MODEL on the held-out clips of DATASET.
 

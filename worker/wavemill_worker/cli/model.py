@@ -11,7 +11,7 @@ import click
 from wavemill.errors import ModelError
 from wavemill.vae.record import find_model, known_models, list_models, read_record, verify
 from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import print_json, print_table, say
+from wavemill_producer.cli.printing import json_option, print_json, print_table, say
 
 
 def _models_of_settings() -> Path:
@@ -28,7 +28,6 @@ _models_option = click.option(
     help="Folder that holds the models.",
 )
 _COLUMNS = ("model", "kind", "architecture", "preset", "latent_dim", "digest", "error")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 @click.group()
@@ -38,7 +37,7 @@ def model() -> None:
 
 @model.command("list", epilog="Example: wavemill model list")
 @_models_option
-@_json_option
+@json_option
 def list_command(models_dir: Path | None, as_json: bool) -> None:
     """List the models, including damaged ones."""
     folders = list_models(models_dir) if models_dir else known_models(_models_of_settings())
@@ -58,7 +57,7 @@ def list_command(models_dir: Path | None, as_json: bool) -> None:
 @model.command(epilog="Example: wavemill model show fsdd-vae")
 @click.argument("name", metavar="MODEL")
 @_models_option
-@_json_option
+@json_option
 def show(name: str, models_dir: Path | None, as_json: bool) -> None:
     """Show what MODEL is, what it was trained on and how well it performs."""
     record = read_record(find_model(name, models_dir or _models_of_settings())).as_dict()
@@ -72,7 +71,7 @@ def show(name: str, models_dir: Path | None, as_json: bool) -> None:
 @model.command("verify", epilog="Example: wavemill model verify fsdd-vae")
 @click.argument("name", metavar="MODEL")
 @_models_option
-@_json_option
+@json_option
 def verify_command(name: str, models_dir: Path | None, as_json: bool) -> None:
     """Check every file of MODEL against its recorded digest."""
     folder = find_model(name, models_dir or _models_of_settings())

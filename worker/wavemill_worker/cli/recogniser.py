@@ -11,11 +11,10 @@ import click
 from wavemill.text.shown import json_text
 from wavemill.text.terminal import progress_bar
 from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import print_json, say
+from wavemill_producer.cli.printing import json_option, print_json, say
 from wavemill_worker.cli.free import require_free
 
 _folder = FilePath()
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 @click.group()
@@ -32,7 +31,7 @@ def recogniser() -> None:
 @click.option("--data", metavar="TEXT", help="Whose recordings these are, for the recogniser's card.")
 @click.option("--licence", metavar="TEXT", help="Licence of the recordings, for the recogniser's card.")
 @click.option("--overwrite", is_flag=True, help="Replace the recogniser that FOLDER holds.")
-@_json_option
+@json_option
 def train(
     recordings_dir: Path,
     folder: Path,
@@ -68,7 +67,7 @@ def train(
 
 @recogniser.command(epilog="Example: wavemill recogniser show recognisers/fsdd")
 @click.argument("folder", metavar="FOLDER", type=_folder)
-@_json_option
+@json_option
 def show(folder: Path, as_json: bool) -> None:
     """Show which labels the recogniser in FOLDER tells apart, and how well."""
     from wavemill.recogniser.package import load_recogniser

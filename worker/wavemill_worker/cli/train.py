@@ -14,7 +14,7 @@ import click
 from wavemill.text.terminal import progress_bar
 from wavemill.vae.held_out import HeldOut
 from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import print_json, say
+from wavemill_producer.cli.printing import json_option, print_json, say
 from wavemill_worker.cli.free import require_free
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ _folder = FilePath()
 @click.option("--overwrite", is_flag=True, help="Replace the model, or the unfinished training, that MODEL holds.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training; --epochs may differ.")
 @click.option("--finish", is_flag=True, help="Save the best weights of an interrupted training, and train no more.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per epoch, and one for the model.")
+@json_option
 def train(
     dataset_dir: Path,
     model_dir: Path,
