@@ -1,4 +1,4 @@
-"""Spectrograms in, sound out: the operations of a model and the inversion, with no queue."""
+"""`SoundGenerator`, the public face without a queue: a model's operations, as sound."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Generated:
     Attributes
     ----------
     audio : list of float32 [shape=(samples,), full scale is 1.0]
-        One waveform each, as long and as loud as its operation says.
+        One waveform for each result; its operation sets its length and level.
     latents : float32 [shape=(batch, latent_dim)]
     labels : list of mappings
         What `sample` drew; empty for other operations.
@@ -35,7 +35,7 @@ class Generated:
 
 
 class SoundGenerator:
-    """A model and an inversion method: every operation, with no queue.
+    """Runs every operation of one model, and the inversion, without a queue.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class SoundGenerator:
         ----------
         spectrograms : float32 [shape=(batch, n_bins, n_frames), in dB]
         durations_s : sequence of float, optional
-            Length of each source; its whole frame when None.
+            Length of each source; None: the model's full length.
         seeds : sequence of int, optional
             Draw each latent from its posterior with this seed, instead of taking the mean.
 
@@ -109,7 +109,7 @@ class SoundGenerator:
         path: str = PATHS[0],
         durations_s: tuple[float, float] | None = None,
     ) -> Generated:
-        """Go from one spectrogram (n_bins, n_frames) to another in `steps` sounds, both ends among them."""
+        """Morph one spectrogram (n_bins, n_frames) into another in `steps` sounds, with both ends."""
         first, last = self._sources(np.stack([start, end]), durations_s)
         weights = interpolation_weights(steps)
         pairs = [(first, last)] * steps
@@ -123,7 +123,10 @@ class SoundGenerator:
     def decode(
         self, latents: FloatArray, *, peak_db: ArrayLike = DEFAULT_PEAK_DB, durations_s: Sequence[float] | None = None
     ) -> list[FloatArray]:
-        """Turn latents (batch, latent_dim) into sound whose loudest bin lies at `peak_db`, one or one for each."""
+        """Turn latents (batch, latent_dim) into sound.
+
+        `peak_db` is the level of the loudest bin: one number for all latents, or one for each.
+        """
         peaks = np.broadcast_to(np.asarray(peak_db, np.float32), len(latents))
         return self.to_audio(self.model.decode(latents, peak_db=peaks), durations_s=durations_s)
 

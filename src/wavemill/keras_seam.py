@@ -1,7 +1,7 @@
-"""Keras and TensorFlow, imported so that nobody's Keras settings change a network: import both from here.
+"""Keras and TensorFlow, imported without the user's Keras settings. Import both from here.
 
-KERAS_BACKEND and `keras.json`, which is looked for in the home folder, would choose another backend, type of numbers or
-order of axes, or end the import.
+The variable KERAS_BACKEND and the file `keras.json` in the home folder could choose another
+backend, number type or axis order, or make the import fail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from wavemill.errors import UsageError
 
-_NO_SETTINGS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": f"{os.devnull}/keras"}  # no folder can be there
+_NO_SETTINGS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": f"{os.devnull}/keras"}  # no folder can exist there
 _STDERR = 2
 _FILTER_S = 5.0
 _CHATTER = (
@@ -39,10 +39,11 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Filter standard error while TensorFlow is imported, unless TF_CPP_MIN_LOG_LEVEL asks for all or says nothing.
+    """Filter TensorFlow's messages out of standard error while it is imported.
 
-    It reports on oneDNN and the CPU whatever that level is. The filter is a process of its own, so that the last words
-    of an import that aborts this one get through.
+    TensorFlow reports on oneDNN and the CPU at any TF_CPP_MIN_LOG_LEVEL. Nothing is filtered if
+    that variable is 0 or unset. The filter is a separate process, so that the last message of an
+    import that aborts this process still gets through.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") == "0":
         yield
@@ -64,7 +65,7 @@ def _without_chatter() -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(own, _STDERR)
         os.close(own)
-        with suppress(subprocess.TimeoutExpired):  # something that was started meanwhile may still hold the pipe
+        with suppress(subprocess.TimeoutExpired):  # a process started during the import may still hold the pipe
             filtering.wait(_FILTER_S)
 
 
@@ -75,7 +76,7 @@ with _without_chatter(), _variables(_NO_SETTINGS):
 
 if keras.config.backend() != "tensorflow":
     raise UsageError(
-        f"Keras was imported with the backend {keras.config.backend()!r} before, and wavemill's networks run on "
+        f"Keras was already imported with the backend {keras.config.backend()!r}, but wavemill's networks need "
         "TensorFlow: set KERAS_BACKEND=tensorflow"
     )
 
@@ -84,7 +85,7 @@ __all__ = ["keras", "keras_defaults", "layers", "tf"]
 
 @contextmanager
 def keras_defaults() -> Iterator[None]:
-    """Build networks with the defaults of Keras, whatever this process has set for networks of its own."""
+    """Build networks with Keras's own defaults, whatever this process has set for others."""
     config = keras.config
     before = (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy())
     _set("float32", 1e-7, "channels_last", "float32")

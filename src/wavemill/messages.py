@@ -1,4 +1,4 @@
-"""What a message says, read from bytes that anybody may have put into the broker."""
+"""Parses a broker message into the chunk that it names. Its bytes are untrusted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BATCH_ID = re.compile(r"[0-9A-Za-z_-]{1,40}")  # as wide as the table's column
 
 
 def chunk_in(raw: bytes | str) -> Chunk:
-    """Return what a message asks for; MessageError for anything that is not one of ours.
+    """Return the chunk that a message asks for; MessageError for anything that is not ours.
 
-    Only the task's name and its arguments are looked at. Whatever else Celery's headers may ask for (a time limit,
-    callbacks, compression, another serializer) is never decoded, let alone done.
+    Only the task's name and arguments are read. Whatever else Celery's headers ask for (a time
+    limit, callbacks, compression, another serializer) is never decoded or obeyed.
     """
     if len(raw) > _MAX_MESSAGE_BYTES:
         raise MessageError(f"expected at most {_MAX_MESSAGE_BYTES} bytes, received {len(raw)}")
@@ -40,13 +40,13 @@ def chunk_in(raw: bytes | str) -> Chunk:
 
 
 def checked_chunk(arguments: Any) -> Chunk:
-    """Return a task's arguments if they can be a chunk: a batch's ID and a range of jobs as wide as one may be."""
+    """Return a task's arguments if they can be a chunk: a batch ID and a range within limits."""
     if not isinstance(arguments, Sequence) or isinstance(arguments, str) or len(arguments) != 3:
         raise MessageError(f"expected the arguments (batch ID, first, last), received {_shown(arguments)}")
     batch_id, first, last = arguments
     if not isinstance(batch_id, str) or not _BATCH_ID.fullmatch(batch_id):
         raise MessageError(f"expected a batch's ID, received {_shown(batch_id)}")
-    if type(first) is not int or type(last) is not int:  # True is an int, too
+    if type(first) is not int or type(last) is not int:  # True is an int too
         raise MessageError(f"expected two whole numbers, received {_shown(first)} and {_shown(last)}")
     if not 0 <= first <= last <= contract.MAX_SEQ or last - first >= contract.MAX_JOBS_IN_CHUNK:
         raise MessageError(
@@ -59,6 +59,6 @@ def _shown(value: object) -> str:
     """Return a short text of printable ASCII, fit for one line of a log."""
     try:
         text = ascii(value)
-    except (ValueError, RecursionError):  # a number of very many digits; lists in lists in lists
+    except (ValueError, RecursionError):  # a number with too many digits; lists nested too deep
         text = f"<{type(value).__name__}>"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,4 +1,4 @@
-"""Paths that people write: in settings, options and calls."""
+"""Expanding `~` in paths that users write: in settings, options and calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature parameters, and the named presets; free of NumPy, so that the light side can compare them."""
+"""Feature parameters and the named presets. Imports no NumPy, so that the producer can use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _MOST_NUMBERS = 2**24  # in a spectrogram: 64 MiB, minutes of music
 _MOST_SAMPLES = 2**31
 _MOST_RANGE_DB = 1_400
 
-# A level further from full scale is a mistake: an amplitude of 1e35, near where float32 ends.
+# Levels further than this from full scale are refused: 700 dB is an amplitude of 1e35, and float32
+# ends near 1e38.
 MOST_LEVEL_DB = 700.0
 
 
@@ -69,7 +70,7 @@ class Features:
         return features
 
     def require_consistent(self) -> None:
-        """Raise UsageError unless a recording of `n_samples` becomes a spectrogram of just this shape."""
+        """Raise UsageError unless a recording of `n_samples` becomes a spectrogram of exactly this shape."""
         self._require_sizes()
         n_frames, most_bins = 1 + self.n_samples // self.hop_length, self.n_fft // 2 + 1
         if self.n_frames != n_frames:
@@ -89,7 +90,7 @@ class Features:
             raise UsageError(f"kind {self.kind!r:.40}: expected one of {', '.join(get_args(Kind))}")
 
     def _require_sizes(self) -> None:
-        """Raise UsageError for what is no number, or of which not even one spectrogram fits into memory."""
+        """Raise UsageError if a size is no number, or one spectrogram would not fit into memory."""
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_samples", "n_bins", "n_frames"):
             number = getattr(self, name)
             if type(number) is not int or not 0 < number <= _MOST_SAMPLES:
@@ -103,7 +104,7 @@ class Features:
 
 
 PRESETS: dict[str, Features] = {
-    # As the course: 0.74 s at 22,050 Hz, the last of 257 rows dropped.
+    # As in the course: 0.74 s at 22,050 Hz, with the last of 257 rows dropped.
     "course": Features(
         preset="course",
         sample_rate_hz=22_050,
@@ -113,8 +114,8 @@ PRESETS: dict[str, Features] = {
         n_bins=256,
         n_frames=64,
     ),
-    # Measured in docs/why.md: FSDD's native rate, 75 % overlap, as many numbers as `course` with all of them used;
-    # 1.016 s keeps 99 of 100 recordings whole.
+    # FSDD's native rate and 75 % overlap. It has as many numbers as `course` and uses all of them;
+    # 1.016 s keeps 99 of 100 recordings whole. Measured in docs/why.md.
     "digits": Features(
         preset="digits",
         sample_rate_hz=8_000,
@@ -124,8 +125,8 @@ PRESETS: dict[str, Features] = {
         n_bins=128,
         n_frames=128,
     ),
-    # As `digits`, in mel bands. 80 are the fewest of those measured with STOI over 0.99 before any model: five eighths
-    # of the numbers of `digits`.
+    # `digits` in mel bands. 80 is the fewest bands measured that give a STOI over 0.99 without a
+    # model; a spectrogram has five eighths of the numbers of `digits`.
     "digits-mel": Features(
         preset="digits-mel",
         kind="log-mel",

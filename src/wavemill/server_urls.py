@@ -1,6 +1,6 @@
-"""What URLs of brokers and databases may look like; checked when settings are read, before anything is connected.
+"""Checks the URLs of brokers and databases when settings are read, before anything connects.
 
-The sentences never repeat a URL: it may hold a password.
+Error sentences never repeat a URL: it may hold a password.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DATABASES = "expected sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST
 _NUMBERS = {"connect_timeout", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval"}
 _CHOICES = {"sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}}
 _ENCODING = (
-    "write each character of user and password that is no letter, digit, - . _ or ~ percent-encoded, as %40 for @"
+    "user and password must be percent-encoded, except letters, digits and - . _ ~; for example, %40 stands for @"
 )
 _UNCLEAR = f"it can be read in two ways; {_ENCODING}"
 _MAX_PORT = 65_535
@@ -39,7 +39,7 @@ def check_broker_url(url: str) -> None:
             raise ValueError(f"expected a URL that begins with one of {', '.join(_BROKERS)}")
         parts = _split(part)
         if parts.fragment:
-            raise ValueError(f"expected nothing behind a #; {_ENCODING}")
+            raise ValueError(f"expected nothing after a #; {_ENCODING}")
         if parts.scheme == "redis+socket":
             _check_socket(parts)
         else:
@@ -51,18 +51,18 @@ def _check_socket(parts: SplitResult) -> None:
         raise ValueError("expected redis+socket:///PATH, with three slashes")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if not options.pop("virtual_host", "0").isdecimal() or options:
-        raise ValueError("expected nothing behind the socket's path but ?virtual_host=NUMBER, the database's number")
+        raise ValueError("expected nothing after the socket's path but ?virtual_host=NUMBER, the database's number")
 
 
 def _check_server(parts: SplitResult) -> None:
     database = parts.path.removeprefix("/")
     if database and not (database.isdecimal() and len(database) < 6):
-        raise ValueError("expected the number of a database behind HOST:PORT, as in redis://HOST:6379/0")
+        raise ValueError("expected the number of a database after HOST:PORT, as in redis://HOST:6379/0")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = _TLS if parts.scheme == "rediss" else set()
     if options.keys() - known:
         raise ValueError(
-            "expected user and password before the host, as in redis://USER:PASSWORD@HOST, and nothing behind a ?"
+            "expected user and password before the host, as in redis://USER:PASSWORD@HOST, and nothing after a ?"
             + (f" but {', '.join(sorted(known))}" if known else "")
         )
     if options.get("ssl_cert_reqs", "required") not in _TLS_LEVELS:
@@ -70,12 +70,12 @@ def _check_server(parts: SplitResult) -> None:
 
 
 def checked_database_url(url: str) -> str:
-    """Return `url` with `~` in its path replaced; ValueError unless it names a file of SQLite's or a PostgreSQL."""
+    """Return `url` with `~` expanded; ValueError unless it names an SQLite file or PostgreSQL."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     if not url.startswith("sqlite"):
-        if url.partition("?")[0].count("@") > 1:  # SQLAlchemy takes the first one, others the last
+        if url.partition("?")[0].count("@") > 1:  # SQLAlchemy splits at the first @, other libraries at the last
             raise ValueError(_UNCLEAR)
         _split(url)
     try:
@@ -85,7 +85,7 @@ def checked_database_url(url: str) -> str:
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
         return _checked_file(url, parsed)
     if parsed.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        raise ValueError(f"{parsed.drivername} is no database or no driver that wavemill knows; {_DATABASES}")
+        raise ValueError(f"wavemill does not know the database or driver {parsed.drivername}; {_DATABASES}")
     _check_postgresql(parsed)
     return url
 
@@ -95,12 +95,12 @@ def _checked_file(url: str, parsed: URL) -> str:
         raise ValueError("expected sqlite:///PATH, with three slashes; with four, the path is absolute")
     path = parsed.database or ""
     if path in {"", ":memory:"} or path.startswith("file:"):
-        raise ValueError("expected the path of a file: a table in memory would be gone with this process")
+        raise ValueError("expected the path of a file: a table in memory ends with this process")
     if "?" in url:
-        raise ValueError("expected nothing behind the path; where it has a ?, write %3F")
+        raise ValueError("expected nothing after the path; write %3F for a ? in it")
     found = expanded(path)
     if "\0" in path or found.is_dir():
-        raise ValueError(f"expected the path of a file, and {found} is none")
+        raise ValueError(f"expected the path of a file, but {found} is not one")
     if str(found) == path:
         return url
     return parsed.set(database=str(found)).render_as_string(hide_password=False)
@@ -113,7 +113,7 @@ def _check_postgresql(parsed: URL) -> None:
         raise ValueError("this database needs psycopg: pip install 'wavemill[producer]'") from None
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     if unknown := parsed.query.keys() - known:
-        raise ValueError(f"PostgreSQL knows no option {', '.join(sorted(unknown))}")
+        raise ValueError(f"PostgreSQL has no option {', '.join(sorted(unknown))}")
     _require_port(parsed.port)
     for name, value in parsed.normalized_query.items():
         for text in (one for given in value for one in given.split(",")):
@@ -123,7 +123,7 @@ def _check_postgresql(parsed: URL) -> None:
 def _check_option(name: str, text: str) -> None:
     if name == "port" and text:
         _require_port(int(text) if text.isdecimal() else 0)
-    if name == "host" and text.count(":") == 1:  # of several, each with its port
+    if name == "host" and text.count(":") == 1:  # one of several hosts, each with its port
         port = text.rpartition(":")[2]
         _require_port(int(port) if port.isdecimal() else 0)
     if name in _NUMBERS and not text.lstrip("-").isdecimal():
@@ -133,7 +133,7 @@ def _check_option(name: str, text: str) -> None:
 
 
 def _split(url: str) -> SplitResult:
-    """Split a URL; refuse one of which part of the password would be taken for host, port or name."""
+    """Split a URL; refuse it if part of a password would be read as host, port or name."""
     try:
         parts = urlsplit(url)
         hidden = bool(parts.netloc) and "@" in parts.path + parts.fragment

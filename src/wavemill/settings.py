@@ -1,4 +1,4 @@
-"""Every setting, read once from `WAVEMILL_*` by an entry point and passed on from there."""
+"""Every setting. An entry point reads them once from `WAVEMILL_*` and passes them on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wavemill.text.shown import is_plain_text, shown
 _MAX_NAME = 100  # with device and process it must fit the table's 200 characters
 _MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit for a Unix socket's path is 108 with the final NUL
 _A_DAY_S = 86_400.0
-_MOST = 2**31 - 1  # of the table's integer columns
+_MOST = 2**31 - 1  # the largest value of the table's integer columns
 
 
 class Settings(BaseSettings):
@@ -46,35 +46,33 @@ class Settings(BaseSettings):
         20,
         ge=1,
         le=_MOST,
-        description="A batch that killed so many workers, one after another and none of its jobs done, is stopped.",
+        description="Worker deaths in a row, with none of its jobs done in between, that stop a batch.",
     )
-    lease_s: float = Field(
-        20.0, ge=1, le=_A_DAY_S, description="A worker that is silent for so long has lost its jobs."
-    )
-    sweep_s: float = Field(5.0, gt=0, le=_A_DAY_S, description="Pause between two looks for lost jobs and messages.")
+    lease_s: float = Field(20.0, ge=1, le=_A_DAY_S, description="A worker that is silent for this long loses its jobs.")
+    sweep_s: float = Field(5.0, gt=0, le=_A_DAY_S, description="Pause between searches for lost jobs and messages.")
     message_grace_s: float = Field(
-        10.0, gt=0, le=_A_DAY_S, description="A message neither seen nor claimed for so long is published again."
+        10.0, gt=0, le=_A_DAY_S, description="A message neither queued nor claimed after this long is sent again."
     )
     silence_s: float = Field(
-        20.0, ge=2, le=_A_DAY_S, description="A server that does not answer for so long counts as gone."
+        20.0, ge=2, le=_A_DAY_S, description="A server that does not answer for this long counts as gone."
     )
     max_messages: int = Field(
         10_000,
         ge=1,
         le=_MOST,
-        description="Messages in the broker at a time; what is due beyond these waits in the table.",
+        description="Most messages in the broker at a time; more work waits in the table.",
     )
     retry_delay_s: float = Field(
         2.0, ge=0, le=_A_DAY_S, description="First pause after a transient error; doubles each time."
     )
     stop_grace_s: float = Field(
-        30.0, ge=0, le=_A_DAY_S, description="Time to give work back before a worker is killed."
+        30.0, ge=0, le=_A_DAY_S, description="Time a stopping worker has to give work back before it is killed."
     )
     threads: int = Field(
         0, ge=0, le=4096, description="CPU threads of one worker process; 0: an equal share of the cores."
     )
     mixed_precision: bool = Field(
-        False, description="Multiply in bfloat16 on a CPU, in float16 on a GPU: faster, and another sound by 0.05 dB."
+        False, description="Multiply in bfloat16 on a CPU, in float16 on a GPU: faster; the sound changes by 0.05 dB."
     )
     gpu_memory_mb: int = Field(
         0,
@@ -88,13 +86,13 @@ class Settings(BaseSettings):
         max_length=_MAX_NAME,
         description="First part of a worker's name; the host's by default.",
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
 
     @field_validator("home", "models")
     @classmethod
     def _is_clear(cls, folder: Path) -> Path:
         found = expanded(folder)
-        expanded(found.absolute())  # below a working folder that is not in UTF-8
+        expanded(found.absolute())  # refuses a relative path below a working folder that is not in UTF-8
         return found
 
     @field_validator("broker_url")
@@ -118,7 +116,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Read the environment; a value that cannot be used is a SettingsError that names its variable."""
+        """Read the environment; SettingsError names a variable whose value cannot be used."""
         settings, problems = cls.as_far_as_usable()
         for problem in problems.values():
             raise SettingsError(problem)
@@ -126,7 +124,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def as_far_as_usable(cls) -> tuple[Settings, dict[str, str]]:
-        """Read the environment; return defaults for what cannot be used, and a sentence for each, by its field."""
+        """Read the environment, with defaults for bad values; also return field -> problem."""
         try:
             return cls(), {}
         except ValidationError as exc:
@@ -135,7 +133,7 @@ class Settings(BaseSettings):
         return cls(**{name: fields[name].get_default(call_default_factory=True) for name in problems}), problems
 
     def as_environment(self) -> dict[str, str]:
-        """Return the variables from which `from_env` makes an equal object, for a process that is started."""
+        """Return the environment in which `from_env` makes an equal object, for a child process."""
         return {f"WAVEMILL_{name.upper()}": str(value) for name, value in self.model_dump().items()}
 
     @property

@@ -1,1 +1,4 @@
-"""The table: what is queued, who works on it, what came of it."""
+"""The table in SQL: which jobs are queued, who works on them, and how they ended.
+
+May use SQLAlchemy and `wavemill.storage`; knows no broker, arrays or sound.
+"""

@@ -1,7 +1,7 @@
-"""Writing a batch in such a way that afterwards it is known whether it was written.
+"""Writes a batch in such a way that the caller learns whether it was written.
 
-A connection that breaks before COMMIT was sent has written nothing. One that breaks after it may have: then the table
-is asked, as soon as it answers.
+A connection that breaks before COMMIT is sent has written nothing. One that breaks after it may
+have written all: then the table is asked as soon as it answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.schema import batches
 
-_ASK_S = 60.0  # for a restart with its recovery
+_ASK_S = 60.0  # for the database to restart and recover
 _PAUSE_S = 0.5
 
 Written = tuple[str, int]
@@ -25,21 +25,21 @@ Written = tuple[str, int]
 def write_surely(
     database: Database, write: Callable[[Connection], Written], *, can_repeat: Callable[[], bool], for_s: float
 ) -> Written:
-    """Run `write` in a transaction and return what it returned, if and only if that was committed.
+    """Run `write` in a transaction; return what it returned if, and only if, that was committed.
 
     Parameters
     ----------
     write : callable
-        Returns a batch's ID first, and holds its lock (`wavemill.jobs.locks.own_batch`).
+        Returns a batch's ID first, and holds that batch's lock (`wavemill.jobs.locks.own_batch`).
     can_repeat : callable
         Whether `write` may be called again after an outage.
     for_s : float
-        Time after which it is not repeated any more.
+        Time after which `write` is not repeated.
 
     Raises
     ------
     DatabaseUnavailableError
-        Says that nothing was queued; or, where the table has not answered since, how to find out.
+        Says that nothing was queued or, if the table has not answered since, how to find out.
     """
     deadline = monotonic() + for_s
     while True:
@@ -58,7 +58,7 @@ def write_surely(
 
 
 def _is_there(database: Database, batch_id: str) -> bool:
-    """Look the batch up, once the transaction that wrote it, of which nobody knows, has ended."""
+    """Look up the batch, after the transaction that may have written it has ended."""
     deadline = monotonic() + _ASK_S
     while True:
         try:

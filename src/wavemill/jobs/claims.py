@@ -1,11 +1,12 @@
-"""Claims: who works on which jobs, and for how long.
+"""Claims: which worker works on which jobs, and until when.
 
-A message is a ticket: whoever holds one claims what is due next, whatever chunk the message was sent for. Of all
-batches of the highest priority that is the one that was served longest ago; within it, chunks that were begun before
-go first. So no batch waits behind all of another one, and a message that is lost, doubled or late costs nothing.
+A message is only a ticket: a worker that receives one claims the chunk that is due next, whatever
+chunk the message was sent for. That is a chunk of the batch that was served longest ago, of those
+with the highest priority; within the batch, chunks that were begun before go first. So no batch
+waits behind the whole of another one, and a message that is lost, doubled or late does no harm.
 
-A claim is one guarded UPDATE; it counts the attempt before any work is done, and gives each job a fence: a number that
-only grows, by which the outputs of this claim are told from those of every other.
+A claim is one guarded UPDATE. It counts the attempt before any work is done, and gives each job a
+fence: a number that only grows, and tells the outputs of this claim from those of every other.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from wavemill.jobs.locks import share_batch, share_batches
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
-_CANDIDATES = 16  # batches looked at for one claim; others hold the first chunks of some of them
-_IS_AGAIN, _IS_NEW = text("chunks.again"), text("NOT chunks.again")  # the first as the partial index is written
-MOST_JOBS = 10_000  # in one claim: a statement names each of them, and PostgreSQL takes 65,535 parameters
+_CANDIDATES = 16  # batches looked at for one claim: others may hold the first chunks of some of them
+# The first matches the condition of the partial index.
+_IS_AGAIN, _IS_NEW = text("chunks.again"), text("NOT chunks.again")
+MOST_JOBS = 10_000  # in one claim: a statement has a parameter for each, and PostgreSQL takes 65,535
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedJob:
-    """One job in a worker's hands; `fence` is higher than that of every earlier claim of it."""
+    """One claimed job; `fence` is higher than in every earlier claim of it."""
 
     id: int
     seq: int
@@ -42,7 +44,7 @@ class ClaimedJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The queued jobs of one chunk, now this worker's until the lease ends."""
+    """The queued jobs of one chunk, held by one worker until the lease ends."""
 
     batch: Row[Any]
     worker_id: str
@@ -50,12 +52,12 @@ class Claim:
 
 
 def is_open(*, refused: Collection[str] = (), avoided: Collection[str] = ()) -> ColumnElement[bool]:
-    """Return the condition that a worker may begin jobs of a batch.
+    """Return the SQL condition that a worker may begin jobs of a batch.
 
     Parameters
     ----------
     refused : digests of models that the worker lacks
-    avoided : IDs of batches that it leaves alone for a while
+    avoided : IDs of batches that the worker leaves alone for a while
     """
     conditions: list[ColumnElement[bool]] = [
         batches.c.finished_at.is_(None),
@@ -78,12 +80,13 @@ def claim_next(
     refused: Collection[str] = (),
     avoided: Collection[str] = (),
 ) -> tuple[Claim, ...]:
-    """Claim the chunk that is due next, and small chunks of other batches of the same kind up to one chunk's size.
+    """Claim the chunk that is due next, and small chunks of similar batches up to its size limit.
 
     Returns
     -------
     tuple of Claim
-        One for each batch; empty where nothing is due for this worker. `refused` and `avoided` are those of `is_open`.
+        One for each batch; empty if nothing is due for this worker. See `is_open` for `refused` and
+        `avoided`.
     """
     may_begin = is_open(refused=refused, avoided=avoided)
     due = select(chunks.c.id).where(chunks.c.batch_id == batches.c.id, chunks.c.available_at <= now()).exists()
@@ -91,7 +94,7 @@ def claim_next(
         select(batches.c.id).where(may_begin, due).order_by(batches.c.priority.desc(), batches.c.turn_at, batches.c.id)
     )
     while True:
-        with database.reading() as connection:  # waits for no writer: many messages find nothing
+        with database.reading() as connection:  # does not wait for writers: many messages find nothing to do
             batch_ids = list(connection.scalars(in_turn.limit(_CANDIDATES)))
         if not batch_ids:
             return ()
@@ -127,7 +130,7 @@ def _alike(batch: Any) -> tuple[ColumnElement[bool], ...]:
 
 
 def _due_chunks() -> Select[Any]:
-    # Locked, and those in others' hands left out.
+    # Locks these rows, and skips those that others have locked.
     columns = [chunks.c[name] for name in ("id", "batch_id", "first", "last", "again")]
     return (
         select(*columns)
@@ -138,7 +141,7 @@ def _due_chunks() -> Select[Any]:
 
 
 def _first_chunk(connection: Connection, batch_id: str, may_begin: ColumnElement[bool]) -> _Chunk | None:
-    """Lock the chunk of a batch that goes next: one that was begun before, or else the first."""
+    """Lock the next chunk of a batch: one that was begun before, or else the first."""
     share_batch(connection, batch_id)
     batch = connection.execute(select(batches).where(batches.c.id == batch_id, may_begin)).one_or_none()
     if batch is None:
@@ -152,7 +155,7 @@ def _first_chunk(connection: Connection, batch_id: str, may_begin: ColumnElement
 def _small_chunks(
     connection: Connection, alike: Select[Any], may_begin: ColumnElement[bool], room: int
 ) -> list[_Chunk]:
-    """Lock one chunk of each batch that is `alike`, of those never begun, as long as they fit into `room` jobs."""
+    """Lock one chunk, never begun, of each batch in `alike`, as long as `room` jobs hold it."""
     batch_ids = list(connection.scalars(alike))
     if not batch_ids:
         return []
@@ -170,7 +173,7 @@ def _small_chunks(
 
 
 def _take(connection: Connection, taken: Sequence[_Chunk], *, worker_id: str, lease_s: float) -> tuple[Claim, ...]:
-    """Claim what is queued of locked chunks, which go."""
+    """Claim the queued jobs of locked chunks, and delete the chunks."""
     chunk_ids = [chunk.id for _, chunk in taken]
     # Locked in the order of seq, so that two claims of overlapping ranges cannot deadlock.
     queued = (
@@ -244,7 +247,7 @@ def claim_chunk(
             .order_by(chunks.c.id)
             .with_for_update()
         )
-        # Before the jobs are claimed: a chunk that is written meanwhile may be for jobs that this claim does not see.
+        # Deleted before the claim: a chunk written in between may be for jobs that it does not see.
         connection.execute(delete(chunks).where(chunks.c.id.in_(list(connection.scalars(covered)))))
         queued = (
             select(jobs.c.id)
@@ -257,14 +260,14 @@ def claim_chunk(
 
 
 def renew_leases(database: Database, claims: Sequence[Claim], *, lease_s: float) -> int:
-    """Prolong the leases of claims' jobs that are still running; return how many were."""
+    """Extend the leases of the claims' jobs that are still running; return how many are."""
     ids = [job.id for claim in claims for job in claim.jobs]
     if not ids:
         return 0
     mine = (
         select(jobs.c.id)
         .where(jobs.c.id.in_(ids), jobs.c.worker_id == claims[0].worker_id, jobs.c.state == State.RUNNING)
-        # As a finish locks them: the heartbeat's thread and the worker's must not deadlock.
+        # In the order of `record`: the heartbeat's thread and the worker's must not deadlock.
         .order_by(jobs.c.batch_id, jobs.c.seq)
         .with_for_update()
     )

@@ -1,9 +1,9 @@
-"""Cancel, pause, resume and retry: row state, so they survive any restart.
+"""Cancel, pause, resume and retry. Each is stored in rows, so it survives any restart.
 
-A million rows cannot be rewritten in a second, and one transaction that tries keeps every worker of a SQLite table from
-its heartbeat. So a cancel is one row: a queued job of a cancelled batch *is* cancelled, for whoever claims, counts or
-lists; its own row follows, a page at a time. A retry moves rows and counters a page at a time, and each page can be
-claimed as soon as it is there.
+A million rows cannot be updated in a second, and on SQLite a transaction that tries blocks every
+worker's heartbeat. So a cancel updates one row: a queued job of a cancelled batch counts as
+cancelled wherever jobs are claimed, counted or listed. The jobs' own rows are updated later, a page
+at a time. A retry moves rows and counters a page at a time; each page can be claimed at once.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
-_PAGE = 10_000  # rows in one transaction: a second's work on a slow disk, so that nobody's heartbeat waits for long
+_PAGE = 10_000  # rows in one transaction: a second's work on a slow disk, so that no heartbeat waits long
 
 
 def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) -> int:
-    """Cancel what is queued; workers give up what is running at their next look. Return how many were queued.
+    """Cancel a batch's queued jobs and return how many; workers soon give up those that run.
 
-    Rows follow for `budget_s`; what is left then follows at the next `settle_cancelled`, of a reaper or of a retry.
+    Updates the jobs' rows for at most `budget_s`. The next `settle_cancelled`, called by a reaper
+    or a retry, does the rest.
     """
     with database.transaction() as connection:
         own_batch(connection, batch_id)
@@ -45,7 +46,7 @@ def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) ->
 
 
 def settle_cancelled(database: Database, *, batch_id: str | None = None, budget_s: float | None = None) -> int:
-    """Let the rows of cancelled batches follow, for `budget_s` or all of them; return how many did."""
+    """Mark queued rows of cancelled batches cancelled, for `budget_s` at most; return how many."""
     unsettled = select(batches.c.id).where(batches.c.cancelled_at.is_not(None), _has_queued_rows())
     if batch_id is not None:
         unsettled = unsettled.where(batches.c.id == batch_id)
@@ -57,7 +58,7 @@ def settle_cancelled(database: Database, *, batch_id: str | None = None, budget_
 def _in_pages(
     database: Database, batch_ids: Iterable[str], move_page: Callable[[Database, str], int], budget_s: float | None
 ) -> int:
-    """Move rows of batches, at least one page of them, until none is left or `budget_s` is spent; return how many."""
+    """Move rows page by page until done or out of `budget_s` (None: no limit); return how many."""
     deadline = None if budget_s is None else monotonic() + budget_s
     moved = 0
     for batch_id in batch_ids:
@@ -73,7 +74,7 @@ def _has_queued_rows() -> ColumnElement[bool]:
 
 
 def _settle_page(database: Database, batch_id: str) -> int:
-    """Mark a page of a cancelled batch's queued rows as what they are; the counters know already."""
+    """Mark a page of a cancelled batch's queued rows; the counters were moved by the cancel."""
     queued = (jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
     page = select(jobs.c.id).where(*queued).order_by(jobs.c.id).limit(_PAGE)
     with database.transaction() as connection:
@@ -84,7 +85,7 @@ def _settle_page(database: Database, batch_id: str) -> int:
         ids = connection.scalars(page).all()
         if not ids:
             return 0
-        # By its ends: PostgreSQL may run a LIMIT inside an UPDATE more than once.
+        # A range of IDs: PostgreSQL may run a LIMIT inside an UPDATE more than once.
         return connection.execute(
             update(jobs)
             .where(*queued, jobs.c.id.between(ids[0], ids[-1]))
@@ -93,7 +94,7 @@ def _settle_page(database: Database, batch_id: str) -> int:
 
 
 def fail_stopped(database: Database, *, batch_id: str | None = None, budget_s: float | None = None) -> int:
-    """Fail what is still queued of batches that were stopped, for `budget_s` or all of it; return how many jobs did."""
+    """Fail the queued jobs of stopped batches, for `budget_s` at most; return how many."""
     left = select(batches.c.id).where(batches.c.stopped.is_not(None), batches.c.queued > 0)
     if batch_id is not None:
         left = left.where(batches.c.id == batch_id)
@@ -130,7 +131,7 @@ def pause_batch(database: Database, batch_id: str) -> None:
 
 
 def resume_batch(database: Database, batch_id: str) -> None:
-    """Go on with a paused batch; its messages may have been used up meanwhile, so all of them are due again."""
+    """Go on with a paused batch; send all its messages again, as they may have been used up."""
     with database.transaction() as connection:
         batch = _require(connection, batch_id)
         _require_unfinished(batch)
@@ -150,7 +151,8 @@ def _require_unfinished(batch: Row[Any]) -> None:
 def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:
     """Queue a batch's failed or cancelled jobs again, with `extra_attempts` more each; return how many.
 
-    A page at a time; when it ends half-way, what was moved is queued, and another retry moves the rest.
+    Works a page at a time. If it ends half-way, the jobs of earlier pages are queued, and another
+    retry moves the rest.
     """
     _take_cancel_back(database, batch_id, states)
     _take_stop_back(database, batch_id)
@@ -166,7 +168,7 @@ def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], e
 
 
 def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
-    """Let a cancelled batch's jobs be queued again; by then each row must say itself that it is cancelled."""
+    """Undo the cancel of a batch, once the row of each cancelled job says so itself."""
     while True:
         settle_cancelled(database, batch_id=batch_id)
         with database.transaction() as connection:
@@ -183,7 +185,7 @@ def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]
 
 
 def _take_stop_back(database: Database, batch_id: str) -> None:
-    """Let a stopped batch's jobs be tried again; by then each row must say itself that it failed."""
+    """Undo the stop of a batch, once the row of each job that it failed says so itself."""
     fail_stopped(database, batch_id=batch_id)
     with database.transaction() as connection:
         own_batch(connection, batch_id)
@@ -191,9 +193,9 @@ def _take_stop_back(database: Database, batch_id: str) -> None:
 
 
 def _retry_page(database: Database, batch_id: str, state: State, after: int, extra_attempts: int) -> tuple[int, int]:
-    """Queue a page of jobs again, those with higher IDs than `after`; return how many, and the last one's ID.
+    """Queue a page of jobs with IDs over `after` again; return how many, and the last one's ID.
 
-    In the order of IDs and once through: what fails again meanwhile is not tried again for ever.
+    Goes through the IDs once, so that a job that fails again meanwhile is not retried for ever.
     """
     page = (
         select(jobs.c.id, jobs.c.seq)
@@ -233,7 +235,10 @@ def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]
 
 
 def ordered_state(database: Database, batch_id: str) -> State | None:
-    """Tell a worker between sub-batches to cancel or give back (QUEUED) what is left of its chunk, or None: go on."""
+    """Return the state for the rest of a worker's chunk, or None to go on.
+
+    Workers ask between sub-batches. CANCELLED gives the rest up, QUEUED gives it back.
+    """
     with database.reading() as connection:
         row = connection.execute(
             select(batches.c.cancelled_at, batches.c.paused_at, batches.c.stopped).where(batches.c.id == batch_id)

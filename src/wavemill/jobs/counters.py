@@ -1,8 +1,9 @@
-"""A batch's counters, moved in the same transaction as its jobs; and the marks by which its rate is told.
+"""A batch's counters, moved in the same transaction as its jobs, and the marks for its rate.
 
-The rate is that of the recent past: neither the time that a batch waited for its turn nor the night in which it was
-paused says anything about when it will be finished. So the row keeps two marks (when, and how many jobs were final).
-When the newer one is `MARK_S` old it becomes the older one, and a new one is set; the rate is counted from the older.
+The rate is that of the recent past: the time that a batch waited for its turn, or was paused, says
+nothing about when it will finish. So the row keeps two marks: a time, and how many jobs were final
+then. When the newer mark is `MARK_S` old, it becomes the older one, and a new one is set. The rate
+is counted from the older mark.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from wavemill.jobs.schema import batches
 from wavemill.jobs.states import FINAL, State
 
 MARK_S = 30.0  # the rate is that of the last 30 to 60 s
-_IDLE_S = 60.0  # work that begins after so long is counted anew
+_IDLE_S = 60.0  # work that begins after so long a pause sets new marks
 
 Changes = Mapping[State, int]
 
 
 def move_counts(connection: Connection, changes: Mapping[str, Changes]) -> None:
-    """Add changes to the counters of batches, given by ID, and what follows from them.
+    """Add changes to the counters of batches, given by ID, and set what follows from them.
 
-    `finished_at` is set or cleared by what is then left to do. Work that begins or ends sets the marks; a claim is a
-    batch's turn; a job that is done says that deaths before it were chance.
+    `finished_at` is set if no job is left, and cleared otherwise. Work that begins or ends moves
+    the marks. A claim sets the time of the batch's turn. A done job resets the count of deaths.
     """
     work: list[dict[str, Any]] = []
     other: list[dict[str, Any]] = []
@@ -49,7 +50,7 @@ _MORE = {state: bindparam(_delta(state), type_=Integer) for state in State}
 
 
 def _marks() -> dict[str, ColumnElement[Any]]:
-    """Return the marks after work was begun or finished."""
+    """Return the marks after work began or finished."""
     c = batches.c
     before = sum((c[state] for state in sorted(FINAL)), start=0 * c.total)
     final = sum((_MORE[state] for state in sorted(FINAL)), start=before)
@@ -80,7 +81,7 @@ def _turn() -> dict[str, ColumnElement[Any]]:
     }
 
 
-# Built once: SQLAlchemy takes longer to put them together than a database to run them.
+# Built once: SQLAlchemy takes longer to build these than the database to run them.
 _THIS = batches.c.id == bindparam("this_batch")
 _MOVE = update(batches).where(_THIS).values(_counts())
 _MOVE_WORK = update(batches).where(_THIS).values(_counts() | _marks() | _turn())

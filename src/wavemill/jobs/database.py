@@ -21,13 +21,13 @@ from wavemill.jobs.sqlite_engine import sqlite_engine
 from wavemill.server_urls import checked_database_url
 from wavemill.text.secrets_in_urls import without_secrets
 
-# Long enough for every statement of ours, of which none takes a tenth of it, and for the locks that it waits for. Short
-# enough that whatever hangs on a dead connection goes on within half a minute, a new connection included.
+# Long enough for each statement of ours, as none takes a tenth of it, and for the locks it waits
+# for. Short enough that work on a dead connection goes on, over a new one, within half a minute.
 SILENCE_S = 20.0
 
 
 class now(FunctionElement[Any]):  # noqa: N801  a SQL function is written in lower case
-    """The database's own clock plus `offset_s` seconds; no other clock decides anything."""
+    """The database's clock plus `offset_s` seconds; every decision goes by this clock."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -38,7 +38,8 @@ class now(FunctionElement[Any]):  # noqa: N801  a SQL function is written in low
 
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: SQLCompiler, **options: Any) -> str:
-    # %f has milliseconds; the zeros make it as long as the microseconds that SQLAlchemy stores, so that text sorts.
+    # %f has milliseconds. The zeros make it as long as the microseconds that SQLAlchemy stores, so
+    # that text sorts.
     later = "".join(f", {compiler.process(s, **options)} || ' seconds'" for s in element.clauses)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{later})"
 
@@ -50,13 +51,13 @@ def _now_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> str:
 
 
 class Database:
-    """One engine; made by the process that uses it, after any fork or spawn.
+    """One engine. Each process makes its own, after any fork or spawn.
 
     Parameters
     ----------
     silence_s : float, optional
-        A server that has said nothing for so long, or a lock of SQLite's that was not to be had, is an outage. None:
-        wait for ever, as no worker may.
+        A server that says nothing for this long, or an SQLite lock that is held for this long, is
+        an outage. None: wait for ever; no worker may.
     """
 
     def __init__(self, url: str, *, silence_s: float | None = SILENCE_S) -> None:
@@ -69,12 +70,12 @@ class Database:
             raise SettingsError(f"the folder of the table cannot be made: {exc}; set WAVEMILL_HOME") from exc
         self.silence_s = silence_s
         self._reading_engine = self.engine.execution_options(wavemill_reads_only=True)
-        assert self.engine.dialect.loaded_dbapi is not None  # by create_engine
+        assert self.engine.dialect.loaded_dbapi is not None  # create_engine has loaded it
         self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
 
     @property
     def is_postgresql(self) -> bool:
-        """Whether COPY and row locks are to be had."""
+        """Whether the database has COPY and row locks."""
         return self.engine.dialect.name == "postgresql"
 
     @property
@@ -90,7 +91,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Begin a transaction that only reads, and so waits for no writer."""
+        """Begin a transaction that only reads, and so does not wait for writers."""
         with self._begin(self._reading_engine) as connection:
             yield connection
 
@@ -107,7 +108,7 @@ class Database:
             is_lost = exc.connection_invalidated or driver_connection is None
             self._raise_if_outage(exc.orig or exc, is_lost=is_lost)
             raise
-        except self._driver_error as exc:  # from what goes past SQLAlchemy, such as COPY
+        except self._driver_error as exc:  # from a call that bypasses SQLAlchemy, such as COPY
             self._raise_if_outage(exc, is_lost=getattr(driver_connection, "closed", False))
             raise DBAPIError.instance(None, None, exc, self._driver_error, dialect=self.engine.dialect) from exc
 
@@ -123,7 +124,7 @@ class Database:
             return inspect(connection).has_table("batches")
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 

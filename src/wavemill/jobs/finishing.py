@@ -1,9 +1,13 @@
-"""Finishing: what came of claimed jobs, and where their outputs go.
+"""Finishing: recording the outcomes of claimed jobs, and moving their outputs into place.
 
-Outputs are staged first, under names of this claim alone. Then, in this order: the table is asked which jobs are still
-this claim's; outputs of these are moved into place, outside any transaction; one short transaction records what is
-still this claim's, and nothing else. Whoever moves outputs of a job that was claimed before first removes what earlier
-claims have staged for it. So a process that was asked, fell asleep, and lost the job meanwhile finds nothing to move.
+Outputs are staged first, under names of this claim alone. Then:
+
+1. The table is asked which jobs still belong to this claim.
+2. The outputs of these jobs are moved into place, outside any transaction.
+3. One short transaction records the jobs that still belong to this claim, and no others.
+
+Before a claim moves outputs of a job that was claimed before, it removes what earlier claims have
+staged for it. So a process that falls asleep after step 1 and loses the job finds nothing to move.
 """
 
 from __future__ import annotations
@@ -33,9 +37,10 @@ def _nothing() -> None:
 class Outcome:
     """What came of one job.
 
-    `state` QUEUED gives it back: with an `error_code` it waits `delay_s` for its next attempt, without one, or without
-    `blame`, the attempt does not count. `columns` are more columns of the row. `place` moves the outputs to where they
-    belong; `discard` removes what is still staged, and never what was moved.
+    `state` QUEUED gives the job back. With an `error_code` it waits `delay_s` for its next attempt;
+    without one, or without `blame`, the attempt does not count. `columns` are more columns of the
+    row. `place` moves the outputs into place; `discard` removes what is still staged, never what
+    was moved.
     """
 
     job: ClaimedJob
@@ -47,18 +52,19 @@ class Outcome:
     columns: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], None] = _nothing
     discard: Callable[[], None] = _nothing
-    is_noted: bool = False  # stands among the job's attempts even where it does not count
+    is_noted: bool = False  # listed among the job's attempts even if it does not count
     is_torn: bool = False  # some of the outputs may be in place although the job is not done
 
     def __post_init__(self) -> None:
         if self.error is not None:
-            # What names a file may hold what no database stores: NUL (PostgreSQL), bytes that are no text (both).
+            # An error may quote a file name that databases cannot store: NUL (PostgreSQL), or bytes
+            # that are not UTF-8 (both).
             storable = self.error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
             object.__setattr__(self, "error", storable)
 
     @property
     def counts_as_attempt(self) -> bool:
-        """Whether work was done, or failed, rather than given back."""
+        """Whether the work was done or failed, rather than given back."""
         return self.state is not State.QUEUED or (self.error_code is not None and self.blame)
 
 
@@ -90,15 +96,15 @@ def finish(
 def place_outputs(
     database: Database, work: Sequence[Work], *, on_place_error: OnPlaceError, placing: Executor | None = None
 ) -> list[Work]:
-    """Move outputs of jobs that are still their claim's into place; return the work with what came of it.
+    """Move the outputs of jobs that still belong to their claim; return the work with its results.
 
-    An output that cannot be moved gives its job the outcome that `on_place_error` says. Outputs of jobs that others
-    have taken over are discarded.
+    If an output cannot be moved, `on_place_error` returns the outcome of its job. Outputs of jobs
+    that others have taken over are discarded.
 
     Parameters
     ----------
     placing : Executor, optional
-        Moves this many outputs at a time: for stores that take long to answer.
+        Moves several outputs at a time, for stores that are slow to answer.
     """
     work = [(claim, outcomes) for claim, outcomes in work if outcomes]
     if any(outcome.place is not _nothing for _, outcomes in work for outcome in outcomes):
@@ -120,16 +126,16 @@ def place_outputs(
 def _placed(outcome: Outcome, on_place_error: OnPlaceError) -> Outcome:
     try:
         outcome.place()
-    except Exception as exc:  # whatever a store raises: one bad item harms itself only
+    except Exception as exc:  # whatever a store raises: a bad job fails alone
         outcome.discard()
         return replace(on_place_error(outcome.job, exc), is_torn=True)
     return outcome
 
 
 def record(database: Database, work: Sequence[Work]) -> Finished:
-    """Record outcomes of jobs that are still their claim's, in one transaction.
+    """Record the outcomes of jobs that still belong to their claim, in one transaction.
 
-    Where a batch was cancelled meanwhile, what would go back to the queue is cancelled.
+    In a batch that was cancelled meanwhile, jobs that would return to the queue are cancelled.
     """
     if not work:
         return Finished(jobs=0, over=(), gone=())
@@ -166,7 +172,7 @@ def _give_back(connection: Connection, batch_id: str, outcomes: Sequence[Outcome
 
 
 def mark_torn(connection: Connection, batch_id: str) -> None:
-    """Say that outputs of a batch may lie about that no job names; since when is kept from the first time."""
+    """Note since when a batch may have outputs that no job names; a first time is kept."""
     unmarked = (batches.c.id == batch_id, batches.c.torn_at.is_(None))
     connection.execute(update(batches).where(*unmarked).values(torn_at=now()))
 
@@ -182,7 +188,7 @@ def _fence(job: ClaimedJob) -> tuple[int, int]:
 
 
 def _held(connection: Connection, work: Sequence[Work], *, lock: bool) -> dict[tuple[int, int], Any]:
-    """Return (job, fence) -> when it was started, of those that are still their claim's."""
+    """Return (job, fence) -> start time, of the jobs that still belong to their claim."""
     query: Select[Any] = select(jobs.c.id, jobs.c.claims, jobs.c.started_at).where(
         jobs.c.id.in_([outcome.job.id for _, outcomes in work for outcome in outcomes]),
         jobs.c.worker_id == work[0][0].worker_id,
@@ -199,7 +205,7 @@ def record_outcomes(
     outcomes: Mapping[str, Sequence[Outcome]],
     started_at: Mapping[tuple[int, int], Any],
 ) -> None:
-    """Move locked, running jobs to where their outcomes say, with attempts and counters.
+    """Write the outcomes of locked, running jobs, with their attempts and counters.
 
     Parameters
     ----------

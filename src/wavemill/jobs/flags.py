@@ -1,4 +1,4 @@
-"""What can be odd about a job's outputs, as `jobs.flags` says it."""
+"""Flags for what is odd about a job's outputs, as `jobs.flags` stores them."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class Flag(StrEnum):
 
     SILENT = "silent"  # no sample of an output reaches one step of 16-bit PCM
     CLIPPED = "clipped"  # samples of an output lie over full scale
-    FAR = "far"  # what was made is further from what it ought to be like than nearly all reconstructions are
+    FAR = "far"  # the result is further from the original than in nearly all reconstructions

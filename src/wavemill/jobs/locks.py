@@ -1,10 +1,12 @@
-"""Who may change a batch's jobs at the same time.
+"""Locks that keep changes to a batch's jobs apart.
 
-PostgreSQL gives each statement of a transaction its own view of the table. So a cancel could miss a job that a finish
-returns to the queue just then, and leave it queued for ever. Whoever moves single jobs therefore shares a batch's lock,
-and whoever moves all of them owns it. Not a row lock: those waiting for an advisory one stand in line, so a cancel
-gets its turn however many workers finish; and a row cannot be shared first and written later without deadlocks.
-SQLite runs one writing transaction at a time and needs none of this.
+PostgreSQL gives each statement of a transaction its own snapshot. So a cancel could miss a job that
+a finish returns to the queue at that moment, and leave it queued for ever. Code that moves single
+jobs therefore shares a batch's lock, and code that moves all of them owns it.
+
+These are advisory locks, not row locks. Advisory locks are granted in order, so a cancel gets its
+turn however many workers finish; and a row lock that is first shared and then written can deadlock.
+SQLite runs one writing transaction at a time and needs no such locks.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from time import sleep
 
 from sqlalchemy import Connection, TextClause, text
 
-_BATCHES = 0x776D  # the first of two keys, so that these are no other program's locks
+_BATCHES = 0x776D  # the first of two keys; no other program is likely to use these
 _REAPER = 0x776E
 _KEY = 0x776F
 _ASK_S = 0.5
@@ -26,7 +28,7 @@ _TRY = text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:name))")
 
 
 def share_batch(connection: Connection, batch_id: str) -> None:
-    """Wait until nobody owns the batch; hold it, with others who move single jobs, until the transaction ends."""
+    """Wait until nobody owns the batch, and share its lock until the transaction ends."""
     _execute(connection, _SHARE, batch_id)
 
 
@@ -37,12 +39,15 @@ def share_batches(connection: Connection, batch_ids: Sequence[str]) -> None:
 
 
 def own_batch(connection: Connection, batch_id: str) -> None:
-    """Wait until nobody else moves a job of the batch, and keep them out until the transaction ends."""
+    """Wait until nobody shares or owns the batch, and own its lock until the transaction ends."""
     _execute(connection, _OWN, batch_id)
 
 
 def reaping(connection: Connection, batch_id: str, *, wait: bool) -> bool:
-    """Become the only reaper of the batch until the transaction ends; False where another is, unless told to `wait`."""
+    """Become the batch's only reaper until the transaction ends.
+
+    If there is another one, wait for it, or return False without `wait`.
+    """
     if connection.dialect.name != "postgresql":
         return True
     if not wait:
@@ -52,10 +57,10 @@ def reaping(connection: Connection, batch_id: str, *, wait: bool) -> bool:
 
 
 def own_key(connection: Connection, key: str) -> None:
-    """Wait until nobody else writes a batch under this key, and keep others from it until the transaction ends.
+    """Wait until nobody else writes a batch under this key; own it until the transaction ends.
 
-    Whoever has it may write for hours, at the pace of those who hand in its jobs. So the server is asked again and
-    again: one that answered only when the key is free could not be told from one that has fallen silent.
+    Its owner may write for hours, at the pace at which its jobs are handed in. So the server is
+    asked again and again: a call that blocks for hours looks like a server that is silent.
     """
     if connection.dialect.name == "postgresql":
         while not connection.scalar(_TRY, {"space": _KEY, "name": key}):

@@ -1,6 +1,7 @@
-"""Bringing the table to the schema of this version.
+"""Upgrades the tables to the schema of this version.
 
-Alembic is imported by `upgrade` alone: every command compares revisions, and would pay a tenth of a second for it.
+Only `upgrade` imports Alembic: every command compares revisions, and the import would cost it a
+tenth of a second.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LOCK_KEY = 0x776D_696C  # any constant: two migrations of one PostgreSQL databa
 
 
 def config() -> Config:
-    """Return Alembic's configuration; `attributes["connection"]` is still to be set."""
+    """Return Alembic's configuration; the caller must set `attributes["connection"]`."""
     from alembic.config import Config
 
     configuration = Config()
@@ -41,7 +42,7 @@ def upgrade(database: Database) -> str:
         raise _other_revision(database, revision)
     require_may_upgrade(database, revision)
     configuration = config()
-    # Without a limit: rewriting a large table takes its time, and another's upgrade as long again.
+    # No limit: rewriting a large table takes long, and so does waiting for another upgrade.
     with answers_within(None), database.transaction() as connection:
         if database.is_postgresql:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
@@ -51,12 +52,12 @@ def upgrade(database: Database) -> str:
 
 
 def ensure(database: Database, *, to_write: bool = False) -> None:
-    """Create the tables of a new SQLite file; a PostgreSQL database is only checked, its owner upgrades it.
+    """Create the tables of a new SQLite file; only check PostgreSQL, which its owner upgrades.
 
     Parameters
     ----------
     to_write : bool
-        Whether more than questions will follow: then rights to write are asked for, too.
+        Whether the caller will write: then its rights to write are checked, too.
     """
     revision = current(database)
     if revision is None and not database.is_postgresql:

@@ -1,7 +1,8 @@
-"""Which errors of a database are outages: nobody's fault, over after a while, and so waited out and tried again.
+"""Which errors of a database are outages, to be waited out and tried again.
 
-All others are mistakes: a column that is not there, a value that does not fit, a right that is missing. Waiting mends
-none of them, so they are raised as they came and cost whoever met them an attempt. What is not listed is no outage.
+All others are mistakes: a missing column, a value that does not fit, a missing right. Waiting does
+not mend them, so they are raised as they came and cost the job an attempt. An error that is not
+listed here is no outage.
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ from typing import Any
 
 LOST = "does not answer"
 
-# SQLSTATE, or its first two characters -> what the database does. Each is followed by the database's own words.
+# SQLSTATE, or its first two characters -> what the database does. Sentences add its own words.
 _POSTGRESQL = {
-    "08": "lost the connection",  # poolers also use 08P01 for all that they have to say
-    # After a failover the old primary, or a standby behind the same name, answers like this until somebody promotes it.
+    "08": "lost the connection",  # poolers also use 08P01 for all of their own errors
+    # After a failover the old primary, or a standby of that name, says this until it is promoted.
     "25006": "is read-only, as a standby is",
     "25P03": "ended a session that was silent inside a transaction",
     "25P04": "ended a transaction that took too long",
     "26000": "lost a prepared statement, as a pooler does",
     "42P05": "has a prepared statement already, as a pooler does",
     "28": "does not let us in",  # passwords are changed, pg_hba.conf is reloaded; when connecting there is no SQLSTATE
-    "40": "undid a transaction that crossed another",  # serialization failure, deadlock
+    "40": "undid a transaction that conflicted with another",  # serialization failure, deadlock
     "53": "has no room left",  # on the disk, in memory, for connections: 53100, 53200, 53300
     "55000": "cannot do that now, as a standby cannot",  # what needs a primary that has finished its recovery
     "55P03": "did not get a lock in time",
     "57": "was stopped, or stopped a statement",  # shutdown, crash, start, pg_cancel_backend, statement_timeout
     "58": "has trouble with its own files",  # an I/O error, a file system that is gone
     "72000": "no longer has an old snapshot",
-    # Damaged: no job is to blame and no attempt may be lost, while somebody restores it.
+    # Damaged: no job is to blame, so none may lose an attempt until somebody restores the database.
     "XX001": "is damaged",
     "XX002": "has a damaged index",
 }
@@ -45,21 +46,21 @@ _SQLITE = {
     11: "is damaged",  # CORRUPT: as XX001 above
     13: "has no room left",  # FULL
     14: "cannot be opened",  # CANTOPEN
-    15: "is locked by somebody else",  # PROTOCOL: the locks of the WAL, after many trials
+    15: "is locked by somebody else",  # PROTOCOL: the locks of the WAL, after many tries
     17: "changed its tables meanwhile",  # SCHEMA
     26: "is damaged",  # NOTADB
 }
 
 
 def reason(error: BaseException, *, is_lost: bool) -> str | None:
-    """Say what a database does that raised this, or None: no outage.
+    """Return what the database did that raised this error; None if it is no outage.
 
     Parameters
     ----------
     error : exception
         As the driver raised it.
     is_lost : bool
-        Whether the connection is gone, or never came.
+        Whether the connection is gone, or was never made.
     """
     sqlstate: str | None = getattr(error, "sqlstate", None)
     if sqlstate is not None:
@@ -68,6 +69,7 @@ def reason(error: BaseException, *, is_lost: bool) -> str | None:
     code: Any = getattr(error, "sqlite_errorcode", None)
     if code is not None:
         return _SQLITE.get(code & 0xFF)
-    # The client says so itself. It also does of a mistake, such as too many parameters, but then the connection stands.
+    # Raised by the client. It also raises these for mistakes, such as too many parameters, but then
+    # the connection stays open.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return LOST if is_lost and kinds & {"OperationalError", "InterfaceError"} else None

@@ -1,8 +1,9 @@
-"""The outbox: how many messages the broker ought to hold.
+"""The outbox: which chunks still need a message in the broker.
 
-A row of `chunks` is written in the transaction that makes its jobs `queued`, marked when a message went out for it, and
-deleted by the claim. A message is a ticket, see `wavemill.jobs.claims`: any message gets any chunk done. So there is
-work without a message only where more chunks are marked than messages are left.
+A row of `chunks` is written in the transaction that makes its jobs `queued`, marked when a message
+is sent for it, and deleted by the claim. A message is only a ticket (see `wavemill.jobs.claims`):
+any message gets any chunk done. So a chunk lacks a message only if more chunks are marked than
+messages are left.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class ChunkMessage:
     priority: int
 
 
-# Hands messages to the broker, all or BrokerUnavailableError.
+# Hands messages to the broker: all of them, or it raises BrokerUnavailableError.
 Send = Callable[[Sequence[ChunkMessage]], None]
 
 
@@ -46,9 +47,10 @@ def add_chunks(
     delay_s: float = 0.0,
     again: bool = False,
 ) -> None:
-    """Ask for messages that cover these ranges of `seq`, not before `delay_s` from now.
+    """Write chunks that cover these ranges of `seq`, due in `delay_s` seconds.
 
-    What was begun before and is to be done `again` has waited its turn: it goes before the rest of its batch.
+    Chunks with `again` were begun before and have waited already: they go before the rest of their
+    batch.
     """
     available_at = connection.scalar(select(now(delay_s)))
     common = {"batch_id": batch_id, "available_at": available_at, "again": again}
@@ -58,7 +60,7 @@ def add_chunks(
 
 
 def add_queued_jobs(connection: Connection, batch_id: str, chunk_size: int) -> None:
-    """Ask for messages that cover every queued job of a batch."""
+    """Write chunks that cover every queued job of a batch."""
     covering = (
         select(literal(batch_id), func.min(jobs.c.seq), func.max(jobs.c.seq), now())
         .where(jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
@@ -70,11 +72,11 @@ def add_queued_jobs(connection: Connection, batch_id: str, chunk_size: int) -> N
 def publish_due(
     database: Database, send: Send, *, batch_id: str | None = None, at_most: int | None = None, page: int = 2_000
 ) -> int:
-    """Send messages for due chunks that have none yet, `at_most` so many; return how many went out.
+    """Send messages for due chunks that have none, `at_most` this many; return how many were sent.
 
-    Small chunks of several batches share a message where one claim will take them together. Rows are marked before the
-    send, so that two publishers never send the same message, and unmarked when it fails; after a crash between the
-    two, `recall_lost` finds them.
+    Small chunks of several batches share a message if one claim will take them together. Rows are
+    marked before they are sent, so that two publishers never send the same message, and unmarked
+    if sending fails. After a crash in between, `recall_lost` finds them.
     """
     sent = 0
     for some in _batches_with_due_chunks(database) if batch_id is None else [[batch_id]]:
@@ -89,7 +91,7 @@ def publish_due(
 
 
 def _batches_with_due_chunks(database: Database) -> Iterator[list[str]]:
-    """Yield groups of batches of one priority, the highest first."""
+    """Yield groups of IDs of batches with one priority, the highest first."""
     query = (
         select(batches.c.id, batches.c.priority)
         .where(is_open(), select(chunks.c.id).where(*_DUE).exists())
@@ -110,11 +112,11 @@ _DUE = (
 
 @dataclass(kw_only=True)
 class _Bundle:
-    """One message, and the chunks that one claim takes by it."""
+    """One message, and the chunks that its claim will take."""
 
     message: ChunkMessage
     chunk_ids: list[int]
-    room: int  # jobs that fit in besides
+    room: int  # jobs that still fit in
 
 
 def _take_due(database: Database, batch_ids: Sequence[str], page: int, count: int | None) -> list[_Bundle]:
@@ -138,7 +140,7 @@ def _take_due(database: Database, batch_ids: Sequence[str], page: int, count: in
 
 
 def _bundles(rows: Iterable[Row[Any]]) -> Iterator[_Bundle]:
-    """Group small chunks of different batches as `claim_next` takes them: alike, and none that was begun before."""
+    """Group small chunks as `claim_next` does: of similar batches, and never begun before."""
     open_ones: dict[tuple[Any, ...], _Bundle] = {}
     for row in rows:
         size = row.last - row.first + 1
@@ -159,19 +161,19 @@ def _bundles(rows: Iterable[Row[Any]]) -> Iterator[_Bundle]:
 def _unmark(database: Database, ids: Sequence[int]) -> None:
     with database.transaction() as connection:
         for page in _pages(sorted(ids), 500):
-            # Locked in the order that a claim locks them.
+            # In the order in which a claim locks them.
             locked = select(chunks.c.id).where(chunks.c.id.in_(page)).order_by(chunks.c.id).with_for_update()
             connection.execute(update(chunks).where(chunks.c.id.in_(locked)).values(published_at=None))
 
 
 def recall_lost(database: Database, present: Sized, *, grace_s: float) -> int:
-    """Mark chunks as unsent that were sent over `grace_s` ago and for which messages are missing; return how many.
+    """Unmark chunks sent over `grace_s` ago if messages for them are missing; return how many.
 
     Parameters
     ----------
     present : sized
-        The messages that wait in the broker. Only their number counts, so a `range` will do. Those in workers' hands
-        are not among them: a worker that dies before its claim would hide them.
+        The messages that wait in the broker. Only their number counts, so a `range` will do. Leave
+        out those that workers have received: a worker that dies before its claim would hide them.
     """
     sent = (chunks.c.published_at < now(-grace_s), is_open())
     share = 1.0 * (chunks.c.last - chunks.c.first + 1) / batches.c.chunk_size
@@ -190,7 +192,7 @@ def recall_lost(database: Database, present: Sized, *, grace_s: float) -> int:
 
 
 def restore_missing_chunks(database: Database) -> int:
-    """Cover batches whose queued jobs have no chunk at all; return how many batches had to be mended."""
+    """Write chunks for batches with queued jobs but no chunk; return how many batches it did."""
     uncovered = select(batches.c.id, batches.c.chunk_size).where(
         batches.c.queued > 0,
         batches.c.cancelled_at.is_(None),
@@ -205,7 +207,7 @@ def restore_missing_chunks(database: Database) -> int:
 
 
 def is_drained(database: Database) -> bool:
-    """Whether workers have nothing left to do: no job runs, and none is queued but those of paused batches."""
+    """Whether no job is running, and none is queued except in paused batches."""
     left = select(batches.c.id).where(
         batches.c.finished_at.is_(None),
         or_(

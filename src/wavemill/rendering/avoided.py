@@ -1,4 +1,4 @@
-"""Which batches a worker leaves alone for a while, because what they need does not answer."""
+"""Batches that a worker leaves alone for a while, because their storage does not answer."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from wavemill.errors import OutageError
 logger = logging.getLogger(__name__)
 
 _MAX_AVOIDED_S = 30.0
-_FORGET_S = 600.0  # after an outage of a batch that others have ended, or that was cancelled
+_FORGET_S = 600.0  # outages of batches that others have finished, or that were cancelled
 
 
 @dataclass(kw_only=True)
 class _Outage:
     count: int = 0  # chunks in a row that met it
     until: float = 0.0
-    is_new: bool = True  # met by the chunk in hand
+    is_new: bool = True  # met by the current chunk
 
 
 class AvoidedBatches:
-    """The outages that one worker has met, by batch: other batches' storage may answer, so these go on."""
+    """The outages that one worker has met, by batch. It goes on with other batches meanwhile."""
 
     def __init__(self) -> None:
         self._met: dict[str, _Outage] = {}
         self._lock = threading.Lock()  # the jobs of a chunk fail in several threads
 
     def ids(self) -> list[str]:
-        """Return the batches that are not to be claimed now."""
+        """Return the IDs of batches that must not be claimed now."""
         with self._lock:
             clock = monotonic()
             for batch_id in [one for one, outage in self._met.items() if outage.until + _FORGET_S < clock]:
@@ -41,13 +41,13 @@ class AvoidedBatches:
 
     @property
     def pause_s(self) -> float:
-        """How long until the first avoided batch may be tried again; 0 where none is avoided."""
+        """Seconds until the first avoided batch may be tried again; 0 if none is avoided."""
         clock = monotonic()
         return min((outage.until - clock for outage in list(self._met.values()) if outage.until > clock), default=0.0)
 
     @contextmanager
     def watching(self, batch_id: str) -> Iterator[None]:
-        """Work on a batch: an outage that was met before, and is not met now, is over."""
+        """Work on a batch; an earlier outage of it is over if the work does not meet it again."""
         before = self._met.get(batch_id)
         if before is not None:
             before.is_new = False
@@ -57,7 +57,10 @@ class AvoidedBatches:
             self._met.pop(batch_id, None)
 
     def add(self, batch_id: str, exc: OutageError, *, pause_s: Callable[[int], float]) -> int:
-        """Note an outage, of which a chunk may meet many; return how many chunks in a row met one before."""
+        """Note an outage; return how many chunks in a row met one before.
+
+        A chunk may meet many outages, and counts once.
+        """
         with self._lock:
             outage = self._met.setdefault(batch_id, _Outage(is_new=False))
             if not outage.is_new:

@@ -1,4 +1,4 @@
-"""Stop using what keeps failing, and try it again now and then."""
+"""A circuit breaker: stops using what keeps failing, and tries it again now and then."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ logger = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Opens after some failures in a row; from then on lets one try through at a time, each after a pause.
+    """Opens after `failures` failures in a row; from then on allows one try after each pause.
 
-    May be asked and told from several threads.
+    Safe to use from several threads.
 
     Parameters
     ----------
-    what : what it guards, as a log line names it
+    what : name of what it guards, for log lines
     instead : what happens while it is open
     failures : int > 0, in a row
     pause_s : float > 0
@@ -45,11 +45,11 @@ class Breaker:
                 return True
             if self._clock() < self._next_try:
                 return False
-            self._next_try = self._clock() + self._pause_s  # the others wait for what becomes of this try
+            self._next_try = self._clock() + self._pause_s  # others wait for the result of this try
             return True
 
     def failed(self, exc: Exception) -> None:
-        """Note a failure; the one that opens it is said once."""
+        """Note a failure; log the one that opens the breaker."""
         with self._lock:
             self._in_a_row += 1
             self._next_try = self._clock() + self._pause_s
@@ -60,7 +60,7 @@ class Breaker:
                 )  # fmt: skip
 
     def worked(self) -> None:
-        """Close it again."""
+        """Note a success: close the breaker."""
         with self._lock:
             was_open, self._in_a_row = self._in_a_row >= self._failures, 0
         if was_open:

@@ -1,4 +1,8 @@
-"""What a worker does with a message, whatever the work: claim, keep, look for orders, record, wait out an outage."""
+"""`ChunkWorker`: all that a worker does with a message, except the work itself.
+
+It claims jobs, renews their leases, looks for orders such as a pause, records outcomes, and waits
+out outages.
+"""
 
 from __future__ import annotations
 
@@ -31,22 +35,22 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MAX_RETRY_DELAY_S = 300.0
-_MAX_PAUSE_S = 5.0  # without work because of an outage: others' batches are looked for so often
-_LOOK_S = 0.2  # between two looks for orders: each costs as much as rendering a clip
+_MAX_PAUSE_S = 5.0  # pause between two looks for work while an outage leaves none
+_LOOK_S = 0.2  # between two looks for orders; one costs as much as rendering a clip
 _LOOK_AGAIN_S = 60.0  # for a model that was refused
-_REMOTE_MOVES = 16  # at a time; each waits for an answer and uses next to no core
+_REMOTE_MOVES = 16  # at a time; they wait for the store and use next to no CPU
 _GIVE_UP_BEFORE_KILL_S = 5.0
 
 
 class ChunkWorker:
-    """Works on claims, those of one message at a time; a subclass says in `_work` what is to be done with one.
+    """Claims jobs, one message at a time, and records their outcomes; subclasses do the `_work`.
 
     Parameters
     ----------
     worker_id : str
-        Unique to this process and its life: leases are held in this name.
+        Unique to this process. Leases are held under this name.
     stop : threading.Event
-        Set it, and what is left of a chunk is given back before the next sub-batch.
+        When set, the rest of a chunk is given back before the next sub-batch.
     """
 
     def __init__(self, database: Database, settings: Settings, *, worker_id: str, stop: threading.Event) -> None:
@@ -59,14 +63,17 @@ class ChunkWorker:
         self._looked_at = 0.0
         self._avoided = AvoidedBatches()
         self._refused = RefusedModels(settings.models, look_again_s=min(settings.lease_s, _LOOK_AGAIN_S))
-        self._jitter = 1.0  # one for all of a chunk, which so stays whole when it goes back
+        self._jitter = 1.0  # the same for a whole chunk, so that it is retried as a whole
         self.jobs_done = 0
 
     def render_chunk(self, batch_id: str, first: int, last: int) -> None:
-        """Take a message as a ticket: claim what is due next, and do it. A message too many finds nothing to do."""
+        """Claim the chunk that is due next, and do it. A message too many finds nothing to do.
+
+        The message is only a ticket: the chunk that it names need not be the one that is claimed.
+        """
         try:
             self._claims = self._claim()
-        except DatabaseUnavailableError:  # and told to stop
+        except DatabaseUnavailableError:  # told to stop while waiting for the database
             return
         if not self._claims:
             logger.debug("message %s %d-%d: nothing to do", batch_id, first, last)
@@ -80,21 +87,21 @@ class ChunkWorker:
             self._claims = ()
 
     def renew_leases(self) -> None:
-        """Prolong the leases of the jobs in hand; called by the heartbeat's thread."""
+        """Extend the leases of the jobs in hand; the heartbeat thread calls this."""
         renew_leases(self._database, self._claims, lease_s=self._settings.lease_s)
 
     def close(self) -> None:
-        """Let go of what this worker holds in its process."""
+        """Release what this worker holds, such as threads."""
 
     def _work(self, claim: Claim) -> list[Outcome]:
-        """Do all of a claim's jobs, stage their outputs, and return what came of each."""
+        """Do all jobs of a claim, stage their outputs, and return the outcome of each."""
         raise NotImplementedError
 
     def _claim(self) -> tuple[Claim, ...]:
         claims = self._claim_once()
         if not claims and (pause_s := self._avoided.pause_s or self._refused.pause_s):
-            # Other messages would find nothing either, and be used up: before the outage is over, or by this worker
-            # alone, though others have the model.
+            # Wait before taking the next message: it would find nothing either, and be used up
+            # before the outage is over, or by this worker although another one has the model.
             self._stop.wait(min(pause_s, _MAX_PAUSE_S))
             claims = self._claim_once()
         return claims
@@ -109,7 +116,7 @@ class ChunkWorker:
                 refused=self._refused.digests(),
             )
         )
-        self._looked_at = monotonic()  # the claim did
+        self._looked_at = monotonic()  # claiming looks at the batch's state too
         return claims
 
     def _outcomes(self, claim: Claim) -> list[Outcome]:
@@ -125,14 +132,14 @@ class ChunkWorker:
         try:
             return ordered_state(self._database, claim.batch.id)
         except DatabaseUnavailableError:
-            return None  # work on; the finish waits for the database
+            return None  # go on: recording waits for the database
 
     def _failure(self, job: ClaimedJob, exc: Exception, *, elsewhere_may_help: bool = False) -> Outcome:
         if not isinstance(exc, WavemillError):
             logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
         code = getattr(exc, "code", "internal-error")
         message = without_secrets(str(exc)) or type(exc).__name__
-        if isinstance(exc, OutageError):  # no job is to blame, so none pays with an attempt
+        if isinstance(exc, OutageError):  # no job is to blame, so none loses an attempt
             n_before = self._avoided.add(self._batch_ids[job.id], exc, pause_s=self._delay_s)
             delay_s = self._delay_s(n_before)
             return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s, blame=False)
@@ -143,7 +150,7 @@ class ChunkWorker:
         return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s)
 
     def _delay_s(self, n_before: int) -> float:
-        # Exponents beyond 16 only overflow: the longest delay is reached long before.
+        # The bound on the exponent only prevents an overflow: the longest delay comes long before.
         return min(self._settings.retry_delay_s * 2.0 ** min(n_before, 16), _MAX_RETRY_DELAY_S) * self._jitter
 
     def _finish(self, work: Sequence[Work]) -> None:
@@ -154,13 +161,13 @@ class ChunkWorker:
             )
             finished = self._while_database_is_gone(lambda: record(self._database, placed), patient=True)
         except DatabaseUnavailableError:
-            logger.warning("told to stop while the table is away: finished jobs are not recorded and are made again")
+            logger.warning("told to stop while the table is away: finished jobs are not recorded and will be redone")
             return
         self.jobs_done += sum(outcome.state is not State.QUEUED for _, outcomes in placed for outcome in outcomes)
         self._tidy(work, finished)
 
     def _tidy(self, work: Sequence[Work], finished: Finished) -> None:
-        """Remove what is left of staging in batches that are over, and all of it in those that were pruned."""
+        """Clear the staging of batches that are over; of pruned ones remove empty folders too."""
         for claim, _ in work:
             if claim.batch.id in finished.over:
                 open_store(batch_root(claim.batch.output, claim.batch.id)).clear_staging()
@@ -174,7 +181,11 @@ class ChunkWorker:
         return ThreadPoolExecutor(_REMOTE_MOVES, thread_name_prefix="moves")
 
     def _while_database_is_gone(self, action: Callable[[], T], *, patient: bool = False) -> T:
-        """Try until the table answers; once told to stop only as long as a `patient` one has before it is killed."""
+        """Retry `action` until the table answers.
+
+        Once told to stop, raise at once; a `patient` call goes on until shortly before the worker
+        is killed.
+        """
         left_s = max(0.0, self._settings.stop_grace_s - _GIVE_UP_BEFORE_KILL_S) if patient else 0.0
         stopped_at: list[float] = []
 

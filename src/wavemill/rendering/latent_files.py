@@ -1,6 +1,6 @@
-"""Latents on disk: `ID.npy` holds the vector, `ID.json` beside it the level and length that sound needs besides.
+"""Latents on disk: `ID.npy` holds the vector, `ID.json` the level and length of its sound.
 
-An array without its JSON is read too, at a default level and the model's full length.
+An array without its JSON gets a default level and the model's full length.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from wavemill.synthesis.levels import Levels
 from wavemill.vae.model import Model
 
 _NUMBERS = ("peak_db", "floor_db", "energy_db", "duration_s")
-_MOST_BYTES = 2**24  # more is no latent, and is not read into memory
+_MOST_BYTES = 2**24  # a latent is smaller; no more than this is read into memory
 _ADVICE = "make latents with: wavemill submit encode"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentFile:
-    """A latent, float32 [shape=(latent_dim,)], with what it takes to make sound of it."""
+    """A latent, float32 [shape=(latent_dim,)], with the levels and length of its sound."""
 
     latent: FloatArray
     levels: Levels
@@ -58,7 +58,7 @@ class LatentFile:
 
 
 def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, dict[str, str]]:
-    """Read `FOLDER/NAME.npy` for a model, and its JSON if it has one; return it and each file's SHA-256 by its name.
+    """Read `FOLDER/NAME.npy` and its JSON, if any; return the latent, and file name -> SHA-256.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, dict[
     Raises
     ------
     UnknownLatentError, LatentError
-        It is not there; it is no finite vector of the model's length, or its JSON is malformed.
+        The array is missing; it is no finite vector of the model's length, or its JSON is
+        malformed.
     StorageUnavailableError
         The storage does not answer, or the whole folder is gone.
     """
@@ -110,9 +111,9 @@ def _numbers(name: str, data: bytes | None) -> dict[str, float]:
 
 
 def _read(folder: str, file: str) -> bytes | None:
-    """Return what is in a file; None where there is no such file in a folder that is there.
+    """Return the content of a file; None if its folder exists and the file does not.
 
-    A file that is not found is looked for twice: its folder may have been away until a moment ago.
+    A missing file is looked for twice: its folder may have come back in between.
     """
     for _ in range(2):
         data = _read_once(f"{folder.rstrip('/')}/{file}")
@@ -136,13 +137,13 @@ def _read_once(path: str) -> bytes | None:
 
 
 def _require_folder(folder: str) -> None:
-    """Raise StorageUnavailableError while there is nothing at all in a folder, or below a URL."""
+    """Raise StorageUnavailableError if a folder is missing or empty, or nothing is below a URL."""
     if not is_url(folder):
         require_there(Path(folder), "the folder of latents")
         return
     try:
         file_system, inner = file_system_of(folder)
-        file_system.invalidate_cache()  # of what was there before
+        file_system.invalidate_cache()  # cached listings
         file_system.info(inner)
     except Exception as exc:
         if is_missing(exc):

@@ -1,4 +1,4 @@
-"""What a job made, inverted, encoded, measured and staged; and what the table is to say of it."""
+"""Turns what a job made into files and table columns: inverts, encodes, measures, stages."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ FAR_DB = (
 
 
 _TO_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
-_RECORDED = ("generated", "original", "latent")  # the sidecar of a latent is found beside it
+_RECORDED = ("generated", "original", "latent")  # without latent_levels: that file lies beside the latent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """What a job is about to write.
+    """The files and columns of one job, ready to be written.
 
     Attributes
     ----------
     files : output name -> (path below the batch's folder, content)
-    columns : what the table is to say of it, but for the paths and the time of writing
+    columns : of the job's row, without the paths and the time taken to write
     timings_s : how long each step took, by its name
     """
 
@@ -57,7 +57,7 @@ class Encoded:
 
 
 def invert_made(tools: BatchTools, results: Sequence[Made], *, gpu: str | None = None) -> list[Sounds]:
-    """Return the sounds of what some jobs made, from one call of the inversion."""
+    """Invert what several jobs made, in one call; return the sounds of each job."""
     present = [_spectrograms(made) for made in results]
     spectrograms = [spectrogram for one in present for spectrogram in one.values()]
     if not spectrograms:
@@ -77,7 +77,10 @@ def invert_made(tools: BatchTools, results: Sequence[Made], *, gpu: str | None =
 def encode_made(
     tools: BatchTools, made: Made, *, forward_s: float, sounds: Sounds | None = None, invert_s: float = 0.0
 ) -> Encoded:
-    """Encode and measure what a job made; invert it first, unless its sounds, and what they took, are given."""
+    """Encode and measure what a job made.
+
+    It is inverted first, unless `sounds` and the time that they took, `invert_s`, are given.
+    """
     started = perf_counter()
     if sounds is None:
         [sounds] = invert_made(tools, [made])
@@ -113,7 +116,7 @@ def encode_made(
 
 
 def stage_encoded(tools: BatchTools, encoded: Encoded, *, job: ClaimedJob) -> Outcome:
-    """Write what a job made beside its final place, and return what to record once it is there."""
+    """Stage a job's files; return the outcome to record once they are in place."""
     started = perf_counter()
     outputs = JobOutputs(tools.store, job_id=job.id, fence=job.fence)
     paths = {name: outputs.stage(name, path, data) for name, (path, data) in encoded.files.items()}
@@ -141,9 +144,9 @@ def _comment(tools: BatchTools, made: Made, kind: str) -> str:
 
 
 def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
-    """Say where an output comes from: all that decides its samples, and nothing else.
+    """Return an output's provenance: all that decides its samples, and nothing else.
 
-    So an `original` says, and is, the same whatever model stood beside it, and the same as `invert` makes.
+    So an `original` has the same bytes whatever model was used beside it, and as `invert` makes it.
     """
     job = made.input.job
     inverted = {
@@ -173,7 +176,7 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _versions(*, with_model: bool) -> dict[str, str]:
     libraries = {name: version(name) for name in ("numba", "numpy", "soundfile", *(("keras",) if with_model else ()))}
-    if with_model:  # its distribution has several names
+    if with_model:  # the distribution of TensorFlow has several names
         libraries["tensorflow"] = str(import_module("tensorflow").__version__)
     return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
 

@@ -1,9 +1,10 @@
-"""The jobs of a chunk, from their inputs to staged outputs, in sub-batches that overlap.
+"""Takes the jobs of a chunk from inputs to staged outputs, in sub-batches that overlap.
 
-One thread for each core takes a sub-batch through forward pass, inversion and encoding, all of which release the GIL;
-other threads read ahead and write behind, so that no core waits for a disk. They take a sub-batch at a time too, as
-handing over a job costs more than reading it. A GPU inverts a sub-batch in one call; where that keeps failing, the CPU
-takes over for some minutes. None of this ever ran on a GPU.
+One thread per core runs forward pass, inversion and encoding of a sub-batch; all three release the
+GIL. Other threads read ahead and write behind, so that no core waits for a disk. They too take a
+whole sub-batch at a time, because handing over a job costs more than reading it. A GPU inverts a
+sub-batch in one call; if that keeps failing, the CPU takes over for some minutes. None of this has
+ever run on a GPU.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Failure: TypeAlias = Callable[[ClaimedJob, Exception], Outcome]
 _Loading: TypeAlias = "Future[_Loaded]"
 _Encoded: TypeAlias = tuple[ClaimedJob, Encoded]
 
-_FILE_THREADS = 8  # they wait for disks and networks, and use next to no core
+_FILE_THREADS = 8  # they wait for disks and networks, and use next to no CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class _Chunk:
 
 @dataclass(kw_only=True)
 class _Loaded:
-    """What some jobs read, and what came of those that could not."""
+    """The inputs that were read, and the outcomes of jobs whose inputs could not be."""
 
     inputs: list[Input] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
@@ -56,7 +57,7 @@ class _Loaded:
 
 @dataclass(kw_only=True)
 class _SubBatch:
-    """What came of some jobs, or is still being written."""
+    """The outcomes of some jobs, and the writes that are still under way."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     writing: list[Future[list[Outcome]]] = field(default_factory=list)
@@ -69,9 +70,9 @@ class Pipeline:
     ----------
     n_threads : int > 0
         Sub-batches at the same time.
-    ordered_to_stop : asked before each sub-batch
-        The state that what is left of a chunk shall get, or None: go on.
-    failure : what becomes of a job that raised
+    ordered_to_stop : called before each sub-batch
+        Returns the state for the rest of the chunk, or None to go on.
+    failure : returns the outcome of a job that raised
     """
 
     def __init__(self, n_threads: int, *, ordered_to_stop: Callable[[Claim], State | None], failure: Failure) -> None:
@@ -80,12 +81,13 @@ class Pipeline:
         self._failure = failure
         self._gpu_breaker = Breaker("inversion on the GPU", instead="the CPU takes over")
         self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
-        # Many short steps, each of which takes the GIL: two threads at it do less than one beside a forward pass.
+        # Encoding is many short steps that each take the GIL: beside a forward pass, two threads
+        # at it do less than one.
         self._encoding = threading.Lock()
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
 
     def run(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
-        """Do the jobs of a chunk and return what came of each; raises what is wrong with all of them."""
+        """Do the jobs of a claim and return their outcomes; raise an error that concerns all."""
         chunk = _Chunk(claim=claim, tools=tools, operation=operation_of(tools))
         entries = tools.entries([ID for job in claim.jobs for ID in chunk.operation.source_ids(job)])
         size = sub_batch_size(len(claim.jobs), self._n_threads)
@@ -96,7 +98,7 @@ class Pipeline:
         return [*[outcome for part in parts for outcome in part.outcomes], *written]
 
     def close(self) -> None:
-        """End the threads, once nothing is under way."""
+        """Wait for the work under way, and end the threads."""
         self._cores.shutdown()
         self._files.shutdown()
 
@@ -105,7 +107,7 @@ class Pipeline:
         for job in jobs:
             try:
                 loaded.inputs.append(chunk.operation.load(job, entries))
-            except Exception as exc:  # one bad item harms itself only
+            except Exception as exc:  # a bad job fails alone
                 loaded.failed.append(self._failure(job, exc))
         return loaded
 
@@ -129,7 +131,7 @@ class Pipeline:
                 failed.append(self._failure(inputs[0].job, exc))
                 return []
             logger.warning("%d jobs failed together and are made one by one: %s", len(inputs), exc)
-            # One bad item harms itself only.
+            # A bad job fails alone.
             return [encoded for one in inputs for encoded in self._make(chunk, [one], failed)]
         made_at = perf_counter()
         sounds = self._invert_on_gpu(chunk.tools, results)
@@ -142,20 +144,20 @@ class Pipeline:
             for made, given in zip(results, sounds, strict=True):
                 try:
                     encoded = encode_made(chunk.tools, made, sounds=given, **seconds)
-                except Exception as exc:  # one bad item harms itself only
+                except Exception as exc:  # a bad job fails alone
                     failed.append(self._failure(made.input.job, exc))
                 else:
                     done.append((made.input.job, encoded))
         return done
 
     def _invert_on_gpu(self, tools: BatchTools, results: Sequence[Made]) -> Sequence[Sounds | None]:
-        """Return the sounds of a whole sub-batch; None for each where the CPU is to invert them one by one."""
+        """Return the sounds of each job, or None for each if the CPU must invert one by one."""
         gpu = self._gpu
         if gpu is None or not self._gpu_breaker.allows():
             return [None] * len(results)
         try:
             sounds = invert_made(tools, results, gpu=gpu)
-        except PermanentError:  # one bad item, which the CPU will find
+        except PermanentError:  # a bad job, which the CPU will find
             return [None] * len(results)
         except Exception as exc:  # a GPU without memory left, or a broken one
             self._gpu_breaker.failed(exc)
@@ -172,12 +174,12 @@ class Pipeline:
         for job, one in encoded:
             try:
                 outcomes.append(stage_encoded(chunk.tools, one, job=job))
-            except Exception as exc:  # one bad item harms itself only
+            except Exception as exc:  # a bad job fails alone
                 outcomes.append(self._failure(job, exc))
         return outcomes
 
 
 def sub_batch_size(n_jobs: int, n_threads: int) -> int:
-    """Return how many jobs a sub-batch gets, so that every core has as much to do, in batches of `BATCH` at most."""
+    """Return how many jobs a sub-batch gets: at most `BATCH`, and about as many for each core."""
     rounds = -(-n_jobs // (BATCH * n_threads))
     return -(-n_jobs // (rounds * n_threads))

@@ -1,4 +1,4 @@
-"""One chunk, end to end: claim, read, generate, write, measure, record."""
+"""`Renderer`: the worker that renders chunks, from claim to record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wavemill.synthesis.sound import spectrograms_to_audio
 
 logger = logging.getLogger(__name__)
 
-_LEASES_TO_WAIT = 3  # for another worker that has a model: one that died is back by then
+_LEASES_TO_WAIT = 3  # for another worker that has the model; one that died has restarted by then
 
 
 class Renderer(ChunkWorker):
@@ -56,14 +56,14 @@ class Renderer(ChunkWorker):
         except ModelNotHereError as exc:
             return self._refuse(claim, exc)
         except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
-            if not isinstance(exc, OutageError):  # which is said once, not for each chunk
+            if not isinstance(exc, OutageError):  # an outage is logged once, not for each chunk
                 logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
             return [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs]
         logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, len(outcomes), perf_counter() - started)
         return outcomes
 
     def _refuse(self, claim: Claim, exc: ModelNotHereError) -> list[Outcome]:
-        """Leave a claim to workers that have its model; where none is alive, fail it."""
+        """Leave a claim to workers that have its model; fail it if none of them is alive."""
         digest = claim.batch.model_digest
 
         def ask() -> str | None:
@@ -73,7 +73,7 @@ class Renderer(ChunkWorker):
 
         try:
             sentence = self._while_database_is_gone(ask)
-        except DatabaseUnavailableError:  # and told to stop
+        except DatabaseUnavailableError:  # told to stop while waiting for the database
             sentence = None
         if sentence is None:
             if not self._refused.discard(digest):
@@ -83,22 +83,22 @@ class Renderer(ChunkWorker):
                 Outcome(job=job, state=State.QUEUED, error_code=exc.code, error=str(exc), blame=False)
                 for job in claim.jobs
             ]
-        self._refused.add(digest, ask_again=True)  # the rest of the batch fails now, not a chunk a look
+        self._refused.add(digest, ask_again=True)  # so that the rest of the batch fails now, not one chunk a look
         logger.error("batch %s cannot be rendered: %s", claim.batch.id, sentence)
         code = exc.__cause__.code if isinstance(exc.__cause__, ModelError) else exc.code
         return [Outcome(job=job, state=State.FAILED, error_code=code, error=sentence) for job in claim.jobs]
 
     def _accept(self, digest: str | None) -> None:
-        """Take a refusal back once the model is there."""
+        """Withdraw the refusal of a model that has arrived."""
         if digest is not None and self._refused.discard(digest):
             self._while_database_is_gone(lambda: withdraw(self._database, self._worker_id, digest))
             logger.warning("model %s is here now", digest[:12])
 
 
 def warm_up() -> None:
-    """Compile every loop that a job needs, so that the first job is not the slow one.
+    """Compile every loop that a job needs, so that the first job is not slower than the others.
 
-    Numba keeps the machine code on disk: 20 s at the first start on a machine, 1 s later.
+    Numba keeps the machine code on disk: this takes 20 s at the first start on a machine, then 1 s.
     """
     features = preset(DEFAULT_PRESET)
     slope_db = np.linspace(0, -60, features.n_bins, dtype=np.float32)[:, None]  # (F, 1)

@@ -31,12 +31,12 @@ _MOST_MODELS = 2  # kept open
 
 
 class Runtime:
-    """Opens each thing once; the few last used stay open.
+    """Opens models, datasets and stores once each, and keeps the last used ones open.
 
     Parameters
     ----------
     mixed_precision : bool
-        See `wavemill.vae.forward.use_mixed_precision`; holds for the whole process.
+        See `wavemill.vae.forward.use_mixed_precision`; it holds for the whole process.
     """
 
     def __init__(self, models_dir: Path, *, mixed_precision: bool = False) -> None:
@@ -51,12 +51,12 @@ class Runtime:
         self.store: Callable[..., OutputStore] = lru_cache(maxsize=8)(open_store)
 
     def model(self, name_or_path: str, digest: str) -> Model:
-        """Return the model of that digest, wherever it lies below the models' folder, and whatever it is called there.
+        """Return the model with that digest, whatever its name below the models' folder.
 
         Raises
         ------
         ModelNotHereError
-            When this worker does not have it, or its copy is damaged: the model is not to blame, nor the batch.
+            This worker does not have it, or its copy is damaged; another worker may have it whole.
         """
         if digest not in self._models:
             while len(self._models) >= _MOST_MODELS:
@@ -74,23 +74,23 @@ class Runtime:
             except ModelError as exc:
                 damage = exc
                 continue
-            if model.digest == digest:  # else it was replaced meanwhile
+            if model.digest == digest:  # otherwise it was replaced while it was loaded
                 model.warm_up()
-                gc.freeze()  # TensorFlow's million objects stay: collections need not walk through them again
+                gc.freeze()  # the garbage collector need not walk TensorFlow's million objects
                 return model
         if damage is not None:
             raise ModelNotHereError(f"its copy of model {name_or_path!r} is damaged: {damage}") from damage
         raise ModelNotHereError(_lacking(name_or_path, digest, self._models_dir))
 
     def dataset(self, path: str) -> Dataset:
-        """Open a dataset once, and again when another one stands in its place.
+        """Return a dataset; open it once, and again after it was replaced.
 
         Raises
         ------
         DatasetError
             There is none in that folder.
         StorageUnavailableError
-            The folder is away, as on a disk that is not mounted.
+            The folder is gone, as on a disk that is not mounted.
         """
         try:
             return self._opened_dataset(path)
@@ -102,33 +102,33 @@ class Runtime:
         try:
             index = (Path(path) / INDEX_NAME).stat()
         except OSError:
-            return Dataset.open(path)  # it says what is wrong
-        # The open index keeps its inode from being given to another file.
+            return Dataset.open(path)  # raises what is wrong
+        # While the index is open, its inode number is not given to another file.
         return self._dataset(path, (index.st_dev, index.st_ino))
 
     def tools(self, batch: Row[Any]) -> BatchTools:
-        """Open what a batch needs, or raise what is wrong with all of it."""
+        """Open what a batch needs; raise an error that concerns all of its jobs."""
         return BatchTools(self, batch)
 
 
 def _lacking(name_or_path: str, digest: str, models_dir: Path) -> str:
     named = stated_digest(models_dir / name_or_path) or stated_digest(Path(name_or_path))
-    other = "" if named is None else f" (what has its name there has digest {named[:12]})"
+    other = "" if named is None else f" (the model of that name there has digest {named[:12]})"
     return (
-        f"model {name_or_path!r}, with which the batch was submitted with digest {digest[:12]}, is not in "
+        f"model {name_or_path!r} with digest {digest[:12]}, which the batch needs, is not in "
         f"{models_dir}{other}: copy it there, under any name"
     )
 
 
 def _free() -> None:
-    """Let go of what is used no more: a model is full of cycles, and frozen objects are never collected."""
+    """Free a dropped model: it is full of cycles, and frozen objects are never collected."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
 class BatchTools:
-    """One batch's operation and parameters, with what of dataset, model and latents it has, and its output folder."""
+    """One batch's operation, parameters and store, and the dataset, model or latents it uses."""
 
     def __init__(self, runtime: Runtime, batch: Row[Any]) -> None:
         self.batch = batch
@@ -146,12 +146,12 @@ class BatchTools:
 
     @property
     def dataset(self) -> Dataset:
-        """The dataset; only asked for by operations that have one."""
+        """The dataset; UsageError if the batch has none."""
         return _present(self._dataset, "dataset", self.operation)
 
     @property
     def model(self) -> Model:
-        """The model; only asked for by operations that have one."""
+        """The model; UsageError if the batch has none."""
         return _present(self._model, "model", self.operation)
 
     @property
@@ -161,13 +161,13 @@ class BatchTools:
 
     @property
     def latents(self) -> str:
-        """Where `decode` finds its latents."""
+        """Folder or URL from which `decode` reads its latents."""
         assert isinstance(self.params, DecodeParams)  # no other operation asks
         return self.params.latents
 
     @cached_property
     def chosen_params(self) -> dict[str, Any]:
-        """The parameters that decide the samples: not what is written besides, nor where latents lay."""
+        """The parameters that decide the samples; `keep_latents` and the latents' folder do not."""
         return {
             name: value
             for name, value in self.params.as_dict().items()
@@ -175,7 +175,7 @@ class BatchTools:
         }
 
     def entries(self, spectrogram_ids: list[str]) -> dict[str, Entry]:
-        """Look spectrograms up in the index, those of a whole chunk at once."""
+        """Look up the spectrograms of a whole chunk in the index at once."""
         return self.dataset.get_many(spectrogram_ids) if spectrogram_ids else {}
 
 

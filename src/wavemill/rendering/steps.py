@@ -1,7 +1,7 @@
-"""What each kind of job reads, and what it makes of it: the bridge from rows to `wavemill.synthesis.from_model`.
+"""The operations: what a job of each kind reads, and what it makes with `synthesis.from_model`.
 
-An operation is made for one batch. `load` runs in threads, one job at a time; `make` runs the forward passes of
-several jobs in one thread.
+An operation object serves one batch. `load` runs in threads, one job at a time; `make` runs the
+forward passes of several jobs in one thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ P = TypeVar("P", bound=Params)
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One job with all that it reads, checked.
+    """One job with all of its inputs, read and checked.
 
     Attributes
     ----------
@@ -49,15 +49,15 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What one job made; what is None is not written.
+    """What one job made; a field that is None is not written.
 
     Attributes
     ----------
     generated, original : float32 [shape=(n_bins, n_frames), in dB]
-        To be inverted and written as sound; `generated` ought to be like `original`.
+        Inverted and written as sound; `generated` should resemble `original`.
     latent : what is written as an array
     drawn : labels that were drawn
-    boost_db : what the loudest bins got to restore the level, see `wavemill.synthesis.levels`
+    boost_db : gain of the loudest bin that restored the level, see `wavemill.synthesis.levels`
     """
 
     input: Input
@@ -81,7 +81,7 @@ class _Operation(Generic[P]):
         return source_ids(self._tools.operation, job.spectrogram_id, job.item)
 
     def load(self, job: ClaimedJob, entries: Mapping[str, Entry]) -> Input:
-        """Read and check what a job needs; raises what is wrong with it."""
+        """Read and check a job's inputs; raise an error that concerns this job alone."""
         started = perf_counter()
         found = [self._entry(ID, entries) for ID in self.source_ids(job)]
         sources = tuple(self._source(entry) for entry in found)
@@ -90,13 +90,13 @@ class _Operation(Generic[P]):
         return Input(job=job, sources=sources, digests=digests, scales=scales, read_s=perf_counter() - started)
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
-        """Run the model, if there is one in it, over several jobs."""
+        """Run the operation over several jobs, with the model if it uses one."""
         raise NotImplementedError
 
     def _entry(self, spectrogram_id: str, entries: Mapping[str, Entry]) -> Entry:
         if spectrogram_id in entries:
             return entries[spectrogram_id]
-        return self._tools.dataset.get(spectrogram_id)  # it says what is wrong
+        return self._tools.dataset.get(spectrogram_id)  # raises what is wrong
 
     def _source(self, entry: Entry) -> Source:
         normalised = read_spectrogram(self._tools.dataset, entry)

@@ -1,1 +1,4 @@
-"""Where outputs are written: folders and object stores, and what their errors mean."""
+"""Where outputs are written: folders and object stores, staging, and what storage errors mean.
+
+May use fsspec; knows no jobs and no SQL.
+"""

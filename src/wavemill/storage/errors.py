@@ -1,7 +1,8 @@
-"""What an error of a file system or an object store means: in vain, for now, or nobody knows. Standard library only.
+"""Sorts errors of file systems and object stores: permanent, an outage, or unknown.
 
-Object stores raise errors of their own libraries, which may not be installed here. They are told apart by what they
-carry: an HTTP status, a code of S3, an errno, the name of their class.
+Uses the standard library only. Object stores raise errors of their own libraries, which may not be
+installed here. So an error is recognised by what it carries: an HTTP status, an S3 code, an errno,
+or the name of its class.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ class Verdict(StrEnum):
     """What to do about an error."""
 
     PERMANENT = "permanent"  # give up: the same request fails again
-    OUTAGE = "outage"  # wait: the storage is full, away or busy, for everybody
-    UNKNOWN = "unknown"  # try a few times, and give up
+    OUTAGE = "outage"  # wait: the storage is full, away or busy, for every job
+    UNKNOWN = "unknown"  # try a few times, then give up
 
 
 def _numbers(names: str) -> frozenset[int]:
@@ -31,13 +32,13 @@ def _numbers(names: str) -> frozenset[int]:
 _PERMANENT_ERRNOS = _numbers(
     "EACCES EPERM ENOTDIR EISDIR ENAMETOOLONG ELOOP EEXIST ENOTEMPTY EINVAL EFBIG EMSGSIZE EXDEV EMLINK ENOSYS ENOTSUP"
 )
-# ENOENT: writing makes the folders that it needs, so one that is not there was taken away meanwhile.
+# ENOENT is an outage: writing makes the folders it needs, so a missing one was removed since.
 _OUTAGE_ERRNOS = _numbers(
     "ENOENT EROFS ENOSPC EDQUOT EIO EREMOTEIO ESTALE ETIMEDOUT ETIME ECONNABORTED ECONNREFUSED ECONNRESET EPIPE "
     "ESHUTDOWN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETRESET ENETUNREACH ENONET ENOTCONN ENODEV ENXIO ENOMEDIUM ENOLINK "
     "ECOMM EPROTO EBUSY ETXTBSY EAGAIN EINTR EMFILE ENFILE ENOBUFS ENOMEM ENOLCK EKEYEXPIRED"
 )
-_PERMANENT_CLASSES = frozenset(  # their names; each stands for its subclasses too
+_PERMANENT_CLASSES = frozenset(  # names of classes; each stands for its subclasses too
     {"SSLCertVerificationError", "ClientConnectorCertificateError", "ParamValidationError", "error_perm"}
 )
 _OUTAGE_CLASSES = frozenset(
@@ -56,9 +57,10 @@ _OUTAGE_CLASSES = frozenset(
         *("TransportError", "ServiceRequestError", "ServiceResponseError"),  # google.auth, azure.core
     }
 )
-_OUTAGE_STATUSES = frozenset({307, 408, 409, 423, 425, 429})  # beside 500 and above
+_OUTAGE_STATUSES = frozenset({307, 408, 409, 423, 425, 429})  # besides 500 and above
 _NOT_IMPLEMENTED = 501
-# S3 says these with a status of 400 or 403, but they pass: a slow client, a wrong clock, credentials to be renewed.
+# S3 sends these with status 400 or 403, but they pass: a slow client, a wrong clock, expired
+# credentials.
 _OUTAGE_CODES = frozenset(
     {"RequestTimeout", "RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
     | {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "InternalError", "ServiceUnavailable"}
@@ -67,7 +69,7 @@ _MOST_CAUSES = 8
 
 
 def verdict(exc: BaseException) -> Verdict:
-    """Judge an exception of a local file system or an fsspec store, or of what it was raised from."""
+    """Judge an exception of a local file system or an fsspec store, and the causes it carries."""
     for judge in (_by_answer, _by_class, _by_errno, _by_type):
         for one in _chain(exc):
             if found := judge(one):
@@ -76,7 +78,7 @@ def verdict(exc: BaseException) -> Verdict:
 
 
 def is_missing(exc: BaseException) -> bool:
-    """Whether an exception says that there is nothing under a name; what is above that may be missing too."""
+    """Whether an exception says that a file or object is missing; its folder may be missing too."""
     return isinstance(exc, FileNotFoundError | NotADirectoryError) or any(_status(one) == 404 for one in _chain(exc))
 
 
@@ -88,16 +90,16 @@ def reason(exc: BaseException) -> str:
 
 @contextmanager
 def translated(path: object, *, verb: str = "write") -> Iterator[None]:
-    """Turn what goes wrong while `path` is written, or removed, into an error of wavemill.
+    """Turn errors that occur while `path` is written or removed into errors of wavemill.
 
     Raises
     ------
     OutputError
-        Trying again is in vain.
+        Trying again cannot help.
     StorageUnavailableError
-        The storage is full or away: everybody waits for it.
+        The storage is full or away: every job waits for it.
     StorageError
-        Nobody knows: it costs the job an attempt.
+        The error is unknown: it costs the job an attempt.
     """
     try:
         yield
@@ -108,22 +110,22 @@ def translated(path: object, *, verb: str = "write") -> Iterator[None]:
 
 
 _ERRORS: dict[Verdict, Callable[[str, Exception], WavemillError]] = {
-    Verdict.PERMANENT: lambda what, exc: OutputError(f"{what}: {reason(exc)}; choose another --output or mend it"),
+    Verdict.PERMANENT: lambda what, exc: OutputError(f"{what}: {reason(exc)}; fix this or choose another --output"),
     Verdict.OUTAGE: lambda what, exc: StorageUnavailableError(f"{what} now: {reason(exc)}"),
     Verdict.UNKNOWN: lambda what, exc: unknown_error(what, exc),
 }
 
 
 def unknown_error(what: str, exc: Exception) -> StorageError:
-    """Return the error for an exception that nobody knows."""
+    """Return the error for an exception of an unknown kind."""
     return StorageError(f"{what}: {type(exc).__name__}: {reason(exc)}")
 
 
 def require_there(folder: Path, what: str) -> None:
     """Raise StorageUnavailableError while a folder to read from is gone, empty, or does not answer.
 
-    What is called "not found" in such a folder may be there again in a moment: a disk that is not mounted leaves
-    nothing, or an empty folder. A folder that cannot be looked into for another reason is left to whoever reads it.
+    A file that is "not found" in such a folder may come back: where a disk is not mounted, its
+    folder is missing or empty. Other errors of the folder are left to the code that reads it.
     """
     try:
         with os.scandir(folder) as children:
@@ -140,7 +142,7 @@ def require_there(folder: Path, what: str) -> None:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception, what it was raised from, and so on."""
+    """Yield an exception, its cause, the cause of that, and so on."""
     one: BaseException | None = exc
     for _ in range(_MOST_CAUSES):
         if one is None:
@@ -200,6 +202,7 @@ def _by_errno(exc: BaseException) -> Verdict | None:
 def _by_type(exc: BaseException) -> Verdict | None:
     if isinstance(exc, TimeoutError | InterruptedError | BlockingIOError):
         return Verdict.OUTAGE
-    # Stores raise these without a number: no such bucket, forbidden. The last two: of a URL that cannot be used.
+    # Stores raise these without an errno: no such bucket, forbidden. The last two come from an
+    # unusable URL.
     permanent = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
     return Verdict.PERMANENT if isinstance(exc, (*permanent, ImportError, ValueError)) else None

@@ -1,4 +1,4 @@
-"""Outputs in a folder of this machine, or on NFS."""
+"""`FolderStore`: outputs in a local folder or on NFS."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from wavemill.errors import StorageUnavailableError
 from wavemill.storage.errors import translated
 from wavemill.storage.staging import STAGING, Remove, Staged, is_older, taken_away
 
-_TRASH, _ENDED = "trash-", "ended-"  # folders of removals
+_TRASH, _ENDED = "trash-", "ended-"  # beginnings of the names of folders that removals use
 
 
 class FolderStore:
-    """Outputs in a folder; staged beside each other in `.staging`, on the same file system.
+    """Writes outputs to a folder; stages them in its folder `.staging`, on the same file system.
 
     Parameters
     ----------
     must_exist : bool
-        Outputs were written below the root before: where it is gone, it is not made anew but waited for.
+        Outputs were written here before: if the root is gone, raise StorageUnavailableError
+        instead of making a new one.
     """
 
     def __init__(self, root: Path, *, must_exist: bool = False) -> None:
@@ -61,11 +62,11 @@ class FolderStore:
         return Staged(path=str(final), place=place, discard=discard)
 
     def supersede(self, job_id: int, fence: int) -> None:
-        """Unlink what lower fences have staged: a rename that is still to come finds no source."""
+        """Delete what lower fences have staged, so that their later renames find no source."""
         with translated(self._staging), suppress(FileNotFoundError):
             for path in self._staging.iterdir():
                 if path.name.startswith(_TRASH):
-                    # Renamed first: nothing can be moved into it any more, however late a removal wakes.
+                    # Renamed first, so that a removal that was asleep cannot move anything into it.
                     ended = path.with_name(f"{_ENDED}{secrets.token_hex(8)}")
                     with suppress(FileNotFoundError):
                         path.rename(ended)
@@ -74,7 +75,7 @@ class FolderStore:
                     path.unlink(missing_ok=True)
 
     def clear_staging(self, *, strict: bool = False) -> None:
-        """Remove `.staging`; a worker still staging here has lost its jobs, or renders them once more."""
+        """Remove `.staging`; a worker still writing there lost its jobs, or renders them again."""
         if strict:
             self._require_old_root()
         with translated(self._staging, verb="remove") if strict else suppress(OSError), suppress(FileNotFoundError):
@@ -83,9 +84,10 @@ class FolderStore:
 
     @contextmanager
     def removing(self) -> Iterator[Remove]:
-        """Yield a function that moves an output into a folder of this removal, which is deleted in the end.
+        """Yield a function that moves an output into a trash folder, which is deleted at the end.
 
-        A claim that supersedes deletes that folder too: a removal that was asleep then finds nowhere to move to.
+        `supersede` deletes the trash folder too: a removal that was asleep cannot move
+        anything then.
         """
         self._require_old_root()
         if not self._root.is_dir():
@@ -96,7 +98,7 @@ class FolderStore:
 
         def remove(relative_path: str) -> None:
             path = self._root / relative_path
-            if path.is_file():  # a folder in its place is somebody else's
+            if path.is_file():  # a folder of that name is not ours
                 with suppress(FileNotFoundError):
                     path.rename(trash / secrets.token_hex(8))
 
@@ -109,14 +111,14 @@ class FolderStore:
                 self._made.discard(self._staging)
 
     def remove_empty_folders(self) -> None:
-        """Remove folders without files, the deepest first, and the root if nothing is left in it."""
+        """Remove empty folders, the deepest first, and the root if nothing is left in it."""
         for folder, _, _ in os.walk(self._root, topdown=False):
             with suppress(OSError):
                 Path(folder).rmdir()
         self._made.clear()
 
     def _with_folders(self, action: Callable[[], object], *folders: Path) -> None:
-        """Do what needs these folders; once more where another process has removed one since it was made."""
+        """Run `action`, which needs these folders; if one was removed, make it and run again."""
         self._make(*folders)
         try:
             action()
@@ -150,5 +152,5 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError:
-        path.unlink(missing_ok=True)  # on a full disk, half a file is in everybody's way
+        path.unlink(missing_ok=True)  # half a file would only fill a full disk
         raise

@@ -1,4 +1,4 @@
-"""Paths and URLs: which is which, and how to read below them."""
+"""Locations of inputs and outputs: telling paths from URLs, listing and opening files."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def batch_root(output: str, batch_id: str) -> str:
-    """Return where a batch's outputs go, below what was asked for as its output."""
+    """Return the folder or URL of a batch's outputs, below the output that was asked for."""
     return f"{output.rstrip('/')}/{batch_id}"
 
 
 def is_url(location: str) -> bool:
-    """Tell `s3://bucket/prefix` from a path."""
+    """Whether a location is a URL such as `s3://bucket/prefix`, not a path."""
     return _URL.match(location) is not None
 
 
 def is_remote(location: str) -> bool:
-    """Whether writing there waits for answers from far away, rather than for a core."""
+    """Whether writing there waits for a network rather than for a core."""
     return is_url(location) and not location.startswith("file://")
 
 
 def require_known_scheme(url: str) -> None:
-    """Raise UsageError for a URL of a kind that fsspec does not know; the library for it may be missing here."""
+    """Raise UsageError if fsspec does not know the URL's scheme; its library may be missing."""
     scheme = url.partition("://")[0]
     try:
         fsspec.get_filesystem_class(scheme)
     except ImportError:
-        return  # only the workers need it
+        return  # only the workers need the library
     except ValueError as exc:
         raise UsageError(f"{url}: {scheme}:// is no storage that fsspec knows: {exc}") from exc
 
 
 def absolute(location: str) -> str:
-    """Return a path as workers in other folders see it; a URL as it is."""
+    """Return a path as an absolute one, which workers in other folders can use; a URL unchanged."""
     return location if is_url(location) else str(expanded(location).resolve())
 
 
 def names_below(root: str, suffix: str) -> Iterator[str]:
-    """Yield the files below a folder or URL that end in `suffix`, sorted, relative to it and without the suffix.
+    """Yield the names of files below a folder or URL that end in `suffix`, sorted.
 
-    What macOS puts beside each file, `._NAME`, is left out.
+    Names are relative and lack the suffix. The `._NAME` files that macOS makes are left out.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def names_below(root: str, suffix: str) -> Iterator[str]:
     try:
         file_system, inner = file_system_of(root)
         found = sorted(file_system.find(inner))
-    except Exception as exc:  # stores raise errors of their own kinds
+    except Exception as exc:  # each store raises errors of its own
         raise UsageError(f"cannot list {root}: {exc}") from exc
     inner = inner.rstrip("/") + "/"
     found = [path for path in found if path.endswith(suffix) and not path.rpartition("/")[2].startswith("._")]
@@ -73,7 +73,8 @@ def names_below(root: str, suffix: str) -> Iterator[str]:
 def file_system_of(location: str) -> tuple[Any, str]:
     """Return the fsspec file system of a path or URL, and the path within it.
 
-    To fsspec, "::" chains file systems. To us it does so before a scheme only; elsewhere it belongs to a name.
+    fsspec reads every "::" as a chain of file systems. Here it chains only before a scheme;
+    elsewhere it is part of a name.
     """
     if not is_url(location):
         return LocalFileSystem(), str(Path(location).resolve())
@@ -90,7 +91,7 @@ def file_system_of(location: str) -> tuple[Any, str]:
 
 
 def opened(location: str) -> IO[bytes]:
-    """Open a file of a path or URL for reading."""
+    """Open the file at a path or URL for reading."""
     system, inner = file_system_of(location)
     file: IO[bytes] = system.open(inner, "rb")
     return file

@@ -1,4 +1,4 @@
-"""Outputs in an object store, or whatever else fsspec has a URL for."""
+"""`UrlStore`: outputs in an object store, or any other storage that fsspec has a URL for."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wavemill.storage.staging import STAGING, Remove, Staged, is_older, taken_aw
 
 
 class UrlStore:
-    """Outputs in an object store: put whole below `.staging`, then moved by the store itself.
+    """Writes outputs to an object store: uploads them below `.staging`; the store moves them later.
 
-    The move takes the time of a request or two, where the bytes would take as long as the network is slow. A move
-    whose source was taken away fails in the store, as a rename does.
+    A move takes one or two requests, however long the upload took. If its source is gone, the move
+    fails, as a rename does.
     """
 
     def __init__(self, root: str) -> None:
@@ -85,4 +85,4 @@ class UrlStore:
         """Do nothing: object stores have no folders."""
 
     def _make_parent(self, path: str) -> None:
-        self._file_system.makedirs(path.rpartition("/")[0], exist_ok=True)  # does nothing where there are no folders
+        self._file_system.makedirs(path.rpartition("/")[0], exist_ok=True)  # does nothing in stores without folders

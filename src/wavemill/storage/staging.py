@@ -1,6 +1,8 @@
-"""An output is staged first, under a name that nobody reads, and placed later: renamed on a file system, moved by an
-object store. So whoever finds a file under its final name finds all of it. Staged names tell the job and its fence, so
-that a later claim can take away what an earlier one would still place.
+"""Outputs are written in two steps: staged under a temporary name, then placed under the final one.
+
+Placing is a rename on a file system and a move in an object store, so a file under its final name
+is always whole. Staged names hold the job and its fence, so that a later claim can remove what an
+earlier one staged and could still place.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ Remove = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """A whole output that nobody sees yet; `place` puts it at `path`, `discard` removes it where it is still staged."""
+    """A whole output under a temporary name.
+
+    `place` moves it to `path`; `discard` removes it if it was not placed.
+    """
 
     path: str
     place: Callable[[], None]
@@ -26,29 +31,29 @@ class Staged:
 
 
 class OutputStore(Protocol):
-    """A root below which outputs are written."""
+    """A folder or URL below which outputs are written."""
 
     def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
-        """Write `data` aside; `token` is JOB.FENCE.KIND and tells this staging from every other."""
+        """Write `data` under a temporary name made unique by `token`, which is JOB.FENCE.KIND."""
 
     def supersede(self, job_id: int, fence: int) -> None:
-        """Take away what claims of a job with a lower fence have staged, and end removals that are under way."""
+        """Remove what claims of the job with lower fences have staged; end removals under way."""
 
     def clear_staging(self, *, strict: bool = False) -> None:
-        """Remove what attempts that died have staged; `strict` raises what keeps it from being removed."""
+        """Remove all that is staged, as dead attempts leave it; `strict`: raise its errors."""
 
     def removing(self) -> AbstractContextManager[Remove]:
-        """Yield a function that removes an output, if it is there, until a later claim supersedes."""
+        """Yield a function that removes an output if it exists; a later `supersede` disables it."""
 
     def remove_empty_folders(self) -> None:
-        """Remove the root and folders below it that hold nothing."""
+        """Remove empty folders below the root, and the root if it is empty."""
 
 
 class JobOutputs:
     """The outputs of one claim of one job, staged and placed together.
 
-    `place` may be called again; it first takes away what earlier claims of the job have staged. A process that lost
-    the job while it slept therefore finds nothing that it could put in the place of a finished output.
+    `place` may be called again. It first removes what earlier claims of the job have staged. So a
+    process that slept and lost the job cannot overwrite a finished output.
     """
 
     def __init__(self, store: OutputStore, *, job_id: int, fence: int) -> None:
@@ -58,7 +63,7 @@ class JobOutputs:
         self._staged: list[Staged] = []
 
     def stage(self, kind: str, relative_path: str, data: bytes) -> str:
-        """Write an output aside and return its final path; on an error nothing of this claim stays staged."""
+        """Stage an output and return its final path; on an error, discard all of this claim's."""
         try:
             staged = self._store.stage(relative_path, data, token=f"{self._job_id}.{self._fence}.{kind}")
         except Exception:
@@ -68,27 +73,27 @@ class JobOutputs:
         return staged.path
 
     def place(self) -> None:
-        """Put all outputs where they belong."""
+        """Move all outputs to their final paths."""
         if self._fence > 1:
             self._store.supersede(self._job_id, self._fence)
         for staged in self._staged:
             staged.place()
 
     def discard(self) -> None:
-        """Remove what is still staged; never what was placed, which may be another claim's by now."""
+        """Remove what is still staged, never what was placed, which may be another's now."""
         for staged in self._staged:
             staged.discard()
 
 
 def taken_away(final: object) -> StorageUnavailableError:
-    """Return the error of a place without its source."""
+    """Return the error for a staged output that is gone when it is to be placed."""
     return StorageUnavailableError(
         f"what was staged for {final} is gone: the job was taken over, or its staging cleared"
     )
 
 
 def is_older(name: str, job_id: int, fence: int) -> bool:
-    """Whether a staged name is of this job, and of a lower fence."""
+    """Whether a staged name belongs to this job and a lower fence."""
     owner, _, rest = name.partition(".")
     number = rest.partition(".")[0]
     return owner == str(job_id) and number.isdecimal() and int(number) < fence

@@ -1,4 +1,4 @@
-"""The store that a location names."""
+"""Opens the store for a location: a folder or an object store."""
 
 from __future__ import annotations
 

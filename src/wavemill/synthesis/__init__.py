@@ -1,1 +1,1 @@
-"""Arrays to arrays: spectrograms from a model, their levels, sound from spectrograms. Knows no jobs and no files."""
+"""Arrays to arrays: spectrograms from a model, their levels, sound. Knows no jobs, files or SQL."""

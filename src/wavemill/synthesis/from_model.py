@@ -1,10 +1,10 @@
-"""Every operation of a model, spectrograms and latents in, spectrograms out; no sound yet and no queue.
+"""Every operation of a model: spectrograms and latents in, spectrograms out. Makes no sound.
 
 Axis letters: B batch, F frequency bins, T frames, D latent dimensions.
 
-Levels: a reconstruction and a variation have their source's energy and floor; on the way between two clips level and
-length go over evenly, in dB and in seconds; a sample's peak is drawn with its latents; latents that come without levels
-peak at `DEFAULT_PEAK_DB`.
+Levels: a reconstruction or variation gets the energy and floor of its source. An interpolation goes
+evenly from the levels (in dB) and length (in seconds) of one clip to those of the other. A sample's
+peak is drawn with its latents. Latents that come without levels peak at `DEFAULT_PEAK_DB`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wavemill.operations.requests import PATHS
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.vae.model import Model
 
-DEFAULT_PEAK_DB = 20.0  # a speech clip that peaks at half of full scale, at a window of 256
+DEFAULT_PEAK_DB = 20.0  # as a speech clip that peaks at half of full scale, with a window of 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Synthesis:
     latents : float32 [shape=(B, D)]
     durations_s : list of float
     boosts_db : list of float
-        What `wavemill.synthesis.levels` gave to the loudest bins; empty where no level was to be restored.
+        Gain of the loudest bins, see `wavemill.synthesis.levels`; empty if no level was restored.
     labels : list of mappings
         What was drawn, where the operation draws labels; empty otherwise.
     """
@@ -47,14 +47,14 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A clip that an operation starts from: float32 [shape=(F, T), in dB], and how long its sound is."""
+    """A clip that an operation starts from: float32 [shape=(F, T), in dB], and its length."""
 
     spectrogram: FloatArray
     duration_s: float
 
     @cached_property
     def levels(self) -> Levels:
-        """How loud it is."""
+        """The clip's levels."""
         return Levels.of(self.spectrogram)
 
 
@@ -73,7 +73,7 @@ def vary(model: Model, sources: Sequence[Source], *, seeds: Sequence[int], tempe
 def interpolate(
     model: Model, pairs: Sequence[tuple[Source, Source]], weights: Sequence[float], *, path: str = PATHS[0]
 ) -> Synthesis:
-    """Return one point on the way of each pair: `weights` of 0 is the first clip, of 1 the second."""
+    """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second."""
     first, second = (model.encode(_stack([pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
     between = spherical if path == "spherical" else linear
     return decode(
@@ -103,7 +103,7 @@ def decode(model: Model, latents: FloatArray, levels: Sequence[Levels], duration
 def sample(
     model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
 ) -> Synthesis:
-    """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} say of what.
+    """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} say of which kind.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def spherical(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
     """Return the point on the arc from `a` (weight 0) to `b` (weight 1), float32 [shape=(D,)].
 
     High-dimensional latents lie in a shell around the origin; the straight line cuts through its empty inside [1]_.
-    Vectors that point the same way, or opposite ways, or nowhere, have no arc of their own: there the line is taken.
+    Vectors that are parallel, opposite or zero have no arc of their own; for them this is `linear`.
 
     References
     ----------

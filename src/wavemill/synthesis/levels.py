@@ -1,10 +1,12 @@
-"""How loud a spectrogram is, and giving that loudness to another one.
+"""Measures how loud a spectrogram is, and gives another one the same energy.
 
-A network that was trained on decibels answers with the mean of what it is unsure of, and so comes out softer where
-energy lies: over 300 held-out recordings fsdd-vae's root mean square was 1.6 dB under the source's. Raising everything
-alike mends the level and spoils what was right (log-spectral distance 3.90 -> 4.22 dB); raising the loudest bins alone,
-under 3 % of them with 93 % of the energy, mends it too and costs next to nothing (3.91 dB). The present fsdd-vae gets
-1.8 dB in the median, and its sounds then lie 0.06 dB under the inverted source (standard deviation 0.05, at most 0.4).
+A network that was trained on decibels answers with the mean where it is unsure. So its output is
+softer where the energy lies: over 300 held-out recordings, the root mean square of fsdd-vae was
+1.6 dB below the source's. Raising all bins alike restores the level but spoils what was right
+(log-spectral distance 3.90 -> 4.22 dB). Raising the loudest bins alone, under 3 % of them with 93 %
+of the energy, restores it too and costs next to nothing (3.91 dB). The present fsdd-vae gets 1.8 dB
+in the median. Its sounds then lie 0.06 dB below the inverted source (standard deviation 0.05, at
+most 0.4).
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import kernel
 
-_RAMP_DB = 20.0  # bins so far below the peak are left as they are, the peak gets all of the boost
+_RAMP_DB = 20.0  # the peak gets all of the boost, bins this far below it get none
 _MOST_DB = 6.0
-_STEPS = 8  # of Newton's method at most; three come within 0.001 dB of the solution
+_STEPS = 8  # of Newton's method, at most; three come within 0.001 dB of the solution
 _CLOSE_DB = 1e-5
 _NEPER = math.log(10) / 10  # the natural logarithm of the power ratio that is 1 dB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """A spectrogram's loudest bin, its lowest, and the sum of all powers, in dB; `energy_db` None where unknown."""
+    """Levels in dB: loudest bin, lowest bin, and the sum of all powers (None if unknown)."""
 
     peak_db: float
     floor_db: float
@@ -45,7 +47,7 @@ class Levels:
         )
 
     def between(self, other: Self, weight: float) -> Levels:
-        """Return the levels on the way to `other`, evenly in dB: these at a weight of 0, the other's at 1."""
+        """Interpolate to `other`, linearly in dB: weight 0 gives these levels, 1 the other's."""
         known = self.energy_db is not None and other.energy_db is not None
         return Levels(
             peak_db=_between(self.peak_db, other.peak_db, weight),
@@ -65,7 +67,7 @@ def restore_energy(spectrogram: FloatArray, levels: Levels) -> tuple[FloatArray,
     -------
     float32 [shape=(n_bins, n_frames), in dB]
     boost_db : float
-        What the loudest bin got, 6 dB either way at most; bins up to 20 dB below it got proportionally less.
+        Gain of the loudest bin, from -6 to 6; bins up to 20 dB below it got proportionally less.
     """
     if levels.energy_db is None:
         return spectrogram, 0.0
@@ -77,9 +79,10 @@ def restore_energy(spectrogram: FloatArray, levels: Levels) -> tuple[FloatArray,
 
 @kernel
 def _raise_loudest(db: FloatArray, peak_db: np.float32, missing: float) -> float:
-    """Raise the loudest bins until `missing` is added to the sum of all powers; return what the loudest one got.
+    """Raise the loudest bins until the sum of all powers has grown by `missing`; return the boost.
 
-    Solves sum(power * 10 ** (share * boost / 10)) = wanted over them; in dB both sides are nearly straight lines.
+    Solves sum(power * 10 ** (share * boost / 10)) = wanted over these bins, for the boost in dB of
+    the loudest one. In dB both sides are nearly straight lines.
     """
     loud = np.flatnonzero(db > peak_db - np.float32(_RAMP_DB))
     share, power = np.empty(loud.size), np.empty(loud.size)
@@ -110,6 +113,7 @@ def _between(a: float, b: float, weight: float) -> float:
 
 
 def _energy(spectrogram: FloatArray, peak_db: np.float32) -> float:
-    # In single precision, a seventh of the time; against the peak, since the square of a level may be beyond it.
+    # Single precision takes a seventh of the time. Relative to the peak, because the power of a
+    # high level may exceed float32.
     share = np.exp((spectrogram - peak_db) * np.float32(_NEPER)).sum(dtype=np.float64)
     return float(10 ** (np.float64(peak_db) / 10) * share)

@@ -1,4 +1,4 @@
-"""Sound from spectrograms."""
+"""Turns spectrograms into sound."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spectrograms_to_audio(
     ----------
     spectrograms : float32 [shape=(batch, n_bins, n_frames), in dB]
     durations_s : sequence of float, optional
-        Length of each source; the rest of the frame is padding and is cut off. The whole frame when None.
+        Length of each source; the padding after it is cut off. None: the full length.
     method : str
         One of `wavemill.inversion.METHODS`.
     gpu : str, optional
