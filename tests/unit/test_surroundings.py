@@ -68,7 +68,7 @@ def test_variables_of_other_programs_are_dropped(tmp_path: Path) -> None:
 def test_the_working_folder_is_no_place_of_modules_unless_it_is_named(
     tmp_path: Path, given: str, is_named: bool
 ) -> None:
-    paths = os.environ.get("PYTHONPATH", str(REPOSITORY / "src"))
+    paths = os.environ.get("PYTHONPATH") or str(REPOSITORY / "src")
     found = settled(tmp_path, PYTHONPATH=given.format(paths))
     assert (str(tmp_path) in found["path"]) is is_named
     for entry in paths.split(os.pathsep):
