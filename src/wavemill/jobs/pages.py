@@ -1,7 +1,8 @@
-"""Which jobs a page of a listing holds, found by reading little more than that page, whatever is asked for.
+"""Find the job IDs on one page of a listing, reading little more than that page for any filter.
 
-There is an index for each question: by batch and state, by flags, and one for each state but `queued`, which each
-submission would have to fill. So the queued jobs of all batches are merged from those of each open batch.
+Each filter has an index: by batch and state, by flags, and by each state except `queued`. An index
+of queued jobs would slow down every submission, so queued jobs of all batches are merged from the
+open batches instead. This module only reads.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
 
 _LAST_ID = 2**63 - 1
-_NEAR = 1_000  # rows that are read faster than all open batches are asked
-_MOST_ARMS = 16  # of a UNION: each costs the planner time, and each query a round trip
+_NEAR = 1_000  # rows; reading these is faster than querying every open batch
+_MOST_ARMS = 16  # in one UNION: each arm costs planning time, each query a round trip
 
-# Without statistics, as after a large submission, or with old ones, PostgreSQL takes a million rows for a few and
-# sorts them. Until the transaction ends it is to read in the order of an index.
+# With missing or old statistics, as after a large submission, PostgreSQL mistakes a million rows for
+# a few and sorts them. Make it read in index order until the transaction ends.
 _READ_IN_ORDER = text(
     "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true), "
     "set_config('jit', 'off', true)"
@@ -40,7 +41,7 @@ _next = (
 def page_of_ids(
     connection: Connection, *, batch_id: str | None, state: State | None, flag: str | None, after: int, size: int
 ) -> list[int]:
-    """Return the `size` lowest IDs over `after` of the jobs that were asked for, in order; fewer at the end."""
+    """Return the `size` lowest matching job IDs above `after`, in order; fewer on the last page."""
     if connection.dialect.name == "postgresql":
         connection.execute(_READ_IN_ORDER)
     if batch_id is not None:
@@ -94,7 +95,7 @@ def _flagged(connection: Connection, state: State | None, flag: str, after: int,
 
 
 def _stored(state: State | None) -> list[State]:
-    """Return what the rows of jobs in `state` may say: a queued row of a cancelled batch is a cancelled job."""
+    """Return the values of `jobs.state` that can mean `state`: in a cancelled batch, queued means cancelled."""
     if state is None:
         return list(State)
     return [State.QUEUED, State.CANCELLED] if state is State.CANCELLED else [state]
@@ -124,16 +125,16 @@ def _cancelled(connection: Connection, after: int, size: int) -> list[int]:
 
 
 def _near(connection: Connection, wanted: ColumnElement[bool], after: int, size: int) -> list[int]:
-    """Look among the next rows: mostly that is enough, and there may be thousands of batches to merge."""
+    """Search the next rows only: usually enough, and it avoids merging thousands of batches."""
     found = select(_next.c.id).where(wanted, _next.c.batch_id.not_in(_hidden_batches)).order_by(_next.c.id)
     return list(connection.scalars(found.limit(size), {"after": after, "n": _NEAR + 2 * size}))
 
 
 def _merged(connection: Connection, among: ColumnElement[bool], after: int, size: int) -> list[int]:
-    """Return the lowest IDs of queued rows, of all batches `among`.
+    """Return the lowest IDs of queued rows in all batches that satisfy `among`.
 
-    Each batch's first one is looked up. In the order of these, batches are read until the page is full and none
-    begins before its end, each only up to there.
+    Look up the first queued ID of each batch, then read the batches in that order. Stop when the page
+    is full and every remaining batch starts after the page's last ID.
     """
     columns = (jobs.c.batch_id, jobs.c.state)
     first = (
@@ -158,7 +159,7 @@ def _by_id(after: int) -> Select[Any]:
 
 
 def _by_state(state: State, after: int) -> Select[Any]:
-    # A bound parameter would not show that the partial index holds the rows.
+    # A literal: with a bound parameter the planner cannot tell that the partial index applies.
     return _by_id(after).where(jobs.c.state == literal(state.value, literal_execute=True))
 
 
@@ -171,8 +172,8 @@ def _by_index(
 ) -> Select[Any]:
     """Select the IDs over `after` where `columns` have these values, in the order of the index on them and the ID.
 
-    PostgreSQL prefers the primary key's index for the order of IDs where it believes that most rows match, and then
-    reads a million where none does. A range of (last column, ID) leaves it no choice. SQLite chooses rightly, and does
+    PostgreSQL walks the primary key where it expects most rows to match, and reads a million rows if
+    none does. A range over (last column, ID) rules that plan out. SQLite needs no such help, and could
     not use the ID at the end of an index for such a range.
     """
     *equal, last = [column == value for column, value in zip(columns, values, strict=True)]

@@ -1,4 +1,4 @@
-"""How long a thread waits for each answer of a database, where it is not to be what its `Database` was made with."""
+"""How long a thread waits for each database answer, where it needs a shorter limit than its `Database` has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _limit: ContextVar[tuple[float | None] | None] = ContextVar("limit", default=Non
 
 @contextmanager
 def answers_within(limit_s: float | None) -> Iterator[None]:
-    """Inside, wait no longer than `limit_s` for an answer, nor than outside; None: as long as it takes."""
+    """Limit the wait for each answer inside the block to `limit_s` seconds; None sets no limit."""
     token = _limit.set((limit_s,))
     try:
         yield
@@ -20,7 +20,7 @@ def answers_within(limit_s: float | None) -> Iterator[None]:
 
 
 def limit_s(usual: float | None) -> float | None:
-    """Return the limit that holds here."""
+    """Return the limit in force: the shorter of `usual` and the one set by `answers_within`."""
     chosen = _limit.get()
     if chosen is None:
         return usual
@@ -28,5 +28,5 @@ def limit_s(usual: float | None) -> float | None:
 
 
 def or_a_day(limit: float | None) -> float:
-    """Return the limit, and a day where there is none: for what cannot be told to wait for ever."""
+    """Return the limit, or one day for None: some APIs cannot wait without a limit."""
     return 86_400.0 if limit is None else limit

@@ -1,4 +1,4 @@
-"""PostgreSQL through psycopg, straight or through a pooler such as PgBouncer in transaction mode."""
+"""The SQLAlchemy engine for PostgreSQL: psycopg, direct or through a pooler such as PgBouncer in transaction mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wavemill.jobs.silence import ListeningConnection
 
 _POOL_SIZE = 4  # a worker's work and its heartbeat, a supervisor's reaper
-_LATELY = 0.05  # of the limit: a question before each transaction would slow down the short ones
+_LATELY = 0.05  # of the limit: checking before every transaction would slow down the short ones
 _PREPARE_THRESHOLD = 5  # psycopg's own
 _PREPARED_IS_LOST = {"26000", "42P05"}
 _IS_READ_ONLY = "25006"
@@ -24,9 +24,9 @@ _IS_READ_ONLY = "25006"
 def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
     """Return an engine that connects when it is first used.
 
-    In a pooler's transaction mode each transaction may meet another session. So nothing is SET for longer than a
-    transaction, and prepared statements are for direct connections alone: without them a claim and a finish of 64 jobs
-    take half as long again.
+    In a pooler's transaction mode each transaction may get another session. So every SET is local to a
+    transaction, and only direct connections use prepared statements. Without prepared statements,
+    claiming and finishing 64 jobs takes half as long again.
     """
     engine = create_engine(url, pool_size=_POOL_SIZE, pool_timeout=or_a_day(silence_s))
     listener = _Listener(engine, silence_s)
@@ -39,7 +39,7 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
 
 
 class _Listener:
-    """What is done besides, when an engine connects, begins, gives a connection back, meets an error."""
+    """Handlers for an engine's events: connect, checkout, begin, checkin and error."""
 
     def __init__(self, engine: Engine, silence_s: float | None) -> None:
         assert engine.dialect.loaded_dbapi is not None  # by create_engine
@@ -49,7 +49,7 @@ class _Listener:
         self._prepares = True
 
     def connect(self, _dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
-        from wavemill.jobs.silence import ListeningConnection  # psycopg, which SQLite does not need
+        from wavemill.jobs.silence import ListeningConnection  # imported here: SQLite does not need psycopg
 
         options = {"prepare_threshold": None, **options}
         connection = ListeningConnection.open(*arguments, silence_s=self._silence_s, **options)
@@ -58,7 +58,7 @@ class _Listener:
         return connection
 
     def check(self, connection: ListeningConnection, _record: Any, _fairy: Any) -> None:
-        """Ask for a sign of life whoever was not heard lately; the pool then replaces all that it has."""
+        """Ping a connection that has been idle for a while; if it is dead, the pool replaces all of its connections."""
         if connection.rests_since is None or monotonic() - connection.rests_since < or_a_day(self._silence_s) * _LATELY:
             return
         try:
@@ -79,19 +79,19 @@ class _Listener:
             ) from exc
 
     def rest(self, connection: ListeningConnection | None, _record: Any) -> None:
-        if connection is not None:  # it is, when it was lost
+        if connection is not None:  # None when the connection was lost
             connection.rests_since = monotonic()
 
     def connect_anew(self, context: ExceptionContext) -> None:
         sqlstate = getattr(context.original_exception, "sqlstate", None)
-        if sqlstate in _PREPARED_IS_LOST:  # there is a pooler all the same: from now on without
+        if sqlstate in _PREPARED_IS_LOST:  # an undetected pooler: stop preparing
             self._prepares = False
         if sqlstate in {_IS_READ_ONLY, *_PREPARED_IS_LOST}:  # after a failover the new primary has the old one's name
             context.is_disconnect = True
 
 
 def expect_pauses(connection: Connection, at_most_s: float | None) -> None:
-    """Let this transaction be silent for so long; None: as short as others."""
+    """Let this transaction stay idle for up to `at_most_s` seconds; None restores the usual limit."""
     for statement in _driver_connection(connection).idle_limit(at_most_s):
         connection.exec_driver_sql(statement)
 

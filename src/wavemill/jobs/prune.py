@@ -1,9 +1,11 @@
-"""Removing finished batches, their files together with their rows.
+"""Remove finished batches: their output files and their rows.
 
-In three steps, so that a kill between any two leaves nothing wrong. The batch is marked, and from then on nobody sees,
-retries or reuses it; then, a page at a time, files go and after them the rows that name them; then the batch's row.
-A mark without an end is taken up by the next run. Rows first would lose the names of files that are still there; files
-first, without the mark, would leave rows that say `done` of files that are gone.
+Three steps, each safe to interrupt:
+1. Mark the batch, which hides it from listings, retries and reuse.
+2. One page at a time, delete files, then the job rows that name them.
+3. Delete the batch's row.
+The next run continues an interrupted batch. Deleting rows first would lose the names of remaining
+files; deleting files without the mark would leave `done` rows whose files are gone.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ _PAGE = 1_000
 
 
 def batches_to_prune(database: Database, *, older_than_s: float, batch_ids: Sequence[str] = ()) -> list[Row[Any]]:
-    """Return the batches that finished so long ago, and those whose pruning was interrupted.
+    """Return the batches that finished at least `older_than_s` seconds ago, and those half pruned.
 
     Parameters
     ----------
-    batch_ids : only these; NotFoundError for one that is not there, UsageError for one that is not finished
+    batch_ids : only these; an unknown one is a NotFoundError, an unfinished one a UsageError
     """
     may_go = (batches.c.finished_at <= now(-older_than_s)) | batches.c.pruned_at.is_not(None)
     columns = [batches.c[name] for name in ("id", "name", "output", "total", "done", "finished_at", "pruned_at")]
@@ -49,20 +51,20 @@ def batches_to_prune(database: Database, *, older_than_s: float, batch_ids: Sequ
 
 
 def prune_batch(database: Database, batch_id: str, *, older_than_s: float, is_deleted: bool = False) -> int:
-    """Remove a batch that is still finished and old enough, with all that its rows name; return how many jobs went.
+    """Remove a batch and its files if it is still finished and old enough; return how many jobs were removed.
 
     Parameters
     ----------
     is_deleted : bool
-        The folder of its outputs was deleted by hand. Unless told so, a folder that is gone may be on a disk that is
-        not mounted.
+        The output folder was deleted by hand. Otherwise a missing folder is an error: its disk may not be
+        mounted.
 
     Raises
     ------
     StorageUnavailableError
-        The folder of its outputs is gone, or its store does not answer.
+        The output folder is gone, or its store does not answer.
     OutputError, StorageError
-        Files cannot be removed. In either case their rows stay too.
+        Files cannot be removed. Their rows stay too, as with the error above.
     """
     if not _mark(database, batch_id, older_than_s):
         return 0
@@ -87,7 +89,7 @@ def prune_batch(database: Database, batch_id: str, *, older_than_s: float, is_de
 
 
 def _mark(database: Database, batch_id: str, older_than_s: float) -> bool:
-    """Hide the batch, unless it was retried meanwhile; its key is free again."""
+    """Hide the batch and free its key, unless it was retried meanwhile; return whether it is hidden."""
     with database.transaction() as connection:
         own_batch(connection, batch_id)
         is_old = batches.c.finished_at <= now(-older_than_s)

@@ -1,8 +1,9 @@
-"""The pulse of the table: since when it has answered without a gap, and whose turn it is to sweep.
+"""The `pulse` row: since when the database has answered without a gap, and when the last sweep began.
 
-While the table is away nobody can renew a lease. A reaper that then came first would take jobs from workers that live.
-So every supervisor writes its pulse here, and a lease that ended counts only where the table has answered for a
-lease's time since the last gap: the owners had time to speak. Turns are taken here too, by the same clock as leases.
+During an outage no worker can renew its lease, so the first reaper afterwards would take jobs from
+living workers. Therefore every supervisor writes a heartbeat here, and an expired lease counts only
+once the database has answered for a full lease time since the last gap. The row also lets supervisors
+take turns at sweeping, by the database clock that leases use.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from wavemill.jobs.schema import batches, chunks, jobs, pulse, refusals, supervi
 from wavemill.jobs.states import State
 
 BEATS_PER_LEASE = 8
-_CLOCK_SLACK_S = 1.0  # a clock that is put right by less is no step
+_CLOCK_SLACK_S = 1.0  # smaller clock corrections do not count as steps
 _LONGEST_DELAY_S = 600.0  # of any retry
 
 
 def beat(database: Database, *, lease_s: float) -> None:
-    """Say that the table answers; notice a gap, and a clock that was put back."""
+    """Record that the database answers; detect gaps, and repair times after a clock was set back."""
     with database.transaction() as connection:
         row = connection.execute(select(pulse, _has_stepped_back().label("stepped_back"))).one_or_none()
         if row is None:
@@ -45,7 +46,7 @@ def _has_stepped_back() -> ColumnElement[bool]:
 
 
 def _shorten(connection: Connection, lease_s: float) -> None:
-    """Bring times that now lie far ahead back to what they can be: the clock was put back."""
+    """After the clock was set back, bring times that now lie too far in the future back into range."""
     connection.execute(
         update(jobs)
         .where(jobs.c.state == State.RUNNING, jobs.c.lease_until > now(_LONGEST_DELAY_S))
@@ -53,7 +54,7 @@ def _shorten(connection: Connection, lease_s: float) -> None:
     )
     connection.execute(update(chunks).where(chunks.c.available_at > now(_LONGEST_DELAY_S)).values(available_at=now()))
     connection.execute(update(chunks).where(chunks.c.published_at > now()).values(published_at=now()))
-    # Whom a turn, a rate or a sign of life of the time to come would favour, or hurt, until that time has come.
+    # Turns, rates and heartbeats in the future would favour or hurt their owners until then.
     _mend_batches(connection, batches.c.turn_at > now(), turn_at=now())
     _mend_batches(connection, batches.c.torn_at > now(), torn_at=now())
     _mend_batches(connection, or_(batches.c.mark_at > now(), batches.c.newer_mark_at > now()), mark_at=None)
@@ -62,22 +63,22 @@ def _shorten(connection: Connection, lease_s: float) -> None:
 
 
 def _mend_batches(connection: Connection, is_late: ColumnElement[bool], **values: Any) -> None:
-    # Locked in the order in which others move counters.
+    # Lock in the same order as the transactions that update counters, to avoid deadlocks.
     late = select(batches.c.id).where(is_late, batches.c.finished_at.is_(None)).order_by(batches.c.id).with_for_update()
     connection.execute(update(batches).where(batches.c.id.in_(late)).values(values))
 
 
 def is_steady(lease_s: float) -> ColumnElement[bool]:
-    """Return the condition that the table has answered, without a gap, for a lease's time until just now.
+    """Return the condition that the database has answered without a gap for the last `lease_s` seconds.
 
-    It holds, too, where no supervisor has ever beaten: then nobody knows of a gap.
+    It also holds where no supervisor has ever written a heartbeat: then no gap is known.
     """
     gap = or_(pulse.c.beat_at <= now(-lease_s / 2), pulse.c.steady_since >= now(-lease_s))
     return ~select(pulse.c.id).where(gap).exists()
 
 
 def is_my_turn(database: Database, *, period_s: float) -> bool:
-    """Whether nobody else has swept within `period_s`; whoever got the turn may die, and the next is near."""
+    """Take the turn to sweep, unless a supervisor took it within `period_s` seconds; return whether taken."""
     due = or_(pulse.c.swept_at.is_(None), pulse.c.swept_at < now(-period_s), pulse.c.swept_at > now(_CLOCK_SLACK_S))
     with database.reading() as connection:
         if connection.scalar(select(func.count()).select_from(pulse).where(~due)):
