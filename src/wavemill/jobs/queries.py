@@ -1,4 +1,7 @@
-"""Questions to the table; none counts jobs, none uses OFFSET."""
+"""Read-only queries on batches, jobs and workers.
+
+None of them counts rows of `jobs` or uses OFFSET, so that they stay fast with millions of jobs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from wavemill.jobs.pages import page_of_ids
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
 
-_LOOKED_AT = 1_000  # queued jobs, for the reason why they wait
+_LOOKED_AT = 1_000  # queued jobs that are searched for the reason of their wait
 
 
 def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
 
 
 def why_queued(database: Database, batch_id: str) -> str | None:
-    """Return the error of the first queued job that has one, of the batch's first `_LOOKED_AT`; None without any."""
+    """Return the first error among the batch's first `_LOOKED_AT` queued jobs; None if they have none."""
     queued = (jobs.c.batch_id == batch_id, jobs.c.state == State.QUEUED)
     first = select(jobs.c.error).where(*queued).order_by(jobs.c.id).limit(_LOOKED_AT).subquery()
     with database.reading() as connection:
@@ -55,9 +58,9 @@ def _batches() -> Select[Any]:
 
 
 def all_left(database: Database) -> dict[str, Any]:
-    """Return what is left to do in all batches together, at which rate, and the time that this will take.
+    """Return the number of jobs left in all batches, the rate in jobs per second, and the time left in seconds.
 
-    The rate is that of the last `MARK_S` seconds, over all batches: many small ones each last too short to have one.
+    The rate covers all batches of the last `MARK_S` seconds: a small batch ends too soon to have its own.
     """
     is_open = (batches.c.finished_at.is_(None), batches.c.paused_at.is_(None), batches.c.pruned_at.is_(None))
     is_busy = and_(*is_open, (batches.c.running > 0) | (batches.c.newer_mark_at >= now(-2 * MARK_S)))
@@ -72,7 +75,7 @@ def all_left(database: Database) -> dict[str, Any]:
 
 
 def _rate_of_all(rows: Sequence[Row[Any]]) -> float | None:
-    """Return the jobs per second of all these batches in the last `MARK_S`, or since the first of them was begun."""
+    """Return the jobs per second of these batches together over the last `MARK_S` seconds, or since the first began."""
     spans = []  # (seconds since it was begun, seconds since it ended, jobs)
     for row in rows:
         final = sum(getattr(row, state.value) for state in FINAL) - row.mark_final
@@ -92,9 +95,9 @@ def _rate_of_all(rows: Sequence[Row[Any]]) -> float | None:
 def expected_rate(
     database: Database, *, operation: str, model_digest: str | None, alive_within_s: float
 ) -> tuple[float | None, str]:
-    """Return the jobs per second to expect of such jobs, and a sentence on what tells so.
+    """Return the expected jobs per second, and a sentence that names the source of this estimate.
 
-    That is the newest batch of the same operation and model, or else the rates that the living workers recorded.
+    The source is the newest batch of the same operation and model, or else the living workers' rates.
     """
     same = (batches.c.operation == operation, batches.c.model_digest.is_not_distinct_from(model_digest))
     newest = _batches().where(*same, batches.c.mark_at.is_not(None)).order_by(batches.c.created_at.desc()).limit(10)
@@ -131,7 +134,7 @@ def _status(row: Row[Any]) -> dict[str, Any]:
 
 
 def _rate(row: Row[Any]) -> float | None:
-    """Return a batch's final jobs per second since its older mark, or None where nobody has worked on it lately."""
+    """Return a batch's final jobs per second since its older mark, or None if no worker has worked on it lately."""
     final = sum(getattr(row, state.value) for state in FINAL) - row.mark_final
     if row.mark_at is None or final <= 0:
         return None
@@ -177,25 +180,25 @@ def list_jobs(
 
 
 def _rows_of(ids: list[int], state: State | None) -> Select[Any]:
-    # Written out, as a thousand parameters take longer.
+    # Literal IDs: a thousand bound parameters are slower.
     query = _as_they_are().where(jobs.c.id.in_(bindparam("ids", ids, expanding=True, literal_execute=True)))
     if state is not None:
-        query = query.where(_state_now == state)  # it may have moved on since it was found
+        query = query.where(_state_now == state)  # it may have changed since the page was found
     return query.order_by(jobs.c.id)
 
 
-# A queued job of a cancelled batch is cancelled; its row says so when it has followed.
+# A queued job of a cancelled batch counts as cancelled, though its row is updated only later.
 _follows = and_(jobs.c.state == State.QUEUED, batches.c.cancelled_at.is_not(None))
 _state_now = case((_follows, State.CANCELLED.value), else_=jobs.c.state)
 _finished_at_now = case((_follows, batches.c.cancelled_at), else_=jobs.c.finished_at)
 
 
 def _as_they_are() -> Select[Any]:
-    """Select jobs, each in the state in which it is."""
+    """Select jobs with their actual state: a queued job of a cancelled batch shows as cancelled."""
     derived = {"state": _state_now.label("state"), "finished_at": _finished_at_now.label("finished_at")}
     return (
         select(*[derived.get(column.name, column) for column in jobs.c])
-        .join_from(jobs, batches, isouter=True)  # so that no planner begins with the batches
+        .join_from(jobs, batches, isouter=True)  # an outer join, so that no planner starts with the batches
         .where(batches.c.pruned_at.is_(None))
     )
 
@@ -234,7 +237,7 @@ def get_job(database: Database, job_id: int) -> dict[str, Any]:
 
 
 def list_workers(database: Database, *, alive_within_s: float) -> list[RowMapping]:
-    """Return the workers that gave a sign of life within `alive_within_s` and did not stop."""
+    """Return the workers that have not stopped and sent a heartbeat within `alive_within_s` seconds."""
     query = select(workers).where(workers.c.stopped_at.is_(None), workers.c.heartbeat_at > now(-alive_within_s))
     with database.reading() as connection:
         return list(connection.execute(query.order_by(workers.c.id)).mappings())

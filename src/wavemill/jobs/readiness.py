@@ -1,4 +1,7 @@
-"""Whether a database holds our tables, and lets us do what we are about to do; asked before anything is written."""
+"""Checks made before the first write: the database holds our tables, and this user has the needed rights.
+
+This module only reads.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ _REVISIONS = frozenset(f"{number:04}" for number in range(1, int(NEWEST) + 1))
 _VERSIONS = "alembic_version"  # Alembic's own table; every program that uses Alembic has one of this name
 _MAY_NOT = "42501"
 _LACKS = {"42703", "42P01"}  # a column, a table
-_SQLITE_ERROR = 1  # the same, among other mistakes in a statement
-# In every revision of ours; hardly in the tables of another program.
+_SQLITE_ERROR = 1  # SQLite's code for a missing column or table, and for other errors in a statement
+# Columns in every revision of our tables, and hardly in another program's.
 _OURS = (batches.c.operation, batches.c.chunk_size, jobs.c.batch_id, jobs.c.seq, jobs.c.spectrogram_id)
 _LACKED_RIGHTS = text("""
     SELECT wanted.name FROM unnest(:names) AS wanted(name)
@@ -73,7 +76,7 @@ def require_rights(database: Database) -> None:
 
 
 def require_primary(database: Database) -> None:
-    """Raise DatabaseUnavailableError while the server takes no changes, as a standby does until it is promoted."""
+    """Raise DatabaseUnavailableError while the server is read-only, as a standby is until it is promoted."""
     if not database.is_postgresql:
         return
     with database.reading() as connection:
@@ -85,7 +88,7 @@ def require_primary(database: Database) -> None:
 
 
 def require_may_upgrade(database: Database, revision: str | None) -> None:
-    """Raise DatabaseUnusableError unless this user may create or alter the tables, as `revision` asks for."""
+    """Raise DatabaseUnusableError unless this user has the rights to upgrade the tables from `revision`."""
     if not database.is_postgresql or revision == NEWEST:
         return
     with database.reading() as connection:

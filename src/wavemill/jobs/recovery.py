@@ -1,10 +1,12 @@
-"""Taking jobs back from workers that died.
+"""Take jobs back from dead workers.
 
-A lease that ended returns its job to the queue. Where a process died twice on the same jobs, they go out again in two
-halves, and again, until the one that kills it stands alone and fails. Its neighbours are given the attempts that this
-costs them, and one more: a job that stands alone for the first time must not fail by the next process's chance death.
-A batch that kills one process after another, with none of its jobs done in between, is stopped. Processes that die
-together, as in a power cut, count as one death.
+When a lease expires, its job returns to the queue. If the same jobs lose two workers, they are
+requeued in two halves, and halved again on each further death, until the job that kills its worker
+is alone and fails. Its neighbours get back the attempts that this costs them, plus one: a job that is
+alone for the first time must not fail because its worker died by chance.
+
+A batch is stopped when it kills one process after another and none of its jobs is done in between.
+Processes that die together, as in a power cut, count as one death.
 """
 
 from __future__ import annotations
@@ -27,33 +29,33 @@ from wavemill.jobs.pulse import is_steady
 from wavemill.jobs.schema import batches, job_attempts, jobs, pulse
 from wavemill.jobs.states import State
 
-MAX_DEATHS = 20  # twice as many as it takes to corner one job of a chunk of 64
-_DELAYS_S = (0.0, 1.0, 2.0)  # after the first death, the second, any later one: others go first
-_LONE_ATTEMPTS = 2  # at least so many are left to a job that was lost in company
-_MOST_LOSSES = 5  # of one attempt of a job that stands alone, each time together with the table
+MAX_DEATHS = 20  # twice as many as it takes to isolate one job in a chunk of 64
+_DELAYS_S = (0.0, 1.0, 2.0)  # after the first, second and any later death: other jobs go first
+_LONE_ATTEMPTS = 2  # minimum attempts left to a job that was lost together with others
+_MOST_LOSSES = 5  # losses of one attempt of a job that is alone, each during a database outage
 _IS_RUNNING = text("jobs.state = 'running'")  # as the partial index on lease_until is written
 
 
 def reclaim_expired(
     database: Database, *, steady_s: float | None = None, max_deaths: int = MAX_DEATHS
 ) -> dict[str, int]:
-    """Take back every job whose lease has ended; return how many of each batch that had any.
+    """Take back every job whose lease has expired; return batch ID -> number of jobs, without zeros.
 
     Parameters
     ----------
     steady_s : float, in seconds, optional
-        Take nothing back unless the table has answered for so long without a gap; see `wavemill.jobs.pulse`.
+        Take nothing back unless the database has answered this long without a gap; see `wavemill.jobs.pulse`.
     max_deaths : int > 0
-        A batch that killed so many processes one after another, none of its jobs being done meanwhile, is stopped.
+        Stop a batch once this many processes in a row died on it with none of its jobs done in between.
     """
     ended = jobs.c.lease_until < now()
-    if steady_s is not None:  # looked at in the transaction that takes back: it may have waited for the table itself
+    if steady_s is not None:  # checked in the same transaction, which may itself have waited out an outage
         ended = and_(ended, is_steady(steady_s))
     return _reclaim_where(database, ended, wait=False, max_deaths=max_deaths)
 
 
 def reclaim_dead(database: Database, worker_suffix: str, *, max_deaths: int = MAX_DEATHS) -> dict[str, int]:
-    """Take back at once, whatever their leases say, the jobs of dead workers: those whose IDs end like this."""
+    """Take back the jobs of workers whose IDs end in `worker_suffix`, without waiting for their leases."""
     is_dead = jobs.c.worker_id.endswith(worker_suffix, autoescape=True)
     return _reclaim_where(database, is_dead, wait=True, max_deaths=max_deaths)
 
@@ -74,7 +76,7 @@ def _reclaim_where(
 def _reclaim_batch(
     database: Database, batch_id: str, condition: ColumnElement[bool], *, wait: bool, max_deaths: int
 ) -> int:
-    """Take back a batch's jobs, unless another reaper is at it: two would each see a part of a chunk."""
+    """Take back a batch's jobs, unless another reaper is doing so: each would see only part of a chunk."""
     lost = (
         select(jobs, batches.c.cancelled_at)
         .join(batches, batches.c.id == jobs.c.batch_id)
@@ -100,12 +102,12 @@ def _reclaim_batch(
 
 
 def _is_to_blame(group: Sequence[Row[Any]], steady_since: dt.datetime | None) -> bool:
-    """Whether a process died by itself: a lease that ended while the table was away is no evidence of that."""
+    """Whether the process is known to have died: a lease that expired during an outage does not prove it."""
     return steady_since is None or max(row.lease_until for row in group) > steady_since
 
 
 def _count_death(connection: Connection, batch_id: str, begun_at: dt.datetime, max_deaths: int) -> None:
-    """Count a death of a process that began after the last one that was counted: others may have died together."""
+    """Count a death if its process began after the last counted death; otherwise they died together."""
     this = batches.c.id == batch_id
     is_another = or_(batches.c.torn_at.is_(None), batches.c.torn_at <= begun_at)
     connection.execute(update(batches).where(this, is_another).values(torn_at=now(), deaths=batches.c.deaths + 1))
@@ -118,14 +120,14 @@ def _count_death(connection: Connection, batch_id: str, begun_at: dt.datetime, m
 
 
 def _reclaim(connection: Connection, rows: Sequence[Row[Any]], *, blame: bool) -> None:
-    """Take back what one dead process held of one batch: that is, one chunk or what was left of it.
+    """Take back what one dead process held of one batch: one chunk, or what was left of it.
 
-    Without `blame` the attempt does not count. How often these jobs were claimed does: a job that takes the table's
-    only host down with it never gets the blame, and must be cornered all the same.
+    Without `blame` the attempt does not count, but the claim does. A job that crashes the host of the
+    database is never blamed, and must be isolated all the same.
     """
     batch_id, worker_id = rows[0].batch_id, rows[0].worker_id
     most_claims = max(row.claims for row in rows)
-    # A first claim may have been one of small chunks of several batches.
+    # A process on its first claim may also have held small chunks of other batches.
     in_company = len(rows) > 1 or most_claims == 1
     if rows[0].cancelled_at is None and in_company:
         spent = [row.id for row in rows if row.attempt + _LONE_ATTEMPTS > row.max_attempts]
@@ -143,7 +145,7 @@ def _reclaim(connection: Connection, rows: Sequence[Row[Any]], *, blame: bool) -
 
 
 def _losses(connection: Connection, row: Row[Any]) -> int:
-    """Return how often this attempt of a job was lost before, without counting."""
+    """Return how often this attempt of a job was lost before without being counted."""
     lost = (
         job_attempts.c.job_id == row.id,
         job_attempts.c.attempt == row.attempt,
@@ -180,21 +182,21 @@ def _ranges(seqs: Sequence[int], *, halve: bool) -> Iterator[tuple[int, int]]:
             yield part[0], part[-1]
 
 
-# Asked once the removal is prepared: the jobs that were begun and are not done; none if the batch goes on meanwhile.
+# Yields the IDs of jobs that were begun and are not done; stops early if the batch changes meanwhile.
 Begun = Callable[[], Iterator[str]]
 
 
 def mend_torn(database: Database, clear: Callable[[Row[Any], Begun], bool]) -> int:
-    """Clear up after the dead workers of batches that are finished; return how many batches were.
+    """Remove the files that dead workers left in finished batches; return how many batches were cleared.
 
-    A worker that died between moving outputs into place and saying so leaves files; most are overwritten by the next
-    attempt, but a job that is never tried again has none.
+    A worker that dies after moving outputs into place and before recording them leaves files. The next
+    attempt overwrites them, but some jobs are never tried again.
 
     Parameters
     ----------
     clear : callable
-        Called with the batch and a function that returns the IDs of jobs that were begun and are not done; outside any
-        transaction. It returns whether it has removed what is left of them; otherwise the next sweep tries again.
+        Called outside any transaction with the batch and a function that yields the IDs of jobs that were
+        begun and are not done. Returns whether it removed their files; if not, the next sweep tries again.
     """
     torn = select(batches).where(batches.c.torn_at.is_not(None), batches.c.finished_at.is_not(None))
     with database.reading() as connection:
@@ -203,13 +205,13 @@ def mend_torn(database: Database, clear: Callable[[Row[Any], Begun], bool]) -> i
 
 
 def _is_unchanged(batch: Row[Any]) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that a batch was neither retried nor torn again."""
+    """Return the conditions that a batch was not retried and lost no further worker."""
     same = ("id", "torn_at", "finished_at")
     return tuple(batches.c[name] == getattr(batch, name) for name in same)
 
 
 def _begun(database: Database, batch: Row[Any]) -> Iterator[str]:
-    """Yield the IDs, each right after the table has said that the batch is still as it was."""
+    """Yield the IDs of jobs begun but not done; before each, check that the batch is unchanged."""
     query = (
         select(jobs.c.spectrogram_id)
         .join(batches, batches.c.id == jobs.c.batch_id)

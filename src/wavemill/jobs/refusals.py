@@ -1,7 +1,7 @@
-"""Which workers refuse which models, and the models that nobody can serve.
+"""Record which workers refuse which models, and find models that no worker can serve.
 
-A worker that lacks a batch's model leaves its jobs to others and says so here. Only when no other worker has been seen
-for a while do the jobs fail: one that has the model may just be starting, or starting again.
+A worker that lacks a batch's model leaves the jobs to other workers and records a refusal. The jobs
+fail only after a while in which no other worker was seen: one with the model may be (re)starting.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from wavemill.jobs.pulse import is_steady
 from wavemill.jobs.schema import batches, refusals, workers
 
 _FORGOTTEN_S = 3_600.0  # after the last sign of life of a worker
-_MOST_NAMED = 10  # workers in one sentence, which stands in the row of each job
+_MOST_NAMED = 10  # workers in one sentence, which is stored in each job's row
 
 
 def refuse(database: Database, worker_id: str, model_digest: str, reason: str) -> None:
-    """Say that a worker cannot serve a model, and why; since when is kept from the first time."""
+    """Record that a worker cannot serve a model, and why; a repeat keeps the time of the first refusal."""
     this = (refusals.c.worker_id == worker_id, refusals.c.model_digest == model_digest)
     with database.transaction() as connection:
         if connection.execute(update(refusals).where(*this).values(reason=reason)).rowcount:
@@ -30,7 +30,7 @@ def refuse(database: Database, worker_id: str, model_digest: str, reason: str) -
 
 
 def withdraw(database: Database, worker_id: str, model_digest: str) -> None:
-    """Say that a worker can serve a model after all."""
+    """Delete a worker's refusal of a model: it can serve the model after all."""
     this = (refusals.c.worker_id == worker_id, refusals.c.model_digest == model_digest)
     with database.transaction() as connection:
         connection.execute(delete(refusals).where(*this))
@@ -42,9 +42,10 @@ def nobody_can(database: Database, model_digest: str, alive_within_s: float, *, 
     Parameters
     ----------
     alive_within_s : float
-        A worker that gave a sign of life within this time may serve the model unless it refuses it, even if it has
-        stopped: it may be starting again. For as long a living worker must have refused the model, and the table must
-        have answered: after an outage of all of them, one that lacks the model may be back first.
+        In seconds. A worker with a heartbeat this recent may serve the model unless it refuses it, even if
+        it has stopped: it may be restarting. A living worker must have refused the model for this long, and
+        the database must have answered for this long: after a full outage, a worker without the model may
+        come back first.
     asked_by : ID of a worker that refuses it
     """
     this = refusals.c.model_digest == model_digest
@@ -61,9 +62,9 @@ def nobody_can(database: Database, model_digest: str, alive_within_s: float, *, 
 
 
 def refused_models(database: Database, *, alive_within_s: float) -> list[dict[str, Any]]:
-    """Return the models that living workers refuse: who does and why, and how many open batches need each.
+    """Return the models that living workers refuse, with each worker's reason and the number of open batches.
 
-    `may_be_served` tells whether some other worker lives.
+    `may_be_served` tells whether another living worker has not refused the model.
     """
     query = (
         select(refusals).where(_is_of(_lives(alive_within_s))).order_by(refusals.c.model_digest, refusals.c.worker_id)

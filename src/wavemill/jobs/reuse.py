@@ -1,7 +1,7 @@
-"""Outputs that were made before from the same inputs by the same model: copied instead of made again.
+"""Copy outputs that the same model already made from the same inputs, instead of making them again.
 
-What is found is finished as a worker would finish it: claimed, staged, placed, recorded. So all that is promised of
-rendered outputs is true of these, and what cannot be reused is given back as if nobody had touched it.
+Reused jobs are finished as a worker finishes them: claimed, staged, placed, recorded. So reused and
+rendered outputs carry the same guarantees. Jobs that cannot be reused return to the queue.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wavemill.storage.locations import batch_root, opened
 from wavemill.storage.staging import JobOutputs, OutputStore
 from wavemill.storage.stores import open_store
 
-# Jobs' names and items -> the digest of what each reads, by name; None where it cannot be told.
+# Rows with job name and item -> name -> digest of the inputs; None where it cannot be computed.
 InputDigests = Callable[[Sequence[Row[Any]]], Mapping[str, str | None]]
 
 _PAGE = 1_000
@@ -39,10 +39,10 @@ _SOUNDS = (("generated", "generated_path", "sha256"), ("original", "original_pat
 def reuse_outputs(
     database: Database, batch_id: str, *, input_digests: InputDigests, worker_id: str, lease_s: float = _LEASE_S
 ) -> int:
-    """Finish the jobs of a batch whose outputs are there already, byte for byte as they were; return how many.
+    """Finish the jobs of a batch whose outputs exist already, unchanged; return how many.
 
-    Found are done jobs of the same operation, parameters (the seed among them) and model digest, with the same name,
-    item and inputs. Each file is read, compared with the recorded SHA-256 and written below the new batch.
+    A done job matches if operation, parameters (including the seed), model digest, name, item and inputs
+    are the same. Each file is read, checked against its recorded SHA-256 and copied below the new batch.
     """
     with database.reading() as connection:
         batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
@@ -65,12 +65,12 @@ def reuse_outputs(
 
 @contextmanager
 def _held(database: Database, claim: Claim, lease_s: float) -> Iterator[None]:
-    """Renew a claim's leases meanwhile, as a worker's heartbeat does: a chunk may be large, and its store slow."""
+    """Renew a claim's leases inside the block, as a worker's heartbeat does: copying a large chunk takes long."""
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(lease_s / _RENEWALS_PER_LEASE):
-            with suppress(DatabaseUnavailableError), answers_within(lease_s / 2):  # the next one may come through
+            with suppress(DatabaseUnavailableError), answers_within(lease_s / 2):  # the next renewal may succeed
                 renew_leases(database, [claim], lease_s=lease_s)
 
     thread = threading.Thread(target=renew, name="leases", daemon=True)
@@ -111,7 +111,7 @@ def _pages_of(database: Database, batch_id: str) -> Iterator[Sequence[Row[Any]]]
 def _made_before(
     database: Database, page: Sequence[Row[Any]], digests: Mapping[str, str | None], alike: Sequence[str]
 ) -> dict[int, list[Row[Any]]]:
-    """Return seq -> the done jobs that made the same, newest first."""
+    """Return seq -> the done jobs that match it, newest first."""
     names = [row.spectrogram_id for row in page]
     query = select(jobs).where(_IS_DONE, jobs.c.spectrogram_id.in_(names), jobs.c.inputs_sha256.is_not(None))
     done = defaultdict(list)
@@ -139,7 +139,7 @@ def _outcome(job: ClaimedJob, candidates: Sequence[Row[Any]], store: OutputStore
         outputs = JobOutputs(store, job_id=job.id, fence=job.fence)
         try:
             paths = {column: outputs.stage(column, path, data) for column, (path, data) in contents.items()}
-        except WavemillError:  # a full disk, say: a worker will meet it too, and has the patience for it
+        except WavemillError:  # e.g. a full disk: leave the job to a worker, which waits and tries again
             break
         return Outcome(
             job=job,
@@ -152,7 +152,7 @@ def _outcome(job: ClaimedJob, candidates: Sequence[Row[Any]], store: OutputStore
 
 
 def _intact(earlier: Row[Any]) -> dict[str, tuple[str, bytes]] | None:
-    """Return column -> (path below the batch's folder, content), or None unless every file is as it was recorded."""
+    """Return column -> (path below the batch's folder, content), or None if any file is missing or changed."""
     contents = {}
     for folder, path_column, digest_column in _SOUNDS:
         path, digest = getattr(earlier, path_column), getattr(earlier, digest_column)
@@ -161,7 +161,7 @@ def _intact(earlier: Row[Any]) -> dict[str, tuple[str, bytes]] | None:
         try:
             with opened(path) as file:
                 data = file.read()
-        except Exception:  # gone, or out of reach, in whatever words its store says so: it is made anew
+        except Exception:  # gone or unreachable; stores raise many types: render it again
             return None
         if hashlib.sha256(data).hexdigest() != digest:
             return None

@@ -1,4 +1,4 @@
-"""The tables. SQL is the truth; the broker only carries hints to it."""
+"""The tables. The database holds all state; messages in the broker only point to its rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         return None if value is None else value.astimezone(dt.UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002  its caller is SQLAlchemy
-        """Give SQLite's naive values the zone that they were stored in; PostgreSQL's come in the session's."""
+        """Return UTC: SQLite returns naive UTC values, PostgreSQL aware ones in the session's zone."""
         if value is None:
             return None
         time: dt.datetime = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
@@ -64,7 +64,7 @@ def _counter(name: str) -> Column[int]:
 
 
 def _flag_indexes() -> list[Index]:
-    """Return the indexes of the few jobs that are flagged: of one batch or of all, in one state or in any."""
+    """Return the indexes of flagged jobs, which are few: per batch or over all, with and without a state."""
     where = text("flags IS NOT NULL")
     columns = {
         "ix_jobs_odd": ("flags", "id"),
@@ -89,12 +89,12 @@ batches = Table(
     Column("priority", Integer, nullable=False),
     Column("chunk_size", Integer, nullable=False),
     Column("total", Integer, nullable=False),
-    # Counters, moved in the transaction that moves the jobs: a million rows are never counted for a status.
+    # Jobs per state, updated in the transaction that changes the jobs, so that a status never counts rows.
     *[_counter(state.value) for state in State],
-    # What a submission under the same key must equal, and the key, of which there is only one.
+    # A unique key, and the digest that a later submission with the same key must match.
     Column("key", String(200), unique=True),
     Column("content_sha256", String(64)),
-    # Two marks on the way, for the rate over the recent past: when, and how many jobs were final then.
+    # Two marks for the recent rate: each is a time and the number of final jobs then.
     Column("mark_at", UtcDateTime),
     Column("mark_final", Integer, nullable=False, server_default=text("0")),
     Column("newer_mark_at", UtcDateTime),
@@ -103,11 +103,11 @@ batches = Table(
     Column("finished_at", UtcDateTime),
     Column("paused_at", UtcDateTime),
     Column("cancelled_at", UtcDateTime),
-    Column("pruned_at", UtcDateTime),  # from then on nobody sees it; its files go, and at last its rows
-    Column("torn_at", UtcDateTime),  # of the last death that counts; NULL once what it left is cleared up
-    Column("turn_at", UtcDateTime),  # of the last claim, or the submission: of equal batches the smallest goes next
-    _counter("deaths"),  # worker processes that died on it, one after another, since one of its jobs was last done
-    Column("stopped", Text),  # why no more of it is tried: its jobs killed one worker after another
+    Column("pruned_at", UtcDateTime),  # hidden from then on; its files are deleted, then its rows
+    Column("torn_at", UtcDateTime),  # last counted worker death; NULL once its files are removed
+    Column("turn_at", UtcDateTime),  # last claim, or submission; among equal priorities the earliest goes next
+    _counter("deaths"),  # worker deaths in a row since one of its jobs was last done
+    Column("stopped", Text),  # why it was stopped: its jobs killed one worker after another
     Index("ix_batches_created_at", "created_at"),
     Index(
         "ix_batches_finished_at",
@@ -149,10 +149,10 @@ jobs = Table(
     Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("spectrogram_id", Text, nullable=False),
-    Column("item", JSON(none_as_null=True)),  # what the operation needs besides the ID, such as the two ends of a morph
+    Column("item", JSON(none_as_null=True)),  # the operation's input besides the ID, e.g. the two ends of a morph
     Column("state", String(16), nullable=False, server_default=State.QUEUED.value),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
-    _counter("claims"),  # how often it was claimed, also where the attempt did not count: the fence of its outputs
+    _counter("claims"),  # claims, including those whose attempt did not count; the fencing token
     Column("max_attempts", Integer, nullable=False),
     Column("lease_until", UtcDateTime),
     Column("worker_id", String(200)),
@@ -166,7 +166,7 @@ jobs = Table(
     Column("original_sha256", String(64)),
     Column("latent_sha256", String(64)),
     Column("quality", JSON(none_as_null=True)),
-    Column("flags", Text),  # of `wavemill.jobs.flags.Flag`, separated by spaces; NULL where nothing is to be said
+    Column("flags", Text),  # of `wavemill.jobs.flags.Flag`, separated by spaces; NULL for none
     Column("timings", JSON(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
@@ -174,7 +174,7 @@ jobs = Table(
     UniqueConstraint("batch_id", "seq"),
     CheckConstraint(f"state IN ({', '.join(repr(state.value) for state in State)})", name="ck_jobs_state"),
     Index("ix_jobs_batch_id_state_id", "batch_id", "state", "id"),
-    # Small: they hold what people look for among a million jobs that are none of it.
+    # Partial indexes: they stay small, as they hold only the few jobs that users look for.
     Index("ix_jobs_failed", "id", sqlite_where=text("state = 'failed'"), postgresql_where=text("state = 'failed'")),
     Index(
         "ix_jobs_cancelled",
@@ -184,7 +184,7 @@ jobs = Table(
     ),
     *_flag_indexes(),
     Index("ix_jobs_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
-    # Filled as jobs are done, so that submitting pays nothing for them.
+    # Filled as jobs are done, so they do not slow down a submission.
     Index("ix_jobs_done_id", "id", sqlite_where=text("state = 'done'"), postgresql_where=text("state = 'done'")),
     Index(
         "ix_jobs_done",
@@ -214,7 +214,7 @@ job_attempts = Table(
     Column("finished_at", UtcDateTime, nullable=False),
 )
 
-# The outbox: a row here is a message that is in the broker, or ought to be. A claim takes the row away.
+# The outbox: each row is a message that is in the broker or should be. A claim deletes the row.
 chunks = Table(
     "chunks",
     metadata,
@@ -224,7 +224,9 @@ chunks = Table(
     Column("last", Integer, nullable=False),
     Column("available_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
-    Column("again", Boolean, nullable=False, server_default=false()),  # was begun before, and goes ahead of its batch
+    Column(
+        "again", Boolean, nullable=False, server_default=false()
+    ),  # begun before; goes ahead of the rest of its batch
     Index("ix_chunks_batch_id_first", "batch_id", "first"),
     Index("ix_chunks_again", "batch_id", "first", sqlite_where=text("again"), postgresql_where=text("again")),
     Index("ix_chunks_published_at", "published_at"),
@@ -242,7 +244,7 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
     Column("stopped_at", UtcDateTime),
-    Column("trouble", Text),  # what is wrong with its heartbeat's thread; NULL where nothing is
+    Column("trouble", Text),  # what is wrong with its heartbeat thread; NULL for nothing
 )
 
 supervisors = Table(
@@ -254,10 +256,10 @@ supervisors = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
     Column("stopped_at", UtcDateTime),
-    Column("trouble", Text),  # what is wrong with its reaper; NULL where nothing is
+    Column("trouble", Text),  # what is wrong with its reaper; NULL for nothing
 )
 
-# Which models a living worker was asked for and does not have; a row goes when its worker does.
+# Models that a worker was asked for and does not have; deleted some time after the worker is last seen.
 refusals = Table(
     "refusals",
     metadata,
@@ -267,7 +269,7 @@ refusals = Table(
     Column("refused_at", UtcDateTime, nullable=False),
 )
 
-# One row. It tells since when the table has answered without a gap, and whose turn it is to sweep.
+# One row: since when the database has answered without a gap, and when the last sweep began.
 pulse = Table(
     "pulse",
     metadata,

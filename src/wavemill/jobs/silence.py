@@ -1,7 +1,8 @@
-"""A connection to PostgreSQL that notices a server that has fallen silent.
+"""A psycopg connection that gives up when the PostgreSQL server stops answering.
 
-Keepalives and `tcp_user_timeout` notice a host that is gone. They notice nothing where something between still
-acknowledges what we send: a load balancer, a proxy, a server whose process is stopped. So psycopg's waiting is watched.
+TCP keepalives and `tcp_user_timeout` detect a host that is gone. They miss a server that is stuck while
+something still acknowledges our packets: a load balancer, a proxy, the kernel of a host whose server
+process is stopped. So this connection times psycopg's own waits.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_SIGN_OF_LIFE, _LEAST_SIGN_S = 0.25, 2.0  # a machine under load gives one within seconds, not tenths
+_SIGN_OF_LIFE, _LEAST_SIGN_S = 0.25, 2.0  # a loaded machine may take seconds to answer
 
-_CONNECT_S = 10.0  # a server that is there lets us in at once
-_LEAST_CONNECT_S = 2.0  # libpq's own
+_CONNECT_S = 10.0  # a healthy server accepts at once
+_LEAST_CONNECT_S = 2.0  # libpq's own minimum
 _SESSION = """
     SELECT pg_backend_pid(), extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval)
 """
@@ -32,24 +33,24 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the server's default
 
 
 class ListeningConnection(psycopg.Connection[Any]):
-    """Raises OperationalError, and closes itself, when the server has said nothing for `silence_s`; None: never.
+    """Raises OperationalError and closes itself when the server is silent for `silence_s` seconds; None: never.
 
-    What a connection is asked first when it comes from the pool, a server answers at once. So that waits for a quarter
-    of it: a heartbeat over a dead connection must find another before its lease ends.
+    The first statement after checkout from the pool waits only a quarter of that, as a healthy server
+    answers it at once. So a heartbeat on a dead connection can still use another before its lease ends.
     """
 
     silence_s: float | None = None
-    rests_since: float | None = None  # in the pool, or just taken from it
-    is_pooled = False  # by a pooler before the server
+    rests_since: float | None = None  # time of its return to the pool; None once a transaction has begun
+    is_pooled = False  # whether a pooler stands before the server
     _server_idle_s = 0.0
     _formats: tuple[str, ...] = ()  # statements that make this session's dates readable
 
     @classmethod
     def open(cls, *arguments: Any, silence_s: float | None, **options: Any) -> Self:
-        """Connect in autocommit mode; what stands in `options` goes before what silence asks for.
+        """Connect in autocommit mode; `options` override the network options derived from `silence_s`.
 
-        Text is UTF-8 whatever the server, the role or `PGCLIENTENCODING` would have: psycopg could not send all names,
-        or would return bytes.
+        The client encoding is always UTF-8, whatever the server, the role or `PGCLIENTENCODING` says: with
+        others psycopg cannot send every name, or returns bytes.
         """
         options = {**_network_options(silence_s), **options, "client_encoding": "utf8"}
         connection = cls.connect(*arguments, autocommit=True, **options)
@@ -59,14 +60,14 @@ class ListeningConnection(psycopg.Connection[Any]):
         except BaseException:
             connection.close()
             raise
-        # A pooler gives its clients a process ID of its own.
+        # A pooler reports its own process ID to clients.
         connection.is_pooled = pid != connection.info.backend_pid
         connection._server_idle_s = float(server_idle_s)
         connection._formats = _needed_formats(connection)
         return connection
 
     def begin(self, *, locks: bool) -> None:
-        """Begin a transaction, in one message; one that locks is ended by the server when we go without a word."""
+        """Begin a transaction in one message; if it `locks`, have the server end it when this client vanishes."""
         statements = [_BEGIN, *self._formats, *(self.idle_limit() if locks else ())]
         with self.lock:
             self.pgconn.send_query("; ".join(statements).encode())
@@ -76,10 +77,11 @@ class ListeningConnection(psycopg.Connection[Any]):
         self.rests_since = None
 
     def idle_limit(self, at_most_s: float | None = None) -> list[str]:
-        """Return what lets the server end this transaction when we have gone without a word; `silence_s` by default.
+        """Return statements that make the server end this transaction when it is idle; `silence_s` by default.
 
-        Otherwise it would keep its locks for the two hours of TCP's own keepalives. Only for the transaction, since
-        another client may have the session next. A limit of the server's own that is shorter stands.
+        Otherwise a vanished client's locks would last for the two hours of TCP's keepalives. The limit is
+        local to the transaction, as a pooler may give the session to another client next. A shorter limit
+        of the server's own stays in force.
         """
         limit = limit_s(self.silence_s) if at_most_s is None else at_most_s
         if limit is None or 0 < self._server_idle_s <= limit:
@@ -87,16 +89,16 @@ class ListeningConnection(psycopg.Connection[Any]):
         return [f"SET LOCAL idle_in_transaction_session_timeout = {int(limit * 1000)}"]
 
     def wait(self, gen: PQGen[T], *arguments: Any, **keywords: Any) -> T:
-        """Consume a generator of psycopg's, as long as something comes now and then."""
+        """Run a psycopg generator; give up when the server is silent for too long."""
         limit = limit_s(self.silence_s)
         if limit is not None and self.rests_since is not None:
             limit = min(limit, max(limit * _SIGN_OF_LIFE, _LEAST_SIGN_S))
         return super().wait(gen if limit is None else self._listening(gen, limit), *arguments, **keywords)
 
     def _listening(self, gen: PQGen[T], limit: float) -> PQGen[T]:
-        """Pass on what psycopg's generator and its waiting say to each other, and look at the clock.
+        """Pass values between psycopg's generator and its wait loop, and time the silences.
 
-        The waiting looks up every tenth of a second, and says READY_NONE (0) when the socket has nothing.
+        The wait loop returns every 0.1 s, with READY_NONE (0) when the socket has nothing.
         """
         silent_since: float | None = None
         try:
@@ -105,7 +107,7 @@ class ListeningConnection(psycopg.Connection[Any]):
                 ready = yield wanted
                 if ready:
                     silent_since = None
-                elif silent_since is None:  # no clock before: most answers come at once
+                elif silent_since is None:  # the clock is first read here: most answers come at once
                     silent_since = monotonic()
                 elif monotonic() - silent_since > limit:
                     self._give_up(gen, limit)
@@ -137,9 +139,10 @@ def _network_options(silence_s: float | None) -> dict[str, Any]:
 
 
 def _needed_formats(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
-    """Return what lets psycopg read dates where the server or the role has another DateStyle, or a zone of its own.
+    """Return the SET LOCAL statements that psycopg needs to read dates from a server with odd settings.
 
-    Only for a transaction, since another client of a pooler's may have the session next.
+    They cover a DateStyle other than ISO and a time zone unknown to Python. They are local to a
+    transaction, as a pooler may give the session to another client next.
     """
     style = connection.info.parameter_status("DateStyle") or ""
     zone = connection.info.parameter_status("TimeZone") or ""

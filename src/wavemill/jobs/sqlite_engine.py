@@ -1,4 +1,4 @@
-"""SQLite in WAL mode: who writes waits for the one who writes, for as long as `silence_s`."""
+"""The SQLAlchemy engine for SQLite in WAL mode: a writer waits up to `silence_s` seconds for another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 from wavemill.jobs import outages
 from wavemill.jobs.patience import limit_s, or_a_day
 
-_SWITCH_BUSY_S = 1.0  # a part of the limit, so that trying again does not double it
+_SWITCH_BUSY_S = 1.0  # short, so that retries do not double the limit
 _TABLES = """
     SELECT count(*), coalesce(max(type = 'table' AND name = 'batches' AND sql LIKE '%chunk_size%'), 0)
     FROM sqlite_master
@@ -39,7 +39,7 @@ def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
         if connection.info.get("busy_ms") != busy_ms:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
             connection.info["busy_ms"] = busy_ms
-        # A deferred BEGIN that later writes fails at once when another writer was faster; IMMEDIATE waits its turn.
+        # A deferred BEGIN fails at once when it writes after another writer; IMMEDIATE waits.
         reads_only = connection.get_execution_options().get("wavemill_reads_only")
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
@@ -49,13 +49,13 @@ def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
 
 
 def _may_be_changed(cursor: sqlite3.Cursor) -> bool:
-    """Whether a file is new or ours; the journal's mode stays in it, and another program's is not to be touched."""
+    """Whether the file is new or ours: WAL mode persists in the file, so leave another program's alone."""
     n_tables, is_ours = cursor.execute(_TABLES).fetchone()
     return not n_tables or bool(is_ours)
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor, *, within_s: float) -> None:
-    # Of processes that open a new file at once, SQLite tells some "database is locked" here without waiting.
+    # When several processes open a new file at once, some get "database is locked" here without a wait.
     cursor.execute(f"PRAGMA busy_timeout={int(min(within_s, _SWITCH_BUSY_S) * 1000)}")
 
     @retry(

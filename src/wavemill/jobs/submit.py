@@ -1,4 +1,4 @@
-"""Writing a batch: one row for the batch, one for each job, one for each message, in one transaction."""
+"""Write a batch in one transaction: a row for the batch, one for each job, one for each message."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from wavemill.jobs.postgresql_engine import expect_pauses
 from wavemill.jobs.schema import batches
 
 _PAGE = 10_000
-_SPOOL_BYTES = 8_000_000  # more goes to disk
-_MAX_PAUSE_S = 3_600.0  # of whoever hands in the jobs: a person who types them, a search that finds them
+_SPOOL_BYTES = 8_000_000  # larger spools go to disk
+_MAX_PAUSE_S = 3_600.0  # while the caller produces jobs, such as a person who types IDs or a file search
 _MAX_KEY = 200  # as wide as the column
 _JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "item", "max_attempts", "created_at")
 
-# A job's ID, unique in its batch and the name of its outputs, and what its operation needs besides, if anything.
+# (ID, item): the ID is unique in its batch and names the outputs; the item is further input, if any.
 NewJob = tuple[str, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """What a batch asks for; the jobs carry their ID, and seldom an item of their own."""
+    """What a batch asks for, apart from its jobs."""
 
     operation: str
     dataset: str | None
@@ -61,7 +61,7 @@ class BatchRequest:
 
 
 def new_batch_id(at: datetime) -> str:
-    """Return an ID that sorts by time, is safe as a folder's name, and that no two producers choose alike."""
+    """Return a unique ID that sorts by time and is safe as a folder's name."""
     return f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
@@ -73,10 +73,10 @@ def write_batch(
     progress: Callable[[int], None] = lambda _: None,
     patience_s: float = 0.0,
 ) -> tuple[str, int]:
-    """Write a batch and its jobs; nothing is visible to anyone before all of it is.
+    """Write a batch and its jobs; both become visible together, at the commit.
 
-    On SQLite the jobs are read to the end before the transaction begins, through a temporary file: it would keep all
-    workers waiting, and their leases end, for as long as whoever hands in the jobs takes.
+    On SQLite, first read all jobs into a temporary file, then begin the transaction. A slow `new_jobs`
+    would otherwise hold the write lock until the workers' leases expire.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def write_batch(
     progress : callable
         Called with the number of jobs written so far.
     patience_s : float
-        Begin again after an outage of the table, for so long, where `new_jobs` were not streamed past the first page.
+        Retry this long after a database outage, if at most the first page of `new_jobs` was read.
 
     Returns
     -------
     (batch_id, total)
-        Those of the earlier batch, and nothing is written, where `request.key` was used before for the same.
+        If the same request was made before under `request.key`: the earlier batch's, and nothing is written.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def write_batch(
                 for_s=patience_s,
             )
         except IntegrityError:
-            # Before any page was taken: the key is written first, once whoever had it has committed.
+            # No page was read yet: the key is written first, after any other holder of it has committed.
             if (earlier := _batch_of_key(database, request.key)) is None:
                 raise
         return _require_same(earlier, request, pages)
@@ -130,7 +130,7 @@ def _write(
     if is_postgresql:
         expect_pauses(connection, _MAX_PAUSE_S)
     write = _copy if is_postgresql else _insert
-    # Past SQLAlchemy, so written as UtcDateTime would.
+    # Bypasses SQLAlchemy, so format it as UtcDateTime would.
     stored_at = created_at if is_postgresql else created_at.strftime("%Y-%m-%d %H:%M:%S.%f")
     total, digest = 0, _content_digest(request)
     for page in pages:
@@ -162,7 +162,7 @@ def _content_digest(request: BatchRequest) -> hashlib._Hash:
 
 
 def _digest_page(digest: hashlib._Hash, page: list[NewJob], request: BatchRequest) -> None:
-    if request.key is not None:  # the others are never compared
+    if request.key is not None:  # batches without a key are never compared
         digest.update(json.dumps(page, sort_keys=True).encode())
 
 
@@ -184,7 +184,7 @@ def _require_same(earlier: Row[Any], request: BatchRequest, pages: Iterable[list
 
 
 class _Streamed:
-    """Pages as they come; once more from the beginning as long as only the first, which is kept, was taken."""
+    """Streamed pages; can start over while only the first page, which is kept, was read."""
 
     def __init__(self, pages: Iterable[list[NewJob]]) -> None:
         self._pages = iter(pages)
@@ -202,7 +202,7 @@ class _Streamed:
 
 
 class _Spooled:
-    """Pages from a file, as often as they are wanted."""
+    """Pages in a file; can be read any number of times."""
 
     can_begin_again = True
 
@@ -231,7 +231,7 @@ def _pages(new_jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
 
 
 def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    # Through the driver, as COPY is: SQLAlchemy's work on each row takes longer than SQLite's own.
+    # Straight to the driver: SQLAlchemy's work on each row takes longer than SQLite's.
     marks = ", ".join("?" * len(_JOB_COLUMNS))
     connection.exec_driver_sql(f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608 constants
 

@@ -1,4 +1,4 @@
-"""Which workers and supervisors live: one row each, kept fresh by a heartbeat."""
+"""Which workers and supervisors are alive: one row each, kept fresh by a heartbeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wavemill.jobs.schema import supervisors, workers
 
 
 def register_worker(database: Database, worker_id: str, *, host: str, pid: int, device: str) -> None:
-    """Write a worker's row, also when it is there already; rows of workers silent for a week go."""
+    """Write or replace a worker's row; delete rows of workers silent for a week."""
     with database.transaction() as connection:
         silent = workers.c.heartbeat_at < now(-7 * 86_400)
         connection.execute(delete(workers).where(or_(silent, workers.c.id == worker_id)))
@@ -23,7 +23,7 @@ def register_worker(database: Database, worker_id: str, *, host: str, pid: int, 
 def beat(
     database: Database, worker_id: str, *, jobs_done: int, jobs_per_second: float | None, trouble: str | None = None
 ) -> None:
-    """Say that a worker lives, how fast it is, and what is wrong with it."""
+    """Record a worker's heartbeat, its speed, and what is wrong with it."""
     with database.transaction() as connection:
         connection.execute(
             update(workers)
@@ -33,13 +33,13 @@ def beat(
 
 
 def unregister_worker(database: Database, worker_id: str) -> None:
-    """Say that a worker stopped in good order."""
+    """Record that a worker stopped cleanly."""
     with database.transaction() as connection:
         connection.execute(update(workers).where(workers.c.id == worker_id).values(stopped_at=now()))
 
 
 def supervisor_beat(database: Database, supervisor_id: str, *, host: str, pid: int, trouble: str | None) -> None:
-    """Say that a supervisor lives, and what is wrong with its reaper; rows of those silent for a week go."""
+    """Record a supervisor's heartbeat and what is wrong with its reaper; delete rows silent for a week."""
     row = {"host": host, "pid": pid, "heartbeat_at": now(), "trouble": trouble}
     with database.transaction() as connection:
         known = connection.execute(update(supervisors).where(supervisors.c.id == supervisor_id).values(row))
@@ -49,7 +49,7 @@ def supervisor_beat(database: Database, supervisor_id: str, *, host: str, pid: i
 
 
 def supervisor_stopped(database: Database, supervisor_id: str) -> None:
-    """Say that a supervisor stopped in good order."""
+    """Record that a supervisor stopped cleanly."""
     with database.transaction() as connection:
         connection.execute(
             update(supervisors).where(supervisors.c.id == supervisor_id).values(stopped_at=now(), trouble=None)
@@ -57,7 +57,7 @@ def supervisor_stopped(database: Database, supervisor_id: str) -> None:
 
 
 def troubles(database: Database, *, alive_within_s: float) -> list[str]:
-    """Return a sentence on each supervisor and worker that lives and says that something is wrong with it."""
+    """Return one sentence for each living supervisor and worker that reports trouble."""
     found = []
     with database.reading() as connection:
         for table in (supervisors, workers):
@@ -71,7 +71,7 @@ def troubles(database: Database, *, alive_within_s: float) -> list[str]:
 
 
 def supervisor_count(database: Database, *, alive_within_s: float) -> int:
-    """Return how many supervisors live: without one, nobody takes jobs back from dead workers."""
+    """Return how many supervisors are alive; without one, jobs of dead workers are not taken back."""
     alive = (supervisors.c.stopped_at.is_(None), supervisors.c.heartbeat_at > now(-alive_within_s))
     with database.reading() as connection:
         return connection.scalar(select(func.count()).select_from(supervisors).where(*alive)) or 0
