@@ -1,4 +1,4 @@
-"""Names and Celery settings that both sides share; neither derives a wire name from a module's path."""
+"""Names and Celery settings shared by producer and worker; no wire name depends on a module's path."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ PRIORITIES = range(10)  # 9 goes first
 DEFAULT_PRIORITY = 4
 
 MAX_JOBS_IN_CHUNK = 4096
-MAX_SEQ = 2**31 - 1  # of the table's integer columns
+MAX_SEQ = 2**31 - 1  # limit of the integer columns
 
 _SEPARATOR = "\x06\x16"  # between a queue's name and a priority, in the names of the lists in Redis
-# No reply for so long means that the connection fell silent: every command but BRPOP is answered in milliseconds, and
-# a server that is busy with a large list, or whose disk is slow, in a second or two.
+# A reply that takes longer means a dead connection: every command but BRPOP is answered in
+# milliseconds, or within a second or two by a server with a large list or a slow disk.
 SOCKET_TIMEOUT_S = 5.0
-# A BRPOP is answered within a second, also by "nothing came". kombu looks every so often whether an answer is overdue
-# by as much: a silent connection is dropped after 6 to 11 seconds.
+# BRPOP is answered within a second, if only with "nothing came". kombu checks at this interval for an
+# answer overdue by the same time, so a dead connection is dropped after 6 to 11 seconds.
 HEALTH_CHECK_S = 5
 
 
 def queue_keys() -> list[str]:
-    """Return the names of the lists in Redis that hold the queue's messages, the first to be served first."""
+    """Return the names of the lists in Redis that hold the queue's messages, in the order in which they are served."""
     return [f"{QUEUE}{_SEPARATOR}{priority}" if priority else QUEUE for priority in PRIORITIES]
 
 
@@ -34,10 +34,10 @@ def wire_priority(priority: int) -> int:
 
 
 def app_arguments(broker_url: str, **more: Any) -> dict[str, Any]:
-    """Return what either side makes its Celery app with, so that no settings of another program's are read.
+    """Return the arguments of both sides' Celery apps, which keep out other programs' settings.
 
-    A loader that is named keeps CELERY_LOADER out, settings as a source CELERY_CONFIG_MODULE, and no fixups Django's.
-    CELERY_BROKER_URL would win even so: name the URL where a connection is made.
+    `loader` overrides CELERY_LOADER, `config_source` CELERY_CONFIG_MODULE, and empty `fixups` turn off
+    Django's. CELERY_BROKER_URL would still win, so pass the URL explicitly when connecting.
     """
     return {
         "loader": "celery.loaders.app:AppLoader",
@@ -51,15 +51,15 @@ def app_arguments(broker_url: str, **more: Any) -> dict[str, Any]:
 def celery_settings(broker_url: str) -> dict[str, Any]:
     """Return the settings of the Celery app on either side.
 
-    The table owns recovery, so the broker keeps no results, and no list of messages in workers' hands: what a dead
-    worker held, the reaper sends again.
+    The database handles recovery: the reaper sends a dead worker's chunks again. So the broker keeps
+    neither results nor a list of unacknowledged messages.
     """
     return {
         "broker_url": broker_url,
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_channel_error_retry": True,  # a server that is read-only or out of memory is one to wait for
+        "broker_channel_error_retry": True,  # wait for a server that is read-only or out of memory
         "broker_transport_options": {
             "ack_emulation": False,
             "socket_timeout": SOCKET_TIMEOUT_S,
@@ -69,7 +69,7 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
             "health_check_interval": HEALTH_CHECK_S,
             "queue_order_strategy": "priority",
             "sep": _SEPARATOR,
-            "priority_steps": list(PRIORITIES),  # a list in Redis for each; four of them hold all ten by default
+            "priority_steps": list(PRIORITIES),  # one Redis list each; by default four lists hold all ten
         },
         "task_default_queue": QUEUE,
         "task_serializer": "json",
@@ -78,13 +78,14 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         "task_acks_late": True,
         "task_acks_on_failure_or_timeout": True,
-        "task_reject_on_worker_lost": False,  # the table gives the jobs out again, not the broker
-        # One message at a time. The first alone drifts: Celery raises it for tasks with an ETA and after reconnections.
+        "task_reject_on_worker_lost": False,  # the reaper requeues the jobs, not the broker
+        # One message at a time. The multiplier alone does not hold: Celery raises the prefetch count for tasks
+        # with an ETA and after reconnections.
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_eta_task_limit": 1,
         "worker_enable_prefetch_count_reduction": False,
-        # Celery 6 will cancel: but the work is recorded in the table, which needs no broker.
+        # Celery 6 will cancel by default, but results go to the database, which needs no broker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_detect_quorum_queues": False,  # RabbitMQ's
         "worker_hijack_root_logger": False,
@@ -94,6 +95,6 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
 
 
 def _keepalive_options() -> dict[int, int]:
-    """Return socket options, as far as this system has them, by which the kernel finds a dead peer within 20 s."""
+    """Return the socket options, where this system has them, that detect a dead peer within 20 s."""
     wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}

@@ -1,4 +1,4 @@
-"""All errors, as one tree.
+"""All of wavemill's own errors, as one class tree.
 
 WavemillError
 ├── PermanentError            trying again cannot help
@@ -22,7 +22,7 @@ WavemillError
 │   ├── MessageError
 │   └── WorkerLostError
 └── TransientError            trying again later can help
-    ├── OutageError           what everybody needs does not answer; no job is to blame
+    ├── OutageError           a shared service does not answer; no job is to blame
     │   ├── DatabaseUnavailableError
     │   │   └── TableRevisionError
     │   ├── BrokerUnavailableError
@@ -31,7 +31,7 @@ WavemillError
     ├── ModelNotHereError     this worker cannot serve the batch's model; another may
     └── DeviceMemoryError
 
-`code` is what the table's `error_code` column holds; it is part of the contract with scripts.
+`code` is stored in the column `error_code`. Scripts rely on the codes: do not change them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class WavemillError(Exception):
     code: ClassVar[str] = "error"
 
     def __str__(self) -> str:
-        """Return the sentence, without the secrets of URLs that it repeats."""
+        """Return the message, with secrets in URLs hidden."""
         return without_secrets(super().__str__())
 
 
@@ -172,7 +172,7 @@ class DatabaseUnusableError(PermanentError):
 
 
 class MessageError(PermanentError):
-    """Something in the broker that no wavemill has put there."""
+    """A message in the broker that wavemill did not send."""
 
     code = "bad-message"
 
@@ -190,7 +190,7 @@ class DatabaseUnavailableError(OutageError):
 
 
 class TableRevisionError(DatabaseUnavailableError):
-    """The tables are not there, or are those of another version: workers wait until somebody upgrades them."""
+    """The tables are missing or of another version; workers wait until they are upgraded."""
 
 
 class BrokerUnavailableError(OutageError):
@@ -206,13 +206,13 @@ class StorageUnavailableError(OutageError):
 
 
 class StorageError(TransientError):
-    """The storage failed in a way that nobody knows; it may be a fault of wavemill's own."""
+    """The storage failed in an unknown way; the fault may be wavemill's own."""
 
     code = "storage-error"
 
 
 class ModelNotHereError(TransientError):
-    """A worker does not have the batch's model, or not whole; another worker may."""
+    """The worker lacks the batch's model or part of it; another worker may have it."""
 
     code = "model-not-here"
 

@@ -1,7 +1,7 @@
-"""What of the user's surroundings must change nothing: variables of other programs, modules in the working folder.
+"""Shield wavemill's processes from other programs' variables and from modules in the working folder.
 
-For processes that are wavemill's own, the command line and the workers. As a library, wavemill leaves a process as it
-is.
+Changes `os.environ` and `sys.path`. Only the command line and the workers call it: as a library,
+wavemill leaves the process alone.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Celery reads CELERY_* before its own settings. Keras, numba, TensorFlow, XLA and oneDNN compute other bits, or nothing
-# at all, by the others.
+# Celery prefers CELERY_* to the settings passed to it. The others make Keras, numba, TensorFlow, XLA
+# and oneDNN compute different bits, or fail.
 _OTHERS = ("CELERY_", "DNNL_", "KERAS_", "NUMBA_", "ONEDNN_", "TF_", "XLA_")
-_OTHERS_NAMED = {"MPLBACKEND", "NVIDIA_TF32_OVERRIDE"}  # pictures are drawn into files
-# How much is said, how memory and threads are given out, where things lie: nothing of a result. A host's CPU is named
-# where machine code is to be the same on several kinds of CPU.
+_OTHERS_NAMED = {"MPLBACKEND", "NVIDIA_TF32_OVERRIDE"}  # MPLBACKEND: plots are only written to files
+# These set verbosity, memory, threads and folders, which do not change results. NUMBA_CPU_* is kept
+# for hosts that need the same machine code on several kinds of CPU.
 _KEPT = (
     "NUMBA_CACHE_",
     "NUMBA_CPU_",
@@ -31,23 +31,23 @@ _KEPT = (
     "TF_GPU_THREAD_MODE",
 )
 _XLA = "XLA_FLAGS"
-_CUDA_FOLDER = "--xla_gpu_cuda_data_dir="  # where CUDA lies is for the host to say
+_CUDA_FOLDER = "--xla_gpu_cuda_data_dir="  # kept: where CUDA is depends on the host
 _CACHES = "XDG_CACHE_HOME"
 _NUMBA = "NUMBA_CACHE_DIR"
-_SAFE_PATH = "PYTHONSAFEPATH"  # no child of ours looks for modules in its working folder
+_SAFE_PATH = "PYTHONSAFEPATH"  # keeps child processes from importing from their working folder
 _PATH = "PYTHONPATH"
 
 
 def settle() -> None:
-    """Make this process, and those that it starts, the same wherever they run; before other imports."""
+    """Make this process and its children behave the same everywhere; call before other imports."""
     _forget_the_working_folder()
     _drop_variables()
     _find_a_cache()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says at its start is not for users
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hide TensorFlow's start-up messages
 
 
 def _forget_the_working_folder() -> None:
-    """Leave modules in the working folder alone, unless the user has named it in PYTHONPATH.
+    """Stop imports from the working folder, unless PYTHONPATH names it.
 
     An empty entry in PYTHONPATH, as `PYTHONPATH=$PYTHONPATH:/opt/x` makes it, names nothing.
     """
@@ -65,7 +65,7 @@ def _forget_the_working_folder() -> None:
 
 
 def _is_somewhere() -> bool:
-    """Whether the working folder is there still."""
+    """Whether the working folder still exists."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -83,7 +83,7 @@ def _drop_variables() -> None:
 
 
 def _find_a_cache() -> None:
-    """Give libraries a folder for caches where they would find none: librosa cannot be imported without."""
+    """Provide a cache folder where libraries would find none: librosa cannot be imported without one."""
     caches = Path(os.environ.get(_CACHES) or os.path.expanduser("~/.cache"))  # noqa: PTH111  pathlib would raise
     if not caches.is_absolute() and (folder := _private_folder()) is not None:  # there is no home
         os.environ[_CACHES] = str(folder)
@@ -96,7 +96,7 @@ def _find_a_cache() -> None:
 
 
 def _where_numba_is_used() -> list[Path]:
-    """Return the folders of modules that are compiled; found without importing any."""
+    """Return the folders of packages with numba-compiled code, without importing them."""
     from importlib.util import find_spec
 
     folders = []
@@ -120,7 +120,7 @@ def _may_make(folder: Path) -> bool:
 
 
 def _private_folder() -> Path | None:
-    """Return a folder below the temporary one that is this user's alone: what lies in it is run."""
+    """Return a temporary folder that only this user can write to, as code from it is executed; None if unsafe."""
     folder = Path(tempfile.gettempdir()) / f"wavemill-caches-{os.geteuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Messages in and out of the broker, through a Celery app that either side hands in; the core imports no Celery."""
+"""Send, list and count broker messages through the caller's Celery app; the core does not import Celery."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sender(app: Any) -> Send:
             app.amqp.Producer(connection) as producer,
             producer.batch(),
         ):
-            # What `send_task` does besides (routers, settings looked up anew for each) takes more than half the time.
+            # `send_task` would also run routers and look up settings, more than half of its time.
             for message in messages:
                 args = (message.batch_id, message.first, message.last)
                 task = app.amqp.as_task_v2(
@@ -57,7 +57,7 @@ def sender(app: Any) -> Send:
 
 
 def waiting_chunks(app: Any) -> set[Chunk]:
-    """Return (batch_id, first, last) of every message that waits in the broker; those in a worker's hands are not."""
+    """Return (batch_id, first, last) of every message waiting in the broker, without those that workers hold."""
     with _connected(app.connection_for_read, app) as connection:
         client = connection.default_channel.client
         raws = (raw for key in contract.queue_keys() for raw in _listed(client, key))
@@ -65,7 +65,7 @@ def waiting_chunks(app: Any) -> set[Chunk]:
 
 
 def _listed(client: Redis, key: str) -> Iterator[bytes | str]:
-    """Yield a list's messages, page by page. One is seen twice if others are put in before it, but none is missed."""
+    """Yield a list's messages, page by page. Concurrent pushes can repeat a message, but none is missed."""
     start = 0
     while page := client.lrange(key, start, start + _PAGE - 1):
         yield from page
@@ -90,7 +90,7 @@ def ping(app: Any) -> None:
 
 
 def _chunk(raw: bytes | str) -> Chunk | None:
-    """Return what a message names; None for one that is not ours, which must not keep ours from being looked at."""
+    """Return the chunk that a message names; None for a foreign message, which is skipped."""
     try:
         return chunk_in(raw)
     except MessageError:
@@ -121,9 +121,9 @@ def _made(connect: Callable[[str], Connection], url: str) -> Connection:
 
 def _open(connection: Connection) -> None:
     try:
-        # Asked first and once: a channel that is opened without it would go on trying for ever.
+        # Connect first, with one retry: opening a channel would otherwise retry for ever.
         connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=contract.SOCKET_TIMEOUT_S)
-    except ValueError as exc:  # what the URL says is not enough
+    except ValueError as exc:  # the URL is incomplete
         raise _unreadable(exc) from exc
 
 
@@ -135,5 +135,5 @@ def _unreadable(exc: Exception) -> SettingsError:
 
 
 def _said(exc: BaseException) -> str:
-    """Return what the server said, also where kombu only says that a batch of commands failed."""
+    """Return the server's own error where kombu wraps it in a general one."""
     return str(exc.__cause__ or exc)

@@ -237,7 +237,7 @@ def get_job(database: Database, job_id: int) -> dict[str, Any]:
 
 
 def list_workers(database: Database, *, alive_within_s: float) -> list[RowMapping]:
-    """Return the workers that have not stopped and sent a heartbeat within `alive_within_s` seconds."""
+    """Return the living workers: not stopped, with a heartbeat within `alive_within_s` seconds."""
     query = select(workers).where(workers.c.stopped_at.is_(None), workers.c.heartbeat_at > now(-alive_within_s))
     with database.reading() as connection:
         return list(connection.execute(query.order_by(workers.c.id)).mappings())

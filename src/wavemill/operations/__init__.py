@@ -1,1 +1,1 @@
-"""What may be asked of wavemill: operations, their parameters, names of outputs. Standard library only."""
+"""Operations, their parameters and the names of their outputs. Imports only the standard library."""

@@ -1,4 +1,4 @@
-"""The parameters of each operation, as they stand in `batches.params`."""
+"""The parameters of each operation, as stored in `batches.params`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PATHS = ("spherical", "linear")
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """What is common to the parameters of all operations.
+    """The parameters that all operations share.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Params:
     keep_latents : bool
         Also write each latent as `latents/ID.npy`.
     seed : int or None
-        Where the operation draws: each item's noise depends on this and the item's name, and on nothing else.
+        For operations that draw: an item's noise depends only on the seed and the item's name.
     """
 
     method: str = METHODS[0]
@@ -125,7 +125,7 @@ class SampleParams(Params):
     labels : mapping
         Such as {"digit": "7"}: draw from what the model learnt of these.
     temperature : float >= 0 or None
-        How far from the middle to draw; None is what was measured best for the model.
+        How far from the prior's mean to draw; None uses the value measured best for the model.
     """
 
     seed: int | None = 0
@@ -204,7 +204,7 @@ def source_ids(operation: Operation, name: str, item: Mapping[str, Any]) -> tupl
 
 
 def inputs_digest(digests: Mapping[str, str], scales: Mapping[str, Sequence[float]]) -> str:
-    """Return one digest for all that a job reads: ID -> SHA-256 of the file, and what the dataset's index adds."""
+    """Return one digest of a job's inputs: ID -> SHA-256 of the file, and the scales from the dataset's index."""
     return hashlib.sha256(json.dumps([digests, scales], sort_keys=True).encode()).hexdigest()
 
 
@@ -220,9 +220,9 @@ _PLACES = {"dataset", "latents", "model", "output"}
 
 
 def require_plain_text(request: Mapping[str, Any]) -> None:
-    """Raise UsageError for a text with control characters, at whatever depth: what the table holds is shown to people.
+    """Raise UsageError for text with control characters, also in nested mappings, as stored text is displayed.
 
-    Letters of any script are welcome. Folders may have any name that both databases store.
+    Letters of any script are allowed. Folders may have any name that both databases can store.
     """
     for key, value in request.items():
         if isinstance(value, Mapping):

@@ -1,1 +1,1 @@
-"""Text on its way out: made safe for terminals and logs, without the secrets of URLs."""
+"""Output text: made safe for terminals and logs, with secrets in URLs hidden."""

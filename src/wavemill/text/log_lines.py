@@ -1,4 +1,4 @@
-"""Log records as lines that nobody else can forge."""
+"""A log formatter whose lines cannot be forged by logged text."""
 
 from __future__ import annotations
 

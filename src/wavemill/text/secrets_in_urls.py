@@ -1,7 +1,7 @@
-"""Text without the secrets of the URLs in it. Whatever leaves us goes through here: terminal, log, table, errors.
+"""Hide the secrets of URLs in text. All output passes through here: terminal, log, database, errors.
 
 A URL may carry a password before its host, as `user:password@`, or in its query, as `?password=...`; libraries repeat
-URLs in their errors. Where a password stands unencoded and a URL can be read in two ways, more is hidden than needed.
+URLs in their errors. If an unencoded password makes a URL ambiguous, more is hidden than needed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 
 HIDDEN = "***"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:(?!;[A-Za-z][A-Za-z0-9+.-]*://)\S)*")  # ";" parts lists of sentinels
-# Of these nobody writes "@" behind the host.
+# URLs with these schemes have no "@" after the host.
 _SERVERS = frozenset({"redis", "rediss", "sentinel", "amqp", "amqps", "postgres", "postgresql", "mysql", "mariadb"})
-_EXAMPLE = "USER:PASSWORD"  # in sentences that say what is expected
+_EXAMPLE = "USER:PASSWORD"  # in error messages that show the expected form
 _PLAIN_VALUE = re.compile(r"[\w.:/,+-]*")
 _PLAIN_KEYS = frozenset(
     {

@@ -1,7 +1,7 @@
-r"""Text as people may see it: no character in it moves the cursor, colours, hides or reorders what stands around it.
+r"""Escape characters that move the cursor, or colour, hide or reorder the text around them.
 
-Such characters are written as JSON writes them, `\u001b` for ESC, so that JSON stays JSON with the same content. They
-come from names, IDs, labels, paths and the errors of others; a terminal, a log or a spreadsheet would obey them.
+They are escaped as in JSON, `\u001b` for ESC, so that JSON keeps its content. They come in with names,
+IDs, labels, paths and foreign errors; a terminal, a log viewer or a spreadsheet would obey them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def json_text(
     indent: int | None = None,
     allow_nan: bool = True,
 ) -> str:
-    """Return JSON that reads back as exactly `value`, and can be looked at."""
+    """Return JSON that reads back as exactly `value` and is safe to display."""
     return shown_lines(json.dumps(value, default=default, ensure_ascii=False, indent=indent, allow_nan=allow_nan))
 
 

@@ -1,7 +1,7 @@
-"""The single exit to a terminal: whatever is written to standard output or error is made safe on its way.
+"""Make everything safe that is written to standard output or standard error.
 
-`guard` puts streams in place of Python's own, for every `print`, `click.echo`, warning and traceback of the process.
-Rich moves the cursor by intent, and so writes past them; `console` and `progress_bar` make safe what it shows.
+`guard` replaces `sys.stdout` and `sys.stderr`, for every `print`, `click.echo`, warning and traceback.
+Rich needs escape sequences, so it bypasses them; `console` and `progress_bar` escape the text it shows.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class GuardedStream(io.TextIOWrapper):
         return len(text)
 
     def write_as_is(self, text: str) -> None:
-        """Write what has been made safe, and may hold escape sequences of our own."""
+        """Write text that is already safe and may contain our own escape sequences."""
         super().write(text)
 
 
 class _AsIs:
-    """What Rich writes to: the five things that it asks of a file."""
+    """The file that Rich writes to, with the five attributes that Rich uses."""
 
     def __init__(self, stream: GuardedStream) -> None:
         self._stream = stream
@@ -64,7 +64,7 @@ class _AsIs:
 
 
 def guard() -> None:
-    """Make standard output and error safe in this process; where they are no files, as under a test, leave them."""
+    """Make standard output and error safe in this process; leave replaced streams, as under tests, alone."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, GuardedStream):
@@ -90,7 +90,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def progress_bar(*columns: Any, stderr: bool = True, quiet: bool = False) -> Progress:
-    """Return a progress bar; one on standard error vanishes at its end, and is not shown where nobody looks."""
+    """Return a progress bar; on standard error it vanishes at the end, and shows only in a terminal."""
     from rich.progress import Progress
 
     on = console(stderr=stderr)
