@@ -1,6 +1,6 @@
 """Shield wavemill's processes from other programs' variables and from modules in the working folder.
 
-Changes `os.environ` and `sys.path`. Only the command line and the workers call it: as a library,
+Changes `os.environ` and `sys.path`. Only the command line and the workers call `settle`: as a library,
 wavemill leaves the process alone.
 """
 

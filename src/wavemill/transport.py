@@ -121,7 +121,7 @@ def _made(connect: Callable[[str], Connection], url: str) -> Connection:
 
 def _open(connection: Connection) -> None:
     try:
-        # Connect first, with one retry: opening a channel would otherwise retry for ever.
+        # Connect first, with few retries: opening a channel would otherwise retry for ever.
         connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=contract.SOCKET_TIMEOUT_S)
     except ValueError as exc:  # the URL is incomplete
         raise _unreadable(exc) from exc

@@ -104,7 +104,7 @@ batches = Table(
     Column("paused_at", UtcDateTime),
     Column("cancelled_at", UtcDateTime),
     Column("pruned_at", UtcDateTime),  # hidden from then on; its files are deleted, then its rows
-    Column("torn_at", UtcDateTime),  # last counted worker death; NULL once its files are removed
+    Column("torn_at", UtcDateTime),  # last counted worker death; NULL once its leftover files are removed
     Column("turn_at", UtcDateTime),  # last claim, or submission; among equal priorities the earliest goes next
     _counter("deaths"),  # worker deaths in a row since one of its jobs was last done
     Column("stopped", Text),  # why it was stopped: its jobs killed one worker after another

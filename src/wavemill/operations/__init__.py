@@ -1,1 +1,1 @@
-"""Operations, their parameters and the names of their outputs. Imports only the standard library."""
+"""Operations, their parameters and the names of their outputs. No dependency but the standard library."""

@@ -125,7 +125,7 @@ class SampleParams(Params):
     labels : mapping
         Such as {"digit": "7"}: draw from what the model learnt of these.
     temperature : float >= 0 or None
-        How far from the prior's mean to draw; None uses the value measured best for the model.
+        How far from the prior's centre to draw; None uses the value measured best for the model.
     """
 
     seed: int | None = 0
