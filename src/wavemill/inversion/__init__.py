@@ -1,4 +1,4 @@
-"""Phase reconstruction: magnitudes in, waveforms out. Needs nothing of wavemill but its errors."""
+"""Phase reconstruction: turn STFT magnitudes into waveforms."""
 
 from wavemill.inversion.inversion import invert
 from wavemill.inversion.methods import METHODS

@@ -1,4 +1,4 @@
-"""Phase gradient heap integration, with a bucket queue in the heap's place."""
+"""Phase gradient heap integration, with a bucket queue instead of a heap."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 LATENTS_FILE = "latents.npz"
 DIGEST_FILE = "SHA256"
-TRAINING_NAME = ".training"  # below a model's folder, while it is trained
+TRAINING_NAME = ".training"  # subfolder of a model's folder during training
 CARD_FILE = "README.md"
-# The files that tell kinds of folders apart. A recogniser must never be taken for a model that makes sound.
+# The file that marks each kind of folder. A recogniser must never be taken for a model that makes sound.
 RECOGNISER_FILE = "recogniser.json"
 RECORD_FILES = {RECORD_FILE: "a model", RECOGNISER_FILE: "a recogniser"}
 FORMAT = 1
