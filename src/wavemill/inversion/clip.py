@@ -28,7 +28,7 @@ _LARGEST = 0x7F7FFFFF
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
-    """A clip's magnitudes, divided by a power of two so that the peak is about 1."""
+    """A clip's magnitudes, divided by a power of two so that they are at most about 1."""
 
     magnitude: FloatArray  # (F, P) of `work`, flat
     n_rows: int  # rows from this one on are 0
