@@ -18,7 +18,7 @@ from wavemill.evaluation.pictures import loudest_db, spectrogram_png
 from wavemill.evaluation.rows import MEASURES, rows
 from wavemill.text.shown import shown
 
-# The last item says whether more of the measure is worse.
+# For each measure per clip: whether a greater value is worse.
 _MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False}
 
 
