@@ -20,11 +20,13 @@ from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.held_out import HeldOut
 from wavemill.vae.source import audible_entries
 
-# All sounds are judged at this rate and length. The rate is that of narrow-band PESQ and of the recordings.
+# All sounds are judged at this rate and length. The rate is that of narrow-band PESQ and of the
+# recordings.
 JUDGED = PRESETS["digits"]
 
 
-# From a larger dataset, this many clips are drawn, to bound the memory and the time of an evaluation.
+# From a larger dataset, this many clips are drawn, to bound the memory and the time of an
+# evaluation.
 MOST_HELD_OUT, MOST_OTHERS = 2_000, 4_000
 PAGE_SIZE = 256  # clips read at a time
 
@@ -98,9 +100,9 @@ class Draw:
 class Clips:
     """Read entries of a dataset as spectrograms and as sound.
 
-    With recordings, these are the truth, and spectrograms with any model's features are computed from them.
-    Without recordings, the truth is the dataset's inverted spectrograms, and only models with the
-    dataset's own features can be judged.
+    With recordings, these are the truth, and spectrograms with any model's features are computed
+    from them. Without recordings, the truth is the dataset's inverted spectrograms, and only models
+    with the dataset's own features can be judged.
     """
 
     def __init__(self, dataset: Dataset, recordings: Recordings | None) -> None:

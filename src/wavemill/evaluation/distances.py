@@ -23,8 +23,8 @@ def frechet_distance(first: FloatArray, second: FloatArray) -> float:
     a, b = first.astype(np.float64), second.astype(np.float64)
     shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
     covariance_a, covariance_b = np.atleast_2d(np.cov(a.T)), np.atleast_2d(np.cov(b.T))
-    # sqrt(A B) has the trace of sqrt(sqrt(A) B sqrt(A)), which is symmetric and so also exact for dimensions
-    # that do not vary.
+    # sqrt(A B) has the trace of sqrt(sqrt(A) B sqrt(A)), which is symmetric and so also exact for
+    # dimensions that do not vary.
     values, directions = np.linalg.eigh(covariance_a)
     root_a = (directions * np.sqrt(np.maximum(values, 0))) @ directions.T
     product = np.linalg.eigvalsh(root_a @ covariance_b @ root_a)

@@ -73,8 +73,8 @@ def evaluate(
     Parameters
     ----------
     models : models with different names; they decode the latent mean
-    recordings : the recordings that the dataset was built from. Without them the inverted spectrograms
-        serve as truth, and every model must have the dataset's features
+    recordings : the recordings that the dataset was built from. Without them the inverted
+        spectrograms serve as truth, and every model must have the dataset's features
 
     Raises
     ------

@@ -54,8 +54,9 @@ def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> d
 def pesq_scores(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> FloatArray | None:
     """Return the PESQ (narrow band) of pairs of sounds at 8 kHz; None without pesq.
 
-    A sound that PESQ rejects scores `WORST_PESQ`, so that silence is not better than noise. The score is NaN
-    when PESQ rejects the reference, which then holds no speech or is shorter than a quarter of a second.
+    A sound that PESQ rejects scores `WORST_PESQ`, so that silence is not better than noise. The
+    score is NaN when PESQ rejects the reference, which then holds no speech or is shorter than a
+    quarter of a second.
     """
     if importlib.util.find_spec("pesq") is None:
         return None

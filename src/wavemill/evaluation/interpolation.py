@@ -109,8 +109,8 @@ def are_sound(levels: FloatArray) -> NDArray[np.bool_]:
 def jumps(pictures: FloatArray) -> FloatArray:
     """Return the largest distance between neighbouring steps, (P, S, M, T) -> (P,).
 
-    It is a multiple of the distance between the ends. If the ends are equal, it is 0 if all steps are equal
-    too, else infinite.
+    It is a multiple of the distance between the ends. If the ends are equal, it is 0 if all steps
+    are equal too, else infinite.
     """
     steps = _distances(pictures[:, 1:], pictures[:, :-1]).max(axis=1)
     whole = _distances(pictures[:, 0], pictures[:, -1])
@@ -125,8 +125,8 @@ def ends_right(
 ) -> list[tuple[bool | None, bool | None]]:
     """Return for each end of each pair whether it is recognised as its clip's labels.
 
-    None means that it cannot be judged: the clip's plain reconstruction is not recognised either, or the
-    recogniser knows no label of the clips.
+    None means that it cannot be judged: the clip's plain reconstruction is not recognised either,
+    or the recogniser knows no label of the clips.
 
     Parameters
     ----------

@@ -15,9 +15,9 @@ ACTIVE_VARIANCE = 0.01
 def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
     """Return latent figures for (B, n_bins, n_frames) in dB.
 
-    `active_dimensions` counts the dimensions whose posterior mean has a variance of more than 0.01 between
-    clips [1]_. `kl_nats` is the divergence from the standard normal distribution per clip; a plain
-    autoencoder has none.
+    `active_dimensions` counts the dimensions whose posterior mean has a variance of more than 0.01
+    between clips [1]_. `kl_nats` is the divergence from the standard normal distribution per clip;
+    a plain autoencoder has none.
 
     References
     ----------

@@ -51,8 +51,8 @@ def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
     Parameters
     ----------
     n_clips : number of clips that can be heard; the figures are those of all clips
-    show : "worst" for the clips with the greatest log-spectral distance of any model, "spread" for clips
-        spread evenly from the worst to the best
+    show : "worst" for the clips with the greatest log-spectral distance of any model, "spread" for
+        clips spread evenly from the worst to the best
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wavemill.evaluation"),

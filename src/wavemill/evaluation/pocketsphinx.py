@@ -28,7 +28,8 @@ def hear_digits(sounds: Sequence[FloatArray]) -> list[str | None] | None:
         from pocketsphinx import Decoder
     except ModuleNotFoundError:
         return None
-    # Normalise over each sound, not over earlier sounds too, so that answers do not depend on their order.
+    # Normalise over each sound, not over earlier sounds too, so that answers do not depend on their
+    # order.
     decoder = Decoder(lm=None, cmn="batch", loglevel="FATAL")
     decoder.add_jsgf_string("digits", _GRAMMAR)
     decoder.activate_search("digits")

@@ -13,16 +13,19 @@ from wavemill.inversion.arguments import checked_values
 from wavemill.inversion.kernel import kernel
 from wavemill.inversion.stft import Stft, stft_for
 
-# Bins within this of the clip's lowest level belong to the flat floor of a range-limited spectrogram...
+# Bins within this of the clip's lowest level belong to the flat floor of a range-limited
+# spectrogram...
 FLAT_DB = 1.0
 # ...unless the whole clip is flat, like an impulse: the floor is at least this far below the peak.
 LEAST_RANGE_DB = 20.0
 
-# Rows kept free below half the lower sample rate, because a signal has a wider spectrum than its frames:
-# the window adds a row, and dividing by the window sum adds a tail that falls by 15 dB in two rows.
+# Rows kept free below half the lower sample rate, because a signal has a wider spectrum than its
+# frames: the window adds a row, and dividing by the window sum adds a tail that falls by 15 dB in
+# two rows.
 MARGIN_ROWS = 8
 
-# The bits of the largest float32. As unsigned integers, those of NaN, infinity and negatives are larger.
+# The bits of the largest float32. As unsigned integers, those of NaN, infinity and negatives are
+# larger.
 _LARGEST = 0x7F7FFFFF
 
 
@@ -67,7 +70,8 @@ def read_clip(
         found = measure(values)
     if found.peak == 0:
         return None
-    # Scaling by a power of two is exact. It keeps squares of very soft or loud clips within float32.
+    # Scaling by a power of two is exact. It keeps squares of very soft or loud clips within
+    # float32.
     scale = 2.0 ** min(max(math.frexp(found.peak)[1], -126), 126)
     work = lower_stft(stft, found.n_rows, hop_unit=hop_unit) if lower_rate else stft
     magnitude = np.empty(work.n_rows * work.n_lanes, np.float32)
@@ -86,8 +90,8 @@ def read_clip(
 def lower_stft(full: Stft, n_rows: int, *, hop_unit: int) -> Stft:
     """Return the transform at the lowest sample rate that still has room for `n_rows` rows.
 
-    Its hop is a multiple of `hop_unit`. If the upper rows are empty, half the samples give the same rows,
-    and iterations cost half.
+    Its hop is a multiple of `hop_unit`. If the upper rows are empty, half the samples give the same
+    rows, and iterations cost half.
     """
     work = full
     while work.n_fft % 4 == 0 and work.hop_length % (2 * hop_unit) == 0 and n_rows + MARGIN_ROWS <= work.n_fft // 4:
@@ -99,9 +103,9 @@ def lower_stft(full: Stft, n_rows: int, *, hop_unit: int) -> Stft:
 def measure(clip: FloatArray) -> Range:
     """Return the range of a clip's magnitudes (F, T).
 
-    The highest rows count as empty if none of their bins is more than 1 dB above the clip's lowest level.
-    Either limiting the range removed what the recording had there, or there was nothing, as above half
-    the original rate of a resampled recording.
+    The highest rows count as empty if none of their bins is more than 1 dB above the clip's lowest
+    level. Either limiting the range removed what the recording had there, or there was nothing, as
+    above half the original rate of a resampled recording.
     """
     is_valid, peak, lowest, row_peaks = _extremes(clip)
     floor = min(lowest * 10 ** (FLAT_DB / 20), peak * 10 ** (-LEAST_RANGE_DB / 20))
@@ -113,8 +117,8 @@ def measure(clip: FloatArray) -> Range:
 def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
     """Return whether all values are finite and >= 0, the peak, the lowest above 0, and each row's peak.
 
-    Values are compared by their bits as integers. For finite numbers >= 0 the order is the same, and
-    integers need no special case for NaN.
+    Values are compared by their bits as integers. For finite numbers >= 0 the order is the same,
+    and integers need no special case for NaN.
     """
     n_rows, n_frames = clip.shape
     peaks = np.empty(n_rows, np.float32)

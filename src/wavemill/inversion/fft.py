@@ -18,8 +18,8 @@ from wavemill.inversion.lanes import LANES, load, quarter_turned, store, turned
 
 IntArray = npt.NDArray[np.int64]
 
-# A tile holds sixteen frames of n complex numbers as a flat array: the sixteen real parts of the first
-# number, then its sixteen imaginary parts, then the second number, and so on.
+# A tile holds sixteen frames of n complex numbers as a flat array: the sixteen real parts of the
+# first number, then its sixteen imaginary parts, then the second number, and so on.
 STRIDE = 2 * LANES
 
 _EIGHTH = np.float32(math.sqrt(0.5))

@@ -1,8 +1,8 @@
 """The methods of `invert` with transforms on a GPU, many clips at once, in TensorFlow with XLA.
 
-Phase integration stays on the CPU, since it goes from bin to bin and cannot run in parallel; it takes one
-core 0.05 to 0.1 ms a clip. GPU calls are asynchronous, so the GPU iterates while the CPU integrates the
-next clips.
+Phase integration stays on the CPU, since it goes from bin to bin and cannot run in parallel; it
+takes one core 0.05 to 0.1 ms a clip. GPU calls are asynchronous, so the GPU iterates while the CPU
+integrates the next clips.
 
 This has never run on a GPU. On a CPU its operations agree with `invert` to 0.2 %.
 """
@@ -39,9 +39,9 @@ def invert_on_gpu(
 ) -> FloatArray:
     """Estimate waveforms as `wavemill.inversion.invert` does, with transforms on a GPU.
 
-    Parameters, result and errors are those of `invert`. `n_threads` is the number of CPU threads that
-    integrate phases; `device` is TensorFlow's name of the GPU. Every GPU call has the same shape, so that
-    a clip's kernels do not depend on how many clips come with it.
+    Parameters, result and errors are those of `invert`. `n_threads` is the number of CPU threads
+    that integrate phases; `device` is TensorFlow's name of the GPU. Every GPU call has the same
+    shape, so that a clip's kernels do not depend on how many clips come with it.
     """
     from wavemill.keras_seam import tf  # imported late: it takes seconds
 

@@ -17,9 +17,9 @@ from wavemill.inversion.stft import Stft, cut, merge, overlap_add, read_row, spl
 def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -> None:
     """Improve a folded signal in place by plain Griffin-Lim iterations [1]_; `magnitude` is (F, P).
 
-    Each tile is cut, transformed, transformed back and overlap-added while it is in the first-level cache;
-    spectra are never stored. No momentum: after phase gradient heap integration it would converge further
-    but sound worse (PESQ -0.15).
+    Each tile is cut, transformed, transformed back and overlap-added while it is in the first-level
+    cache; spectra are never stored. No momentum: after phase gradient heap integration it would
+    converge further but sound worse (PESQ -0.15).
 
     References
     ----------

@@ -27,12 +27,12 @@ def invert(
 ) -> FloatArray:
     """Estimate the waveforms whose STFT magnitudes are `magnitude`.
 
-    A clip's bytes depend only on its own magnitudes and the parameters, not on the other clips of the
-    batch, its place among them, or the number of threads. `wavemill.inversion.gpu.invert_on_gpu` does the
-    same on a GPU.
+    A clip's bytes depend only on its own magnitudes and the parameters, not on the other clips of
+    the batch, its place among them, or the number of threads.
+    `wavemill.inversion.gpu.invert_on_gpu` does the same on a GPU.
 
-    The highest rows are ignored if none of their bins is more than 1 dB above the clip's lowest level:
-    they are the floor of a range-limited spectrogram, not sound.
+    The highest rows are ignored if none of their bins is more than 1 dB above the clip's lowest
+    level: they are the floor of a range-limited spectrogram, not sound.
 
     Parameters
     ----------
@@ -46,8 +46,9 @@ def invert(
 
         - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations.
         - "pghi": the integration alone.
-        - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames. Closest to
-          the recording where frames overlap by half, at twice the cost. Needs an even `hop_length`.
+        - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames.
+          Closest to the recording where frames overlap by half, at twice the cost. Needs an even
+          `hop_length`.
         - "griffin-lim": fast Griffin-Lim, 32 iterations with momentum 0.99, from a fixed scattered start.
         - "centre-phase": every frame is a pulse at its centre; costs one inverse transform.
         - "zero-phase": every frame is a pulse at its start; poor, kept for comparison.
@@ -67,8 +68,8 @@ def invert(
     Raises
     ------
     UsageError
-        If a parameter, or the shape or a value of `magnitude`, is not as described above. For a value,
-        the message names the clip.
+        If a parameter, or the shape or a value of `magnitude`, is not as described above. For a
+        value, the message names the clip.
 
     References
     ----------

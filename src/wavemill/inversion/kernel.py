@@ -23,9 +23,10 @@ _SOURCES = frozenset(Path(__file__).parent.glob("*.py"))
 def kernel(function: F) -> F:
     """Compile `function` at its first call, let it run without the GIL, and cache the code on disk.
 
-    Reassociation is allowed: each clip is processed alone, in loops of the same shape, so its bytes do
-    not depend on other clips. `fastmath` does not assume that NaN and infinity are absent. They are
-    refused before any kernel runs, but if a bug lets one through, the result is NaN and not noise.
+    Reassociation is allowed: each clip is processed alone, in loops of the same shape, so its bytes
+    do not depend on other clips. `fastmath` does not assume that NaN and infinity are absent. They
+    are refused before any kernel runs, but if a bug lets one through, the result is NaN and not
+    noise.
     """
     try:
         compiled: Any = njit(cache=True, **_OPTIONS)(function)
@@ -40,7 +41,8 @@ def kernel(function: F) -> F:
 
 
 def _stamp(file: Path) -> tuple[float, int]:
-    # numba recompiles a kernel when its own file changes, but not when a file of a kernel that it calls does.
+    # numba recompiles a kernel when its own file changes, but not when a file of a kernel that it
+    # calls does.
     sources = [path.stat() for path in _SOURCES | {file}]
     return max(source.st_mtime for source in sources), sum(source.st_size for source in sources)
 

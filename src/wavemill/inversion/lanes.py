@@ -1,9 +1,9 @@
 # ruff: noqa: ARG001  # numba passes an intrinsic the types of its arguments; most intrinsics ignore them
 """A numba type of sixteen complex numbers, for SIMD arithmetic in kernels.
 
-Sixteen frames are transformed at once, one in each lane, so that a Fourier transform needs no shuffles and
-uses the machine's widest registers. Plain numba loops do not vectorise here: numba cannot prove that two
-rows of one array do not overlap, so LLVM falls back to single numbers.
+Sixteen frames are transformed at once, one in each lane, so that a Fourier transform needs no
+shuffles and uses the machine's widest registers. Plain numba loops do not vectorise here: numba
+cannot prove that two rows of one array do not overlap, so LLVM falls back to single numbers.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Method:
     momentum : float
         Momentum of fast Griffin-Lim; 0 means plain Griffin-Lim.
     is_fine : bool
-        Start and iterate on twice the frames, with the mean in dB between each two, then iterate on the
-        given frames.
+        Start and iterate on twice the frames, with the mean in dB between each two, then iterate on
+        the given frames.
     """
 
     start: Start

@@ -13,14 +13,14 @@ from wavemill.inversion.kernel import inlined, kernel
 from wavemill.inversion.phases import TURN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft
 
-# The Gaussian exp(-pi t^2 / gamma) closest to a Hann window of N samples has gamma = 0.25645 N^2 (table 1
-# of the source). Recordings confirm it: with 0.23 and with 0.29 they sound worse.
+# The Gaussian exp(-pi t^2 / gamma) closest to a Hann window of N samples has gamma = 0.25645 N^2
+# (table 1 of the source). Recordings confirm it: with 0.23 and with 0.29 they sound worse.
 HANN_GAMMA = 0.25645
-# Bins further than this below the clip's maximum get scattered phases. 50 to 120 dB sound the same; a
-# smaller range is faster.
+# Bins further than this below the clip's maximum get scattered phases. 50 to 120 dB sound the same;
+# a smaller range is faster.
 RANGE_DB = 70.0
-# Levels are limited to this far below the maximum, because the logarithm of 0 has no slope. Datasets are
-# limited to such a range anyway.
+# Levels are limited to this far below the maximum, because the logarithm of 0 has no slope.
+# Datasets are limited to such a range anyway.
 DEPTH_DB = 80.0
 # Bins in one bucket are visited in any order; 1 to 10 buckets per dB sound the same.
 BUCKETS_PER_DB = 1
@@ -28,9 +28,9 @@ N_BUCKETS = int(RANGE_DB * BUCKETS_PER_DB) + 2
 
 _LOG_PER_DB = math.log(10) / 20
 
-# A record holds a bin's data for integration, four numbers next to each other in one cache line: its bucket
-# (replaced by a link once its phase is known), its phase, and the phase steps to the next frame and to the
-# next row.
+# A record holds a bin's data for integration, four numbers next to each other in one cache line:
+# its bucket (replaced by a link once its phase is known), its phase, and the phase steps to the
+# next frame and to the next row.
 _BUCKET, _PHASE, _TO_FRAME, _TO_ROW, _SIZE = 0, 1, 2, 3, 4
 _UNWANTED = -1  # a bin that is not to be visited; any negative bucket means that
 IntArray = npt.NDArray[np.int32]
@@ -39,9 +39,9 @@ IntArray = npt.NDArray[np.int32]
 def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, floor: float) -> PhaseArray:
     """Estimate the phases of one clip's STFT from the gradients of its log magnitude [1]_.
 
-    For a Gaussian window, the phase's derivative along one axis equals the log magnitude's derivative
-    along the other, up to factors. Starting at the loudest bin, the derivatives are summed from bin to
-    bin, loudest bins first.
+    For a Gaussian window, the phase's derivative along one axis equals the log magnitude's
+    derivative along the other, up to factors. Starting at the loudest bin, the derivatives are
+    summed from bin to bin, loudest bins first.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, fl
     n_rows : int > 0
         Rows to integrate; the rows above are empty.
     peak, floor : float > 0
-        The highest magnitude, and the magnitude up to which phases are scattered. A flat floor has no
-        gradients, so integration would align its phases into clicks (with a floor at 50 dB, five times as
-        loud; PESQ 3.5 instead of 3.8).
+        The highest magnitude, and the magnitude up to which phases are scattered. A flat floor has
+        no gradients, so integration would align its phases into clicks (with a floor at 50 dB, five
+        times as loud; PESQ 3.5 instead of 3.8).
 
     Returns
     -------
@@ -101,8 +101,8 @@ def _integrate(
 def _take_logs(magnitude: FloatArray, lanes: int, least: np.float32, log: FloatArray) -> None:
     """Write natural logarithms, accurate to 1e-6, repeating the first and the last frame at the ends.
 
-    A number is 2**exponent * (1 + x) with x from -0.3 to 0.41. The logarithm of 1 + x is the polynomial
-    of the Cephes library.
+    A number is 2**exponent * (1 + x) with x from -0.3 to 0.41. The logarithm of 1 + x is the
+    polynomial of the Cephes library.
     """
     F, T = log.shape[0], log.shape[1] - 2
     number, exponent = np.empty(T, np.float32), np.empty(T, np.float32)
@@ -135,7 +135,8 @@ def _fill(
 ) -> None:
     """Write the records from central differences of `log` (F, T + 2).
 
-    The magnitude is symmetric around 0 Hz and around the Nyquist frequency, so its slope there is 0.
+    The magnitude is symmetric around 0 Hz and around the Nyquist frequency, so its slope there is
+    0.
     """
     F, T = log.shape[0], log.shape[1] - 2
     width, lanes = T + 1, stft.n_lanes
@@ -206,8 +207,8 @@ def _seeds(buckets: IntArray, width: int) -> IntArray:
 def _spread(records: IntArray, width: int, seeds: IntArray) -> None:
     """Sum the phase steps from the loudest bin of each connected region on, loudest bins first.
 
-    A bucket is a stack of bins whose phases are known but whose neighbours' phases may not be. The link to
-    the next bin of the stack is stored as -2 - link in place of the bin's own bucket.
+    A bucket is a stack of bins whose phases are known but whose neighbours' phases may not be. The
+    link to the next bin of the stack is stored as -2 - link in place of the bin's own bucket.
     """
     tops = np.full(N_BUCKETS, -1, np.int32)
     for seed in seeds:

@@ -1,6 +1,7 @@
 """Combine magnitudes and phases into complex spectra; make scattered phases for bins of unknown phase.
 
-Phases are integers in units of 2**-24 turns. Sums are exact in any order, and wrapping drops high bits.
+Phases are integers in units of 2**-24 turns. Sums are exact in any order, and wrapping drops high
+bits.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def scattered(n_rows: int, n_frames: int) -> PhaseArray:
 def spectra_of(magnitude: FloatArray, phases: PhaseArray, lanes: int, spectra: FloatArray) -> None:
     """Write `magnitude * exp(2j * pi * phases / TURN)`, accurate to 3e-7 of the magnitude.
 
-    All arrays are flat, with rows of `lanes`. Rows of `spectra` beyond those of `phases` become zero. Sine
-    and cosine of half the angle, which is within a quarter turn, come from their series; the addition
-    theorems give those of the whole angle. The loop has no branches, so it vectorises.
+    All arrays are flat, with rows of `lanes`. Rows of `spectra` beyond those of `phases` become
+    zero. Sine and cosine of half the angle, which is within a quarter turn, come from their series;
+    the addition theorems give those of the whole angle. The loop has no branches, so it vectorises.
     """
     for row in range(phases.size // lanes):
         size, phase = magnitude[row * lanes :][:lanes], phases[row * lanes :][:lanes]

@@ -36,7 +36,8 @@ def _find(clip: Clip, method: Method, n_iter: int) -> FloatArray:
     folded = _synthesized(stft, magnitude, phases)
     if method.is_fine:
         polish(stft, magnitude, folded, n_iter - 1)
-        # The given frames are every second fine one, so the last fine iteration is done on them instead.
+        # The given frames are every second fine one, so the last fine iteration is done on them
+        # instead.
         return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1)
     return _searched(clip, folded, n_iter, method.momentum) if method.momentum else _polished(clip, folded, n_iter)
 

@@ -1,13 +1,13 @@
 """The centred, zero-padded Hann STFT of one clip, and its least-squares inverse.
 
-Axes: T frames, P frames padded to whole tiles, N = n_fft, F = N // 2 + 1 rows, L samples, K columns.
-All arrays of kernels are flat:
+Axes: T frames, P frames padded to whole tiles, N = n_fft, F = N // 2 + 1 rows, L samples, K
+columns. All arrays of kernels are flat:
 
 - Magnitudes are (F, P) and spectra (F, 2, P), real parts before imaginary ones, with zeros in the
   padding. The phase convention is librosa's: the transform's origin is the frame's first sample.
-- A signal is folded, (hop_length, K), with consecutive samples down each column. The samples at one place
-  of consecutive frames, a hop apart, are then neighbours in a row, so that sixteen frames can be cut out
-  or added at once.
+- A signal is folded, (hop_length, K), with consecutive samples down each column. The samples at one
+  place of consecutive frames, a hop apart, are then neighbours in a row, so that sixteen frames can
+  be cut out or added at once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from wavemill.inversion.lanes import LANES, accumulate, conjugate, load, quarter
 
 ComplexArray = npt.NDArray[np.complex64]
 
-# Samples after the last frame's centre lie under fewer windows than the rest, at the very end under almost
-# none. Dividing by the window sum there would amplify phase errors tenfold. Where the sum is below this
-# share of its usual value, the sound fades out with the window instead.
+# Samples after the last frame's centre lie under fewer windows than the rest, at the very end under
+# almost none. Dividing by the window sum there would amplify phase errors tenfold. Where the sum is
+# below this share of its usual value, the sound fades out with the window instead.
 EDGE_CLAMP = 0.25
 
 
@@ -64,9 +64,9 @@ class Stft(NamedTuple):
 def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = None) -> Stft:
     """Return the transform for one shape of spectrogram and a wanted length in samples; it is cached.
 
-    A signal of `(n_frames - 1) * hop_length` samples, or up to `hop_length - 1` more, has `n_frames` frames.
-    Within these bounds, signals get the wanted length. This matters for iterations: sound that they place
-    after the recording's end is lost when the waveform is cut.
+    A signal of `(n_frames - 1) * hop_length` samples, or up to `hop_length - 1` more, has
+    `n_frames` frames. Within these bounds, signals get the wanted length. This matters for
+    iterations: sound that they place after the recording's end is lost when the waveform is cut.
     """
     fewest = (n_frames - 1) * hop_length
     n_samples = fewest if length is None else min(max(length, fewest), fewest + hop_length - 1)
@@ -139,7 +139,8 @@ def weigh(stft: Stft, folded: FloatArray) -> None:
 def split(stft: Stft, tile: FloatArray, k: int) -> tuple[Any, Any]:
     """Return rows k and N // 2 - k of the spectra of real frames.
 
-    The tile holds the transform of length N // 2 of the same samples, taken in pairs as complex numbers.
+    The tile holds the transform of length N // 2 of the same samples, taken in pairs as complex
+    numbers.
     """
     n = tile.size // STRIDE
     one, other = get(tile, k), conjugate(get(tile, (n - k) % n))

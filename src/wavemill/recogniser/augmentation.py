@@ -30,8 +30,8 @@ def augment(
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Return a batch as if recorded elsewhere, with some items mixed and some replaced by noise.
 
-    The target of a mixture lies between those of its two sounds, and the target of noise is even over all
-    values. This keeps the recogniser from being sure of answers that it cannot know.
+    The target of a mixture lies between those of its two sounds, and the target of noise is even
+    over all values. This keeps the recogniser from being sure of answers that it cannot know.
 
     Parameters
     ----------

@@ -38,7 +38,8 @@ def build_recogniser(shape: tuple[int, int], labels: Mapping[str, Sequence[str]]
     for number, filters in enumerate((32, 48, 64), start=1):
         x = convolution(x, filters, (3, 3), name=f"picture{number}")
         x = layers.MaxPooling2D(2, name=f"picture{number}_pool")(x)  # (B, M, T, C) -> (B, M/2, T/2, C')
-    # A vowel is a pattern over all bands: fold the frequency axis into channels, then convolve over time.
+    # A vowel is a pattern over all bands: fold the frequency axis into channels, then convolve over
+    # time.
     x = convolution(x, 96, (x.shape[1], 1), name="fold", padding="valid")  # -> (B, 1, T/8, 96)
     x = convolution(x, 96, (1, 3), name="time")
     mean = layers.GlobalAveragePooling2D(name="mean")(x)

@@ -52,7 +52,8 @@ class Recordings:
         """
         if recording_id not in self._files:
             raise NotFoundError(f"{self._folder} holds no recording {recording_id!r}; give the folder of the dataset")
-        # If several files have the same ID, take the first by name that can be read, as `dataset build` does.
+        # If several files have the same ID, take the first by name that can be read, as `dataset
+        # build` does.
         *others, last = sorted(self._files[recording_id])
         for path in others:
             with suppress(AudioError):

@@ -29,7 +29,8 @@ from wavemill.vae.record import RECOGNISER_FILE
 
 Targets = dict[str, FloatArray]
 
-# Augmented takes of each held-out recording. Unchanged recordings give too few mistakes to calibrate with.
+# Augmented takes of each held-out recording. Unchanged recordings give too few mistakes to
+# calibrate with.
 _CALIBRATION_TAKES = 8
 _SURE = 0.9
 

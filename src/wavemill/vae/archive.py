@@ -24,7 +24,8 @@ _CHUNK_BYTES = 2**18
 _HEADER_BYTES = 2**16  # upper limit for the header of one array
 _MOST_ITEM_BYTES = 8
 _FREE_BYTES = 2**26  # any archive may unpack to this much, however small its file
-# Above `_FREE_BYTES`, the most that content may exceed the file size. Trained weights hardly compress.
+# Above `_FREE_BYTES`, the most that content may exceed the file size. Trained weights hardly
+# compress.
 _MOST_RATIO = 16
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 
-# Share of the clips that are left unchanged. Interpolation smooths a spectrogram; when every clip was
-# augmented, fsdd-hifi learnt to draw only smooth ones (error 0.00030 on augmented clips, 0.00056 on
-# clips as recorded, whether trained on or held out).
+# Share of the clips that are left unchanged. Interpolation smooths a spectrogram; when every clip
+# was augmented, fsdd-hifi learnt to draw only smooth ones (error 0.00030 on augmented clips,
+# 0.00056 on clips as recorded, whether trained on or held out).
 UNTOUCHED = 0.5
 SHIFT_FRAMES = (-3.0, 10.0)
 STRETCH = (0.88, 1.14)

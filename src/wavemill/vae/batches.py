@@ -1,7 +1,7 @@
 """Training batches in a seeded order.
 
-A thread prepares the next batch while the network trains on the current one, so that no more than two
-are in memory.
+A thread prepares the next batch while the network trains on the current one, so that no more than
+two are in memory.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from wavemill.vae.archive import read_archive
 from wavemill.vae.record import TRAINING_NAME
 
 _META, _STATE, _BEST = "meta", "state/", "best/"
-# Enough for the largest network: weights, their averages, the optimiser's state and the best weights.
+# Enough for the largest network: weights, their averages, the optimiser's state and the best
+# weights.
 _MOST_BYTES = 2**32
 
 

@@ -13,9 +13,9 @@ _LEAST = 1e-6  # of the greatest singular value; values below it are rounding er
 def left_singular(points: Matrix, rank: int) -> tuple[Matrix, Matrix]:
     """Return left singular vectors and singular values, greatest first, (N, E) -> (N, R), (R,).
 
-    They are computed from the eigenvectors of `points @ points.T` or `points.T @ points`, whichever is
-    smaller, which takes a fraction of the time and memory of a singular value decomposition. R is
-    `rank`, or less where the points span fewer directions, but at least 1.
+    They are computed from the eigenvectors of `points @ points.T` or `points.T @ points`, whichever
+    is smaller, which takes a fraction of the time and memory of a singular value decomposition. R
+    is `rank`, or less where the points span fewer directions, but at least 1.
     """
     is_wide = points.shape[0] <= points.shape[1]
     product = points @ points.T if is_wide else points.T @ points

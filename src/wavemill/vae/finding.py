@@ -20,14 +20,15 @@ _MAX_LISTING_BYTES = 1_000_000  # ten thousand files; no model has a larger list
 def folders_of_digest(digest: str, name_or_path: str | Path, models_dir: str | Path) -> Iterator[Path]:
     """Yield the folders whose `SHA256` file states this digest.
 
-    Folders that `name_or_path` may mean come first, then the shipped models, then all of `models_dir`.
-    Only the small file `SHA256` of each folder is read; the other files are verified at loading.
+    Folders that `name_or_path` may mean come first, then the shipped models, then all of
+    `models_dir`. Only the small file `SHA256` of each folder is read; the other files are verified
+    at loading.
 
     Raises
     ------
     StorageUnavailableError
-        After the last folder, when a folder that may be the model, or the models' folder itself, could
-        not be read.
+        After the last folder, when a folder that may be the model, or the models' folder itself,
+        could not be read.
     """
     problem: OSError | None = None
     seen = set()

@@ -14,15 +14,16 @@ from wavemill.vae.replacement import scratch_prefix
 def write_folder(folder: Path, write_files: Callable[[Path], None], *, record_file: str = RECORD_FILE) -> None:
     """Let `write_files` fill a new folder, add the digests, and put it in place of `folder`.
 
-    The new folder is complete before the old one is renamed away, so `folder` is never half-written.
-    Between the two renames it is missing for a moment; `wavemill.vae.replacement` retries such reads.
-    A process killed in that moment leaves both folders, complete, in a sibling folder whose name begins
-    with a dot. Files that the old folder's `SHA256` does not list, such as a training in progress, are
-    moved to the new folder.
+    The new folder is complete before the old one is renamed away, so `folder` is never
+    half-written. Between the two renames it is missing for a moment; `wavemill.vae.replacement`
+    retries such reads. A process killed in that moment leaves both folders, complete, in a sibling
+    folder whose name begins with a dot. Files that the old folder's `SHA256` does not list, such as
+    a training in progress, are moved to the new folder.
 
     Parameters
     ----------
-    record_file : the file that marks this kind of folder; a folder of another kind is never replaced
+    record_file : the file that marks this kind of folder; a folder of another kind is never
+        replaced
 
     Raises
     ------

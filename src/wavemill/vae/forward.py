@@ -26,16 +26,16 @@ class Forward:
 
     The weights are fixed at the first call; later changes to them have no effect.
 
-    On a CPU each operation uses one thread (see `keep_operations_on_one_thread`) and several batches run
-    in parallel. An item then gets the same bits at every place of a batch, for several batch sizes. Which
-    sizes depends on the machine's kernels, so the first call finds out. A single item often takes another
-    kernel (matrix times vector); it is then padded to a batch of two. Where operations split their work
-    between threads, items near a split differ in their last bits, so every item becomes a batch of its
-    own, at twice the cost.
+    On a CPU each operation uses one thread (see `keep_operations_on_one_thread`) and several
+    batches run in parallel. An item then gets the same bits at every place of a batch, for several
+    batch sizes. Which sizes depends on the machine's kernels, so the first call finds out. A single
+    item often takes another kernel (matrix times vector); it is then padded to a batch of two.
+    Where operations split their work between threads, items near a split differ in their last bits,
+    so every item becomes a batch of its own, at twice the cost.
 
     A GPU gets batches of one fixed, padded size, one after the other. When they do not fit into its
-    memory, the size is halved for this and all later calls, and last bits may differ from earlier ones.
-    This has never been run on a GPU.
+    memory, the size is halved for this and all later calls, and last bits may differ from earlier
+    ones. This has never been run on a GPU.
     """
 
     def __init__(self, part: Any, *, on_gpu: bool | None = None) -> None:
@@ -145,8 +145,8 @@ def operations_are_on_one_thread() -> bool:
 def use_mixed_precision() -> None:
     """Let TensorFlow multiply in bfloat16 on a CPU, or float16 on a GPU.
 
-    Call it before the first forward pass. It helps on CPUs with bfloat16 instructions (AVX-512 BF16,
-    AMX) and may be slower on others. It has never been run on a GPU.
+    Call it before the first forward pass. It helps on CPUs with bfloat16 instructions (AVX-512
+    BF16, AMX) and may be slower on others. It has never been run on a GPU.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     name = "auto_mixed_precision" if on_gpu else "auto_mixed_precision_onednn_bfloat16"

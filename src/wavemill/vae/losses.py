@@ -49,9 +49,9 @@ def reconstruction_error(objective: str, x: Tensor, y: Tensor) -> Tensor:
 def total_loss(objective: str, error: Tensor, kl: Tensor, *, beta: float, n_values: int) -> Tensor:
     """Combine error and KL, (B,) each -> ().
 
-    `course` is 1e6 times the error plus the KL. `calibrated` is the Gaussian likelihood at its optimal
-    variance, which is the batch's own error per value of the spectrogram [2]_, so that `beta` is the only
-    weight to tune.
+    `course` is 1e6 times the error plus the KL. `calibrated` is the Gaussian likelihood at its
+    optimal variance, which is the batch's own error per value of the spectrogram [2]_, so that
+    `beta` is the only weight to tune.
     """
     if objective == "course":
         return tf.reduce_mean(COURSE_WEIGHT * error + beta * kl)

@@ -68,8 +68,8 @@ class Model:
         ----------
         db : float32 [shape=(batch, n_bins, n_frames)], in dB, finite
         seeds : one integer >= 0 per item, optional
-            Each item's noise comes from its own seed, so it does not depend on the batch. UsageError for
-            a plain autoencoder, which has no posterior to sample.
+            Each item's noise comes from its own seed, so it does not depend on the batch.
+            UsageError for a plain autoencoder, which has no posterior to sample.
 
         Returns
         -------
@@ -143,7 +143,8 @@ class Model:
         ----------
         seeds : integers >= 0
             Each item depends on its own seed and not on the batch.
-        labels : such as {"digit": "7"} or {"digit": "7", "speaker": "george"}; by default, any labels
+        labels : such as {"digit": "7"} or {"digit": "7", "speaker": "george"}; by default, any
+            labels
         temperature : float >= 0, optional
             Distance from the middle of a label: 0 is the middle itself, 1 is between neighbouring
             prototypes. Prototypes are means, so 1 is less varied than the training set: `fsdd-vae`
@@ -170,8 +171,8 @@ class Model:
         latents : float32 [shape=(batch, latent_dim)]
         seeds : one integer >= 0 per item
         strength : float >= 0
-            0 changes nothing; 1 moves by the distance between two takes of one word by one speaker (root
-            mean square over all words and speakers).
+            0 changes nothing; 1 moves by the distance between two takes of one word by one speaker
+            (root mean square over all words and speakers).
 
         Returns
         -------

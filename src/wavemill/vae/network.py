@@ -1,8 +1,8 @@
 """The networks, bottom-up: blocks, then encoders and decoders, then the architectures by name.
 
 Axis letters: B batch, F frequency bins, T frames, C channels, D latent dimensions. Inputs and outputs are
-normalised spectrograms (B, F, T, 1) in [0, 1]. Sampling is not a layer: the caller of the encoder draws
-the noise, so that each spectrogram can have its own seed.
+normalised spectrograms (B, F, T, 1) in [0, 1]. Sampling is not a layer: the caller of the encoder
+draws the noise, so that each spectrogram can have its own seed.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def _total_stride(config: Config) -> tuple[int, int]:
 
 
 # ---- residual: outer layers on 4 x 4 patches, inner layers on a sequence of whole-spectrum frames ----
-# A vowel is a pattern over all frequencies, so the inner layers fold the frequency axis into channels and
-# convolve over time only. There the dense bottleneck of an ordinary image network loses detail.
+# A vowel is a pattern over all frequencies, so the inner layers fold the frequency axis into
+# channels and convolve over time only. There the dense bottleneck of an ordinary image network
+# loses detail.
 
 
 def residual_block(x: Tensor, *, kernel: tuple[int, int], name: str) -> Tensor:

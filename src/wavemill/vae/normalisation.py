@@ -13,8 +13,8 @@ from wavemill.inversion.kernel import kernel
 Scheme = dict[str, Any]
 
 
-# Measured on 100 held-out recordings: without a fade, reconstructions end in a hiss 22 dB below the word
-# (51 dB with it) and STOI falls from 0.856 to 0.848. A fade of more than 3 dB loses detail.
+# Measured on 100 held-out recordings: without a fade, reconstructions end in a hiss 22 dB below the
+# word (51 dB with it) and STOI falls from 0.856 to 0.848. A fade of more than 3 dB loses detail.
 FADE_DB = 3.0
 # How far below the peak the fade goes. The source's own floor, 80 dB down, is too quiet: with it,
 # PocketSphinx heard the digit in 71 % of 300 held-out reconstructions instead of 80 % (79 % of the
@@ -36,8 +36,9 @@ def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
     ----------
     db : float32 [shape=(batch, n_bins, n_frames)], in dB
     scheme : {"scheme": "min-max"}, or {"scheme": "peak", "range_db": R, "fade_db": F, "fade_to_db": T}
-        `min-max` maps a spectrogram's minimum to 0 and its maximum to 1. `peak` maps its maximum to 1 and
-        everything R dB or more below it to 0: that is recording noise, which would use up latents.
+        `min-max` maps a spectrogram's minimum to 0 and its maximum to 1. `peak` maps its maximum to
+        1 and everything R dB or more below it to 0: that is recording noise, which would use up
+        latents.
 
     Returns
     -------
@@ -59,9 +60,10 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
     x : float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
     scheme : as in `normalise`
     peak_db, floor_db : float32 [shape=(batch,)]
-        The levels that network outputs of exactly 1 and 0 stand for. With `peak`, the lowest `fade_db` of
-        the range are stretched down to `fade_to_db` below the peak, but not below `floor_db`. The lowest
-        outputs then become faint noise, as in a recording, instead of steady hiss.
+        The levels that network outputs of exactly 1 and 0 stand for. With `peak`, the lowest
+        `fade_db` of the range are stretched down to `fade_to_db` below the peak, but not below
+        `floor_db`. The lowest outputs then become faint noise, as in a recording, instead of steady
+        hiss.
     """
     if _kind(scheme) == "min-max":
         peak, floor = peak_db.reshape(-1, 1, 1), floor_db.reshape(-1, 1, 1)  # (B,) -> (B, 1, 1)

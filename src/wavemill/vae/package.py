@@ -55,8 +55,8 @@ def save_model(
     ----------
     folder : the folder to write; a training in progress in its subfolder `.training` is kept
     latents : the arrays of a `wavemill.vae.prior.Prior`
-    half_precision : store weights as float16, half the size, and note that in the record's `training`;
-        the network still computes in float32
+    half_precision : store weights as float16, half the size, and note that in the record's
+        `training`; the network still computes in float32
 
     Raises
     ------
@@ -74,9 +74,9 @@ def save_model(
 def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -> Model:
     """Verify a model folder and rebuild its network.
 
-    This limits TensorFlow operations to one thread each, unless TensorFlow is already initialised or its
-    threads are set: see `wavemill.vae.forward`. To train in the same process, set TensorFlow's threads
-    first.
+    This limits TensorFlow operations to one thread each, unless TensorFlow is already initialised
+    or its threads are set: see `wavemill.vae.forward`. To train in the same process, set
+    TensorFlow's threads first.
 
     Raises
     ------

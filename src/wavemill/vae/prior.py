@@ -1,9 +1,9 @@
 """The prior of a trained model: the distribution of its latents, from which new ones are drawn.
 
-The latents of a trained autoencoder are not distributed as the standard normal distribution, and decoding
-standard normal noise gives mumbling. A prior fitted to the training latents after training is better
-[1]_. This one consists of prototypes for each combination of labels, and of the points between
-neighbouring prototypes (`wavemill.vae.prototypes`).
+The latents of a trained autoencoder are not distributed as the standard normal distribution, and
+decoding standard normal noise gives mumbling. A prior fitted to the training latents after training
+is better [1]_. This one consists of prototypes for each combination of labels, and of the points
+between neighbouring prototypes (`wavemill.vae.prototypes`).
 
 References
 ----------
@@ -65,15 +65,16 @@ class Prior:
     def fit(cls, latents: FloatArray, *, peak_db: FloatArray, labels: Sequence[Labels]) -> Self:
         """Fit a prior to a training set, in one group for each combination of labels.
 
-        Without labels, clustering makes the groups. Of a large set, only a seeded selection from each group
-        is used (see `items_to_fit`). A combination of labels that only one item has is left out and listed
-        in `left_out`, because its prototype would be that item.
+        Without labels, clustering makes the groups. Of a large set, only a seeded selection from
+        each group is used (see `items_to_fit`). A combination of labels that only one item has is
+        left out and listed in `left_out`, because its prototype would be that item.
 
         Parameters
         ----------
         latents : float32 [shape=(items, latent_dim)]
         peak_db : float32 [shape=(items,)]
-            Each item's level. It is drawn together with the latent, because it depends on the speaker too.
+            Each item's level. It is drawn together with the latent, because it depends on the
+            speaker too.
         labels : one mapping per item, such as {"digit": "7", "speaker": "george"}
         """
         peak_range_db = (float(peak_db.min()), float(peak_db.max()))
@@ -149,8 +150,8 @@ class Prior:
 def items_to_fit(labels: Sequence[Labels], latent_dim: int) -> NDArray[np.int64]:
     """Return the indices of the items to fit a prior to, sorted.
 
-    Of a small set these are all items; of a large one, a seeded choice of equally many from each group.
-    Encode only these: the latents of a million items would fill the memory.
+    Of a small set these are all items; of a large one, a seeded choice of equally many from each
+    group. Encode only these: the latents of a million items would fill the memory.
     """
     most = min(MOST_ITEMS, MOST_NUMBERS // latent_dim)
     if len(labels) <= most:

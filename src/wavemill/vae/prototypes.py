@@ -1,10 +1,10 @@
 """Prototypes of each group of latents, and points between them.
 
-A group's latents lie on a curved surface, not in a ball. Draws from a Gaussian miss that surface, and the
-decoder mumbles; points between neighbours are still on it (docs/why.md has the figures). Each prototype is
-the mean of a few neighbouring latents, at least two, stored in half precision. No recording can be recovered
-from it, and what is drawn lies further from any recording. `Prior.fit` leaves out groups of a single
-latent, unless there is only one latent.
+A group's latents lie on a curved surface, not in a ball. Draws from a Gaussian miss that surface,
+and the decoder mumbles; points between neighbours are still on it (docs/why.md has the figures).
+Each prototype is the mean of a few neighbouring latents, at least two, stored in half precision. No
+recording can be recovered from it, and what is drawn lies further from any recording. `Prior.fit`
+leaves out groups of a single latent, unless there is only one latent.
 
 Axis letters: N points, M prototypes, K neighbours, E dimensions.
 """
@@ -86,10 +86,10 @@ class Prototypes:
     def spread(self, points: Matrix, group_of: IntArray) -> float:
         """Return the distance between points (N, E) of a group, as a multiple of that between prototypes.
 
-        Prototypes are means, so they lie closer together than the points do. The result is a ratio of root
-        mean squares over all groups, weighted as `difference` draws them, or 1 if no group has two
-        prototypes that differ. `points` may lack the last dimensions of the prototypes, which are then
-        ignored.
+        Prototypes are means, so they lie closer together than the points do. The result is a ratio
+        of root mean squares over all groups, weighted as `difference` draws them, or 1 if no group
+        has two prototypes that differ. `points` may lack the last dimensions of the prototypes,
+        which are then ignored.
         """
         groups, n_prototypes = np.unique(self.group_of, return_counts=True)
         own = self.points[:, : points.shape[1]].astype(np.float64)

@@ -17,7 +17,8 @@ from wavemill.vae.batches import SpectrogramSource
 from wavemill.vae.model import Model
 
 TOP_DB = 50.0
-# Held-out items measured, spread evenly. Enough for two digits; half a minute of inversion and STOI.
+# Held-out items measured, spread evenly. Enough for two digits; half a minute of inversion and
+# STOI.
 MOST_ITEMS = 300
 REPEATS = 3  # STOI compares segments of 0.384 s; half of all spoken digits are shorter than two of them
 
@@ -53,7 +54,8 @@ def log_spectral_distance(reference_db: FloatArray, db: FloatArray, *, top_db: f
     ----------
     reference_db, db : float32 [shape=(batch, n_bins, n_frames)], in dB
     top_db : float > 0
-        Both are limited to this range below the reference's peak; frames that are silent then are ignored.
+        Both are limited to this range below the reference's peak; frames that are silent then are
+        ignored.
 
     Returns
     -------

@@ -27,7 +27,8 @@ LATENTS_FILE = "latents.npz"
 DIGEST_FILE = "SHA256"
 TRAINING_NAME = ".training"  # subfolder of a model's folder during training
 CARD_FILE = "README.md"
-# The file that marks each kind of folder. A recogniser must never be taken for a model that makes sound.
+# The file that marks each kind of folder. A recogniser must never be taken for a model that makes
+# sound.
 RECOGNISER_FILE = "recogniser.json"
 RECORD_FILES = {RECORD_FILE: "a model", RECOGNISER_FILE: "a recogniser"}
 FORMAT = 1
@@ -167,8 +168,8 @@ def _require_types(record: ModelRecord) -> None:
 def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
     """Check every file of the model folder `path`, `required` among them, and return the model's digest.
 
-    The digest is the SHA-256 of the file `SHA256`, which lists the SHA-256 of every other file in the
-    format of `sha256sum`, so `cd MODEL && sha256sum -c SHA256` makes the same check.
+    The digest is the SHA-256 of the file `SHA256`, which lists the SHA-256 of every other file in
+    the format of `sha256sum`, so `cd MODEL && sha256sum -c SHA256` makes the same check.
 
     Raises
     ------

@@ -24,8 +24,9 @@ def scratch_prefix(folder: Path) -> str:
 def read_steadily(folder: Path, read: Callable[[Path], Result]) -> Result:
     """Return `read(folder)`, repeated if the folder was replaced during the read.
 
-    A result of `read`, or a ModelError or OSError from it, is passed on only if the folder stayed the
-    same. If the folder is missing while a new one is being written, this waits up to a second for it.
+    A result of `read`, or a ModelError or OSError from it, is passed on only if the folder stayed
+    the same. If the folder is missing while a new one is being written, this waits up to a second
+    for it.
     """
     for _ in range(_TRIES):
         before = _identity(folder)

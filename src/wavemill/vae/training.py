@@ -238,20 +238,22 @@ def train(
 ) -> str:
     """Train a model, write its folder, and return the model's digest.
 
-    A training may be interrupted at any time. Resumed from its last complete epoch, it ends with the same
-    weights as without the interruption.
+    A training may be interrupted at any time. Resumed from its last complete epoch, it ends with
+    the same weights as without the interruption.
 
     Parameters
     ----------
     source : the spectrograms; `wavemill.vae.source.DatasetSource` reads a dataset
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
-    resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ from before
+    resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ from
+        before
     finish : with `resume`, save the best weights so far without training further
-    init : start from this model's weights and use its normalisation; it must have the same architecture and
-        sizes. Its `validation_label` holds out the same clips again, unless `config` has its own
-    added : datasets to train on as well, as `config.added_share` of each epoch; nothing from them is held
-        out or used for the prior
+    init : start from this model's weights and use its normalisation; it must have the same
+        architecture and sizes. Its `validation_label` holds out the same clips again, unless
+        `config` has its own
+    added : datasets to train on as well, as `config.added_share` of each epoch; nothing from them
+        is held out or used for the prior
     progress : called after each epoch
     evaluate : returns the record's quality figures, measured on the held-out spectrograms, such as
         `wavemill.vae.quality.measure`
@@ -261,8 +263,8 @@ def train(
     TrainingError
         When nothing was learnt. The training can still be resumed with more epochs, or finished.
     UsageError
-        When nothing can be held out, the training to resume had other options, or the features of the
-        sources differ.
+        When nothing can be held out, the training to resume had other options, or the features of
+        the sources differ.
     ModelError
         When the weights of `init` do not fit.
     OutputError

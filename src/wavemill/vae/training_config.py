@@ -27,13 +27,13 @@ class TrainingConfig:
     augment: bool = True
     validation_fraction: float = 0.1
     validation_label: str | None = None  # such as "index=5,6,7,8,9": hold these out instead of a random fraction
-    # Stop after this many epochs without a better validation error, with the best epoch's weights. 0 trains
-    # to the end and keeps the last weights; then the held-out spectrograms decide nothing, and figures
-    # measured on them are unbiased.
+    # Stop after this many epochs without a better validation error, with the best epoch's weights.
+    # 0 trains to the end and keeps the last weights; then the held-out spectrograms decide nothing,
+    # and figures measured on them are unbiased.
     patience: int = 25
-    # Share of the clips that are decoded from their posterior's mean, as in reconstruction. A decoder of
-    # thousands of latents that only sees noisy ones comes to rely on the noise: fsdd-hifi's error was
-    # 0.00036 with noise and 0.00051 without.
+    # Share of the clips that are decoded from their posterior's mean, as in reconstruction. A
+    # decoder of thousands of latents that only sees noisy ones comes to rely on the noise:
+    # fsdd-hifi's error was 0.00036 with noise and 0.00051 without.
     noiseless_share: float = 0.0
     added_share: float = 0.2  # share of each epoch that comes from added datasets
     init: str | None = None  # name and digest of the model whose weights training started from
@@ -69,7 +69,8 @@ class TrainingConfig:
         Parameters
         ----------
         shape : (n_bins, n_frames), optional
-            Of the spectrograms. Without a `latent_dim`, the size of a spatial latent follows from it.
+            Of the spectrograms. Without a `latent_dim`, the size of a spatial latent follows from
+            it.
         """
         recipe = dict(_RECIPES.get(architecture, {}))
         if architecture == "spatial" and shape is not None:
