@@ -40,7 +40,7 @@ HOW = {
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A dataset's audible entries: those held out, and the others, which models may have learnt from.
+    """A dataset's audible entries: those held out, and the others, which may be training data.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Split:
 
 
 def split(dataset: Dataset, rule: str) -> Split:
-    """Split a dataset by a rule such as `index=5,6,7,8,9`; UsageError when either part would be empty."""
+    """Split a dataset by a rule such as `index=5,6,7,8,9`; UsageError when a part is empty."""
     wanted = HeldOut.parse(rule)
     if wanted.key not in dataset.manifest.labels:
         known = ", ".join(dataset.manifest.labels) or "none"

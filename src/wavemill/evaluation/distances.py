@@ -1,4 +1,4 @@
-"""Distances between sets of points: between their distributions, and from a point to its nearest."""
+"""Distances between sets of points: of their distributions, and from points to their nearest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def frechet_distance(first: FloatArray, second: FloatArray) -> float:
 
 
 def nearest(points: FloatArray, others: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Return each point's root mean square distance to the nearest of `others`, and that one's index.
+    """Return each point's root mean square distance to the nearest of `others`, and its index.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def nearest(points: FloatArray, others: FloatArray) -> tuple[FloatArray, NDArray
 
 
 def entropy_share(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of counts relative to an even distribution: 1 is even, 0 is all in one value."""
+    """Return the entropy of counts: 1 for an even distribution, 0 if all are of one value."""
     total = counts.sum()
     if total == 0 or len(counts) < 2:
         return 0.0

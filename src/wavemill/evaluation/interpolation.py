@@ -51,7 +51,7 @@ def interpolation_figures(
     *,
     n_pairs: int,
 ) -> dict[str, Any] | None:
-    """Return figures of the paths between pairs of clips; None without pairs, or with fewer than two clips.
+    """Return figures of the paths between pairs of clips; None if there are no pairs.
 
     Parameters
     ----------
@@ -100,7 +100,10 @@ def levels_db(signals: Sequence[FloatArray]) -> FloatArray:
 
 
 def are_sound(levels: FloatArray) -> NDArray[np.bool_]:
-    """Return which steps are not silent and near the ends' range of levels, in dB, (P, S) -> (P, S)."""
+    """Return which steps are neither silent nor out of range, from levels in dB, (P, S) -> (P, S).
+
+    The range is that of the two ends, widened by `LEVEL_DB` on both sides.
+    """
     ends = levels[:, [0, -1]]
     low, high = ends.min(axis=1, keepdims=True) - LEVEL_DB, ends.max(axis=1, keepdims=True) + LEVEL_DB
     return np.asarray((levels > SILENT_DB) & (levels >= low) & (levels <= high))

@@ -91,7 +91,7 @@ class Judge:
         )
 
     def _accuracy(self, kind: str, names: Sequence[str | None]) -> float | None:
-        """Return the share of right answers among clips whose label the recogniser knows, or None."""
+        """Return the share of right answers among clips with a known label; None without any."""
         known = self.recogniser.labels[kind]
         pairs = [(name, labels.get(kind)) for name, labels in zip(names, self._labels, strict=True)]
         asked = [name == true for name, true in pairs if true in known]

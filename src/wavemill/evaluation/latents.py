@@ -34,6 +34,6 @@ def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
 
 
 def kl_nats(mean: FloatArray, log_variance: FloatArray) -> float:
-    """Return the mean KL divergence of diagonal Gaussians, (B, D) each, from the standard normal."""
+    """Return the mean KL divergence of diagonal Gaussians, (B, D), from the standard normal."""
     per_dimension = 0.5 * (np.square(mean) + np.exp(log_variance) - 1 - log_variance)
     return float(per_dimension.sum(axis=1).mean())

@@ -82,7 +82,7 @@ def chosen(evaluation: Evaluation, *, n_clips: int, show: str) -> list[int]:
 
 
 def _orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendition, str]]:
-    """Return the sort orders that the page offers: key -> (text, rendition, measure), last model first."""
+    """Return the page's sort orders: key -> (text, rendition, measure), the last model's first."""
     names = {key: name for name, key, _ in MEASURES}
     orders = {}
     for number, rendition in reversed(list(enumerate(renditions))):

@@ -45,7 +45,7 @@ class Row:
 
 
 def rows(figures: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield the rows for the result of `Evaluation.as_dict`; measures without any figure are left out."""
+    """Yield the rows for `Evaluation.as_dict`'s result, without measures that have no figure."""
     renditions = list(figures["figures"].values())
     heard = [key.removesuffix("_accuracy") for key in renditions[0] if key.endswith("_accuracy")]
     kinds = [kind for kind in heard if kind != _OUTSIDE]

@@ -1,4 +1,4 @@
-"""Judge a model's samples: are they speech, have they the labels asked for, are they new?"""
+"""Judge a model's samples: are they speech, do they have the labels asked for, are they new?"""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Mapping[str, st
 def sampling_figures(
     model: Model, recogniser: Recogniser, real: Background, *, kinds: Sequence[str], n_samples: int
 ) -> dict[str, Any]:
-    """Return figures of samples, without labels and by label; UsageError when the model cannot sample."""
+    """Return figures of samples, with and without labels; UsageError if the model cannot sample."""
     free = recogniser.pictures(sample_sounds(model, range(n_samples)), JUDGED.sample_rate_hz)
     heard = recogniser.recognise(free)
     return {
@@ -85,7 +85,7 @@ def sampling_figures(
 
 
 def sure_of_all(heard: Heard, kinds: Sequence[str]) -> float | None:
-    """Return the share of samples that the recogniser is sure of in all kinds of label; None without any."""
+    """Return the share of samples recognised with confidence in all `kinds`; None without kinds."""
     if not kinds:
         return None
     return float(np.all([heard.confidence(kind) > SURE for kind in kinds], axis=0).mean())
@@ -110,7 +110,7 @@ def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:
 
 
 def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
-    """Return how close samples and held-out recordings come to those that a model may have memorised."""
+    """Compare how close samples and held-out recordings come to recordings possibly memorised."""
     samples_db = nearest(pictures, real.other_pictures)[0] * range_db
     held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
     return {
@@ -122,7 +122,7 @@ def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> 
 
 
 def coverage(heard: Heard, kind: str) -> dict[str, Any]:
-    """Return how many samples the recogniser is sure of, and how evenly they cover the label's values."""
+    """Return the share of samples recognised with confidence, and how evenly they cover values."""
     values = heard.labels[kind]
     sure = heard.confidence(kind) > SURE
     counts = np.bincount(heard.probabilities[kind].argmax(axis=1)[sure], minlength=len(values))
@@ -140,7 +140,7 @@ def _drawn(points: FloatArray, n_points: int) -> FloatArray:
 
 
 def by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) -> dict[str, Any]:
-    """Sample each value that model and recogniser both know; return the share recognised as asked."""
+    """Sample each value that model and recogniser know; return the share recognised as asked."""
     known = set(model.prior.labels.get(kind, ())) if model.prior else set()
     values = recogniser.labels[kind]
     each = max(_LEAST_PER_VALUE, n_samples // len(values))

@@ -1,4 +1,4 @@
-"""Prepare one clip's magnitudes: find their range and the rows with sound, lay them out for kernels."""
+"""Prepare one clip's magnitudes: find their range and rows with sound, lay them out for kernels."""
 
 from __future__ import annotations
 
@@ -115,10 +115,10 @@ def measure(clip: FloatArray) -> Range:
 
 @kernel
 def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
-    """Return whether all values are finite and >= 0, the peak, the lowest above 0, and each row's peak.
+    """Return whether the values are valid, the peak, the lowest above 0, and each row's peak.
 
-    Values are compared by their bits as integers. For finite numbers >= 0 the order is the same,
-    and integers need no special case for NaN.
+    Valid values are finite, >= 0 and without a sign. Values are compared by their bits as integers.
+    For finite numbers >= 0 the order is the same, and integers need no special case for NaN.
     """
     n_rows, n_frames = clip.shape
     peaks = np.empty(n_rows, np.float32)
@@ -140,7 +140,7 @@ def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
 
 @kernel
 def _prepare(clip: FloatArray, scale: np.float32, n_rows: int, lanes: int, magnitude: FloatArray) -> None:
-    """Write the first rows of a clip (F, T), scaled, into flat rows of `lanes`; fill up with zeros."""
+    """Write the first rows of a clip (F, T), scaled, into flat rows of `lanes`; the rest is 0."""
     for f in range(n_rows):
         source, target = clip[f], magnitude[f * lanes :][:lanes]
         target[source.size :] = 0

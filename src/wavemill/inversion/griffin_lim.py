@@ -97,7 +97,7 @@ def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, m
 
 @inlined
 def _pushed(value: Any, previous: FloatArray, k: int, lanes: int, lane: int, step: np.float32) -> Any:
-    """Return row k pushed away from its value in the previous iteration; store it for the next one."""
+    """Return row k moved away from its value in the previous iteration, and store the new value."""
     last = read_row(previous, k, lanes, lane)
     write_row(previous, k, lanes, lane, value)
     return value + stretched(last, step, step)

@@ -93,7 +93,7 @@ def invert(
 
 
 def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> tuple[Method, int]:
-    """Return a method and its number of iterations; UsageError if the arguments do not fit together."""
+    """Return a method and its number of iterations; UsageError if the arguments do not match."""
     check_method(method, METHODS)
     chosen = KNOWN[method]
     check_n_iter(method, chosen.n_iter, n_iter)

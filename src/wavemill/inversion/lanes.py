@@ -131,7 +131,7 @@ def store(_typing: Any, array: Any, real: Any, imag: Any, value: Any) -> Any:
 
 @intrinsic
 def accumulate(_typing: Any, array: Any, real: Any, imag: Any, value: Any) -> Any:
-    """Add real parts to 16 elements from `array[real]` on, then imaginary parts from `array[imag]` on."""
+    """Add real parts to 16 elements from `array[real]`, then imaginary ones from `array[imag]`."""
 
     def generate(context: Any, builder: Any, given: Any, arguments: Any) -> Any:
         kind, array = given.args[0], arguments[0]

@@ -99,7 +99,7 @@ def _integrate(
 
 @inlined
 def _take_logs(magnitude: FloatArray, lanes: int, least: np.float32, log: FloatArray) -> None:
-    """Write natural logarithms, accurate to 1e-6, repeating the first and the last frame at the ends.
+    """Write natural logarithms, accurate to 1e-6; repeat the first and the last frame at the ends.
 
     A number is 2**exponent * (1 + x) with x from -0.3 to 0.41. The logarithm of 1 + x is the
     polynomial of the Cephes library.
@@ -135,8 +135,7 @@ def _fill(
 ) -> None:
     """Write the records from central differences of `log` (F, T + 2).
 
-    The magnitude is symmetric around 0 Hz and around the Nyquist frequency, so its slope there is
-    0.
+    The magnitude is symmetric around 0 Hz and the Nyquist frequency, so its slope there is 0.
     """
     F, T = log.shape[0], log.shape[1] - 2
     width, lanes = T + 1, stft.n_lanes
@@ -223,7 +222,7 @@ def _spread(records: IntArray, width: int, seeds: IntArray) -> None:
 
 @inlined
 def _drain(records: IntArray, width: int, tops: IntArray, bucket: int) -> None:
-    """Pass phases on to neighbours, loudest bins first, until all buckets from `bucket` down are empty."""
+    """Pass phases on to neighbours, loudest bins first, until all buckets up to `bucket` are empty."""
     while bucket >= 0:
         i = tops[bucket]
         if i < 0:
@@ -248,7 +247,7 @@ def _drain(records: IntArray, width: int, tops: IntArray, bucket: int) -> None:
 
 @inlined
 def _reach(records: IntArray, tops: IntArray, bucket: int, there: int, phase: Any) -> Any:
-    """Store a bin's phase, push the bin onto its stack, and return the loudest bucket with a bin."""
+    """Store a bin's phase, push the bin onto its stack, and return the loudest non-empty bucket."""
     found = records[there]
     records[there + _PHASE] = phase
     records[there + _BUCKET] = -2 - tops[found]

@@ -1,4 +1,4 @@
-"""Combine magnitudes and phases into complex spectra; make scattered phases for bins of unknown phase.
+"""Combine magnitudes and phases into complex spectra; scatter phases where they are unknown.
 
 Phases are integers in units of 2**-24 turns. Sums are exact in any order, and wrapping drops high
 bits.

@@ -89,7 +89,7 @@ def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float) -> F
 
 
 def _raised(clip: Clip, spectra: FloatArray) -> FloatArray:
-    """Return the signal at the full rate; its lowest rows are those of the lower rate, the rest 0."""
+    """Return the signal at the full rate, from spectra that are 0 above the lower rate's rows."""
     folded = np.empty(clip.full.weight.size, np.float32)
     synthesize(clip.full, spectra, folded)
     return folded

@@ -1,7 +1,7 @@
 """The centred, zero-padded Hann STFT of one clip, and its least-squares inverse.
 
-Axes: T frames, P frames padded to whole tiles, N = n_fft, F = N // 2 + 1 rows, L samples, K
-columns. All arrays of kernels are flat:
+Axes: T frames, P frames padded to whole tiles, N = n_fft, F = N // 2 + 1 rows, L samples,
+K columns. All arrays of kernels are flat:
 
 - Magnitudes are (F, P) and spectra (F, 2, P), real parts before imaginary ones, with zeros in the
   padding. The phase convention is librosa's: the transform's origin is the frame's first sample.
@@ -62,7 +62,7 @@ class Stft(NamedTuple):
 
 @lru_cache(maxsize=32)
 def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = None) -> Stft:
-    """Return the transform for one shape of spectrogram and a wanted length in samples; it is cached.
+    """Return the (cached) transform for one shape of spectrogram and a wanted length in samples.
 
     A signal of `(n_frames - 1) * hop_length` samples, or up to `hop_length - 1` more, has
     `n_frames` frames. Within these bounds, signals get the wanted length. This matters for
@@ -111,7 +111,7 @@ def _weight(
 
 @inlined
 def cut(stft: Stft, folded: FloatArray, lane: int, tile: FloatArray) -> None:
-    """Cut windowed frames, from number `lane` on, out of a signal into a tile that is out of order."""
+    """Cut windowed frames, from number `lane` on, out of a signal; the tile is out of order."""
     for place in range(tile.size // STRIDE):
         real, imag = 2 * place, 2 * place + 1
         value = load(folded, stft.offsets[real] + lane, stft.offsets[imag] + lane)

@@ -86,7 +86,7 @@ def _read_record(file: Path) -> RecogniserRecord:
 
 
 def _require_sizes(record: RecogniserRecord) -> None:
-    """Raise TypeError or ValueError for sizes that are not numbers or too large, and for invalid labels."""
+    """Raise TypeError or ValueError for invalid sizes, labels or temperatures."""
     listening = record.listening
     for name in ("sample_rate_hz", "n_samples", "n_fft", "hop_length", "n_bands"):
         number = getattr(listening, name)

@@ -128,7 +128,7 @@ def _held_out(labels: Sequence[Mapping[str, str]], rule: str) -> NDArray[np.bool
 
 
 def _values(labels: Sequence[Mapping[str, str]], training: NDArray[np.bool_]) -> dict[str, list[str]]:
-    """Return the values to recognise by kind of label, without `index`, which only numbers the takes."""
+    """Return the values to recognise by kind of label, without `index`, the number of the take."""
     kinds = sorted(set.intersection(*(set(item) for item in labels)) - {"index"})
     values = {kind: sorted({item[kind] for item, use in zip(labels, training, strict=True) if use}) for kind in kinds}
     if not (known := {kind: names for kind, names in values.items() if len(names) > 1}):

@@ -45,7 +45,7 @@ class _BoundedFile(io.FileIO):
 
 
 def declared_bytes(file: Path, *, most_bytes: int) -> int:
-    """Return the unpacked size of an .npz in bytes, with headers; raises what `read_archive` raises."""
+    """Return the unpacked size of an .npz in bytes, with headers; raises as `read_archive` does."""
     with _opened(file, most_bytes) as archive:
         return sum(info.file_size for info in archive.infolist())
 

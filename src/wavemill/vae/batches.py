@@ -98,7 +98,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches per epoch, at least one. Spectrograms that do not fill a batch are left out."""
+        """Full batches per epoch, at least one; a remainder that fills no batch is left out."""
         return max(1, (len(self._indices) + self._n_added) // self._config.batch_size)
 
     def epoch(self, number: int) -> Iterator[FloatArray]:

@@ -21,7 +21,7 @@ class HeldOut:
 
     @classmethod
     def parse(cls, rule: str) -> Self:
-        """Parse a rule of the form `KEY=A,B`, with or without spaces; UsageError for anything else."""
+        """Parse a rule such as `KEY=A,B`, with or without spaces; UsageError for anything else."""
         key, separator, names = (part.strip() for part in rule.partition("="))
         values = tuple(name.strip() for name in names.split(","))
         if not separator or not key or not all(values):

@@ -14,7 +14,7 @@ _HEARD = ("dataset", "validation_label", "added", "added_share", "init")
 
 
 def ancestors(init: Model | None) -> list[dict[str, Any]]:
-    """Return the records of earlier trainings for a training that starts from `init`, latest first."""
+    """Return the records of earlier trainings if training starts from `init`, latest first."""
     if init is None:
         return []
     training = init.record.training

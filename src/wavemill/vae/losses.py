@@ -18,7 +18,7 @@ from wavemill.keras_seam import tf
 Tensor = Any  # tf.Tensor; tensorflow publishes no types
 
 COURSE_WEIGHT = 1e6
-QUIET_WEIGHT = 0.3  # weight of an error where the target is silent; it is 1.3 at the loudest (docs/why.md)
+QUIET_WEIGHT = 0.3  # weight of an error where the target is silent; 1.3 where it is loudest (docs/why.md)
 LEAST_ERROR = 1e-6  # keeps the logarithm finite for a network that copies its input
 
 

@@ -129,7 +129,7 @@ class Model:
         return denormalise(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
     def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
-        """Encode and decode at each spectrogram's own level; return (spectrograms in dB, latents)."""
+        """Encode and decode at each spectrogram's level; return (spectrograms in dB, latents)."""
         latents = self.encode(db, seeds=seeds)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
         return self.decode(latents, **levels), latents
@@ -164,7 +164,7 @@ class Model:
         return SampledLatents(latents=latents, peak_db=peak_db, duration_s=duration_s, labels=carried)
 
     def vary_latents(self, latents: FloatArray, *, seeds: Sequence[int], strength: float) -> FloatArray:
-        """Move each latent in a random direction, by the usual difference between takes of one label.
+        """Move each latent in a random direction, by the usual distance of takes of one label.
 
         Parameters
         ----------

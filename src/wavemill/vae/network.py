@@ -113,7 +113,7 @@ def _total_stride(config: Config) -> tuple[int, int]:
     return bins, frames
 
 
-# ---- residual: outer layers on 4 x 4 patches, inner layers on a sequence of whole-spectrum frames ----
+# ---- residual: outer layers on 4 x 4 patches, inner layers on a sequence of whole spectra ----
 # A vowel is a pattern over all frequencies, so the inner layers fold the frequency axis into
 # channels and convolve over time only. There the dense bottleneck of an ordinary image network
 # loses detail.

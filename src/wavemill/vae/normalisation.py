@@ -78,7 +78,10 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
 
 @kernel
 def _scale(db: FloatArray, range_db: np.float32, x: FloatArray) -> None:
-    """Write (db - peak) / range + 1, clipped to [0, 1], or 0 for silence; range 0 means the clip's own."""
+    """Write (db - peak) / range + 1, clipped to [0, 1]; for silence leave `x` as it is, all 0.
+
+    A `range_db` of 0 means the clip's own range.
+    """
     peak, least = db[0], db[0]
     for value in db:
         peak, least = max(peak, value), min(least, value)
@@ -93,7 +96,7 @@ def _scale(db: FloatArray, range_db: np.float32, x: FloatArray) -> None:
 def _raise(
     x: FloatArray, peak: np.float32, floor: np.float32, range_db: np.float32, fade_db: np.float32, db: FloatArray
 ) -> None:
-    """Undo `_scale`; stretch the lowest `fade_db` of the range down to `floor`, if that is lower."""
+    """Undo `_scale`; stretch the lowest `fade_db` of the range down to `floor` if it is lower."""
     for i in range(x.size):
         height = x[i] * range_db  # dB above the bottom of the range
         level = height + (peak - range_db)

@@ -146,7 +146,7 @@ def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
 def read_arrays(
     file: Path, *, shapes: Shapes | None = None, most_bytes: int = _MOST_WEIGHT_BYTES
 ) -> dict[str, FloatArray]:
-    """Read an .npz as float32 arrays, never as pickles; given `shapes`, the arrays must match them."""
+    """Read an .npz as float32 arrays, never as pickles; they must match `shapes` if given."""
     arrays = _readable(file, lambda file: read_archive(file, most_bytes=most_bytes, shapes=shapes))
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 

@@ -120,7 +120,7 @@ class Prior:
     def draw(
         self, seeds: Sequence[int], *, labels: Labels, temperature: float
     ) -> tuple[FloatArray, FloatArray, tuple[Labels, ...]]:
-        """Draw latents (B, D), levels in dB (B,) and labels; each row depends on its own seed alone."""
+        """Draw latents (B, D), levels in dB (B,) and labels; each row depends on its seed alone."""
         if not 0 <= temperature <= HOTTEST:
             raise UsageError(f"expected a temperature from 0 to {HOTTEST:g}, received {temperature}")
         groups = self._groups(labels)
@@ -132,7 +132,7 @@ class Prior:
         return drawn[:, :-1].copy(), np.clip(drawn[:, -1], *self._peak_range_db), carried
 
     def noise(self, seeds: Sequence[int]) -> FloatArray:
-        """Return random differences between two items of one group, (B, D), each row from its own seed."""
+        """Return random differences between items of one group, (B, D), each row from its seed."""
         differences = np.stack([self._prototypes.difference(_rng(seed))[:-1] for seed in seeds])
         return np.asarray(np.float32(self._spread) * differences, np.float32)
 
@@ -188,7 +188,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 
 def _grouping_keys(labels: Sequence[Labels]) -> list[str]:
-    """Return the keys that every item has, without those with so many values that groups are too many."""
+    """Return the keys that all items have; drop those with most values if groups are too many."""
     keys = sorted(set.intersection(*(set(item) for item in labels)))
     keys.sort(key=lambda key: len({item[key] for item in labels}))
     while keys and len({tuple(item[key] for key in keys) for item in labels}) > min(MOST_GROUPS, len(labels) // 2):

@@ -3,8 +3,8 @@
 A group's latents lie on a curved surface, not in a ball. Draws from a Gaussian miss that surface,
 and the decoder mumbles; points between neighbours are still on it (docs/why.md has the figures).
 Each prototype is the mean of a few neighbouring latents, at least two, stored in half precision. No
-recording can be recovered from it, and what is drawn lies further from any recording. `Prior.fit`
-leaves out groups of a single latent, unless there is only one latent.
+recording can be recovered from it, and averaging keeps draws further from the recordings.
+`Prior.fit` leaves out groups of a single latent, unless there is only one latent.
 
 Axis letters: N points, M prototypes, K neighbours, E dimensions.
 """
@@ -41,7 +41,7 @@ class Prototypes:
 
     @classmethod
     def fit(cls, points: Matrix, group_of: IntArray) -> Self:
-        """Average neighbouring points (N, E) within groups (N,); each group has at least one point."""
+        """Average neighbouring points (N, E) in groups (N,); each group has at least one point."""
         n_groups = int(group_of.max()) + 1
         middles = np.stack([points[group_of == group].mean(axis=0) for group in range(n_groups)])
         # (N, E) -> (N, R), with equal variance in all directions
@@ -84,7 +84,7 @@ class Prototypes:
         return np.asarray(middle + np.float32(temperature) * (between - middle), np.float32), group
 
     def spread(self, points: Matrix, group_of: IntArray) -> float:
-        """Return the distance between points (N, E) of a group, as a multiple of that between prototypes.
+        """Return the distance between points (N, E) of a group relative to that of prototypes.
 
         Prototypes are means, so they lie closer together than the points do. The result is a ratio
         of root mean squares over all groups, weighted as `difference` draws them, or 1 if no group

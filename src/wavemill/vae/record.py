@@ -39,7 +39,7 @@ _REQUIRED = (RECORD_FILE, WEIGHTS_FILE)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """The contents of `model.json`: enough to rebuild the network and to know how it was trained."""
+    """The contents of `model.json`: enough to rebuild the network and know how it was trained."""
 
     name: str
     kind: str  # "vae" or "ae"
@@ -59,7 +59,7 @@ class ModelRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelRecord:
-        """Build a record from `as_dict`'s result; ModelError says what is missing or unsupported."""
+        """Build a record from `as_dict`'s result; ModelError if a part is missing or unsupported."""
         if values.get("format") != FORMAT:
             raise ModelError(f"expected model format {FORMAT}, received {values.get('format')!r}; update wavemill")
         fields = {key: value for key, value in values.items() if key != "format"}
@@ -72,7 +72,7 @@ class ModelRecord:
 
 
 def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> Path:
-    """Return the folder of a model, given its path, or its name below `models_dir` or among the shipped.
+    """Return a model's folder, given its path, or its name below `models_dir` or among the shipped.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def named_folders(name_or_path: str | Path, models_dir: str | Path) -> list[Path
 
 
 def known_models(models_dir: str | Path) -> list[Path]:
-    """Return the model folders directly below `models_dir`, then the shipped ones with other names."""
+    """Return the model folders directly below `models_dir`, then shipped ones with other names."""
     own = list_models(models_dir)
     shipped = shipped_folder("models")
     names = {folder.name for folder in own}

@@ -24,7 +24,7 @@ Config = Mapping[str, Any]
 def require_buildable(
     architecture: str, *, kind: str, shape: tuple[int, int], latent_dim: int, config: Config, most_weights: int
 ) -> None:
-    """Raise ModelError for sizes that are not whole numbers or out of bounds, or too many weights."""
+    """Raise ModelError for sizes that are not whole or out of bounds, or for too many weights."""
     _require_whole("latent_dim", latent_dim, least=1, most=MOST_LATENTS)
     (_require_course if architecture == "course" else _require_residual)(config)
     n_weights = count_weights(architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=config)

@@ -1,4 +1,4 @@
-"""Read a dataset for training: a small one is kept in memory, a large one is read in every epoch."""
+"""Read a dataset for training: a small one is kept in memory, a large one read in every epoch."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class DatasetSource:
 
 
 def audible_entries(dataset: Dataset) -> Iterator[Entry]:
-    """Yield the entries with sound in the order of their IDs; entries with damaged rows are left out."""
+    """Yield the entries with sound in the order of their IDs, without those with damaged rows."""
     every_id, n_damaged = dataset.ids(), 0
     while ids := list(islice(every_id, _PAGE_SIZE)):
         found = dataset.get_many(ids)

@@ -15,8 +15,8 @@ from wavemill.vae.losses import kl_divergence, reconstruction_error, total_loss
 from wavemill.vae.network import Network
 from wavemill.vae.training_config import TrainingConfig
 
-WARM_UP_STEPS = 200  # a short training warms up for a twentieth of its steps, but for this many at least:
-LEAST_WARM_UP_STEPS = 100  # after a warm-up of 9 steps the network only ever drew the average spectrogram
+WARM_UP_STEPS = 200  # at most; a short training warms up for a twentieth of its steps
+LEAST_WARM_UP_STEPS = 100  # after a warm-up of 9 steps the network only drew the average spectrogram
 LAST_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 GRADIENT_NORM = 1.0
 LOG_VARIANCE_RANGE = (-12.0, 6.0)  # large early steps must not overflow the exponential

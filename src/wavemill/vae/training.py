@@ -37,7 +37,7 @@ Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """The result of one epoch; the validation error is that of averaged weights at the latent mean."""
+    """The result of one epoch; its validation error is of averaged weights at the latent mean."""
 
     epoch: int  # from 1
     epochs: int
@@ -89,7 +89,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        """True when all epochs are done, or the held-out error has not improved for `patience` epochs."""
+        """True when all epochs are done, or `patience` epochs did not improve the held-out error."""
         waited = self.progress.epoch - self.progress.best_epoch
         return self.progress.epoch >= self.config.epochs or 0 < self.config.patience <= waited
 

@@ -69,8 +69,7 @@ class TrainingConfig:
         Parameters
         ----------
         shape : (n_bins, n_frames), optional
-            Of the spectrograms. Without a `latent_dim`, the size of a spatial latent follows from
-            it.
+            Of the spectrograms. Without a `latent_dim`, it decides the size of a spatial latent.
         """
         recipe = dict(_RECIPES.get(architecture, {}))
         if architecture == "spatial" and shape is not None:
