@@ -31,7 +31,7 @@ class Network:
     decoder: keras.Model
 
     def encode(self, x: Tensor, *, training: bool) -> list[Tensor]:
-        """Return the encoder's outputs as a list, even a single one, which Keras does not wrap."""
+        """Return the encoder's outputs as a list, even if Keras returns one bare output."""
         outputs = self.encoder(x, training=training)
         return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 

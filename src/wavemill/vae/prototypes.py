@@ -24,7 +24,7 @@ from wavemill.vae.directions import left_singular
 IntArray = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-TAKES = 4  # fewest latents per prototype, if the group has as many; each is used for one prototype only
+TAKES = 4  # latents per prototype at least, if the group has that many; no latent is used twice
 NEIGHBOURS = 3
 MOST_NUMBERS = 2**20  # two megabytes; a spatial latent has fewer prototypes
 MOST_PROTOTYPES = 2**13
