@@ -112,8 +112,8 @@ def are_sound(levels: FloatArray) -> NDArray[np.bool_]:
 def jumps(pictures: FloatArray) -> FloatArray:
     """Return the largest distance between neighbouring steps, (P, S, M, T) -> (P,).
 
-    It is a multiple of the distance between the ends. If the ends are equal, it is 0 if all steps
-    are equal too, else infinite.
+    It is relative to the distance between the ends. If the ends are equal, it is 0 when all steps
+    are equal, else infinite.
     """
     steps = _distances(pictures[:, 1:], pictures[:, :-1]).max(axis=1)
     whole = _distances(pictures[:, 0], pictures[:, -1])

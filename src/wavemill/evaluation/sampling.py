@@ -110,7 +110,10 @@ def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:
 
 
 def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
-    """Compare how close samples and held-out recordings come to recordings possibly memorised."""
+    """Compare how close samples and held-out recordings come to the other recordings.
+
+    A model may have memorised the other recordings; it has not heard the held-out ones.
+    """
     samples_db = nearest(pictures, real.other_pictures)[0] * range_db
     held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
     return {

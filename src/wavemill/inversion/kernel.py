@@ -1,4 +1,4 @@
-"""How the numeric loops of this package are compiled."""
+"""Compile the numeric loops of this package with numba."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The prior of a trained model: the distribution of its latents, from which new ones are drawn.
 
-The latents of a trained autoencoder are not distributed as the standard normal distribution, and
-decoding standard normal noise gives mumbling. A prior fitted to the training latents after training
+The latents of a trained autoencoder do not follow the standard normal distribution: decoding
+standard normal noise gives mumbling. A prior fitted to the training latents after training
 is better [1]_. This one consists of prototypes for each combination of labels, and of the points
 between neighbouring prototypes (`wavemill.vae.prototypes`).
 
@@ -188,7 +188,10 @@ def _rng(seed: int) -> np.random.Generator:
 
 
 def _grouping_keys(labels: Sequence[Labels]) -> list[str]:
-    """Return the keys that all items have; drop those with most values if groups are too many."""
+    """Return the keys that all items have, without those that would make too many groups.
+
+    The keys with the most values are dropped first.
+    """
     keys = sorted(set.intersection(*(set(item) for item in labels)))
     keys.sort(key=lambda key: len({item[key] for item in labels}))
     while keys and len({tuple(item[key] for key in keys) for item in labels}) > min(MOST_GROUPS, len(labels) // 2):

@@ -1,7 +1,7 @@
 """Prototypes of each group of latents, and points between them.
 
 A group's latents lie on a curved surface, not in a ball. Draws from a Gaussian miss that surface,
-and the decoder mumbles; points between neighbours are still on it (docs/why.md has the figures).
+and decode to mumbling; points between neighbours are still on it (docs/why.md has the figures).
 Each prototype is the mean of a few neighbouring latents, at least two, stored in half precision. No
 recording can be recovered from it, and averaging keeps draws further from the recordings.
 `Prior.fit` leaves out groups of a single latent, unless there is only one latent.

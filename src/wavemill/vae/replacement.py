@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 Identity = tuple[int, int, int]
 
 _TRIES = 50
-_PAUSE_S = 0.02  # longer than the two renames of a replacement take
+_PAUSE_S = 0.02  # longer than the two renames of a replacement
 
 
 def scratch_prefix(folder: Path) -> str:
