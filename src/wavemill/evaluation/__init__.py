@@ -1,1 +1,4 @@
-"""How good a model sounds, measured on recordings that it did not learn from, beside the truth and the inversion."""
+"""Evaluate how models sound on held-out recordings.
+
+Models are compared with the recordings themselves and with inversion alone.
+"""

@@ -1,4 +1,4 @@
-"""The recordings to judge by: which are held out, their spectrograms in any features, their sound."""
+"""The held-out clips to judge by: which they are, their spectrograms and their sound."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.held_out import HeldOut
 from wavemill.vae.source import audible_entries
 
-# All sounds are judged at this rate and length: it is the rate of the telephone measure PESQ and of the recordings.
+# All sounds are judged at this rate and length. The rate is that of narrow-band PESQ and of the
+# recordings.
 JUDGED = PRESETS["digits"]
 
 
-# Of a larger dataset a part is drawn: an evaluation must not hold a million clips in memory, nor take a week.
+# From a larger dataset, this many clips are drawn, to bound the memory and the time of an
+# evaluation.
 MOST_HELD_OUT, MOST_OTHERS = 2_000, 4_000
 PAGE_SIZE = 256  # clips read at a time
 
@@ -38,12 +40,12 @@ HOW = {
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A dataset's audible entries: those to judge by, and the rest, which a model may have been trained on.
+    """A dataset's audible entries: those held out, and the others, which may be training data.
 
     Attributes
     ----------
-    held_out, others : by ID; at most `MOST_HELD_OUT` and `MOST_OTHERS`
-    all_held_out, all_others : how many there are in the dataset
+    held_out, others : sorted by ID; at most `MOST_HELD_OUT` and `MOST_OTHERS`
+    all_held_out, all_others : their numbers in the whole dataset
     """
 
     held_out: Sequence[Entry]
@@ -53,7 +55,7 @@ class Split:
 
 
 def split(dataset: Dataset, rule: str) -> Split:
-    """Divide a dataset by a rule such as `index=5,6,7,8,9`; UsageError when either part would be empty."""
+    """Split a dataset by a rule such as `index=5,6,7,8,9`; UsageError when a part is empty."""
     wanted = HeldOut.parse(rule)
     if wanted.key not in dataset.manifest.labels:
         known = ", ".join(dataset.manifest.labels) or "none"
@@ -72,20 +74,20 @@ def split(dataset: Dataset, rule: str) -> Split:
 
 
 class Draw:
-    """At most so many of the entries that are offered, the same ones in whatever order they come."""
+    """A sample of at most `most` of the entries offered; it does not depend on their order."""
 
     def __init__(self, most: int) -> None:
         self.offered = 0
         self._most = most
-        self._kept: list[tuple[int, str, Entry]] = []  # a heap, the one to give way first
+        self._kept: list[tuple[int, str, Entry]] = []  # a heap; the next to be replaced comes first
 
     @property
     def entries(self) -> list[Entry]:
-        """Those drawn, by ID."""
+        """The entries drawn, sorted by ID."""
         return sorted((entry for _, _, entry in self._kept), key=lambda entry: entry.spectrogram_id)
 
     def offer(self, entry: Entry) -> None:
-        """Keep the entry, or not."""
+        """Count the entry, and keep it if its ID's SHA-256 is among the least so far."""
         self.offered += 1
         digest = hashlib.sha256(entry.spectrogram_id.encode()).digest()
         item = (-int.from_bytes(digest), entry.spectrogram_id, entry)
@@ -96,10 +98,11 @@ class Draw:
 
 
 class Clips:
-    """Reads entries of a dataset as spectrograms and as sound.
+    """Read entries of a dataset as spectrograms and as sound.
 
-    With the recordings, the truth is the recordings and any model's features can be made from them. Without, the
-    truth is the dataset's spectrograms after inversion, and only models of the dataset's own features can be judged.
+    With recordings, these are the truth, and spectrograms with any model's features are computed
+    from them. Without recordings, the truth is the dataset's inverted spectrograms, and only models
+    with the dataset's own features can be judged.
     """
 
     def __init__(self, dataset: Dataset, recordings: Recordings | None) -> None:
@@ -107,7 +110,7 @@ class Clips:
 
     @property
     def has_recordings(self) -> bool:
-        """Whether the truth is the recordings themselves."""
+        """True when the truth is the recordings themselves."""
         return self._recordings is not None
 
     def spectrograms(self, entries: Sequence[Entry], features: Features) -> FloatArray:
@@ -116,7 +119,7 @@ class Clips:
         Raises
         ------
         PresetMismatchError
-            When they are not the dataset's features and there are no recordings to make them from.
+            When `features` differ from the dataset's and there are no recordings.
         """
         if features == self._dataset.features:
             return np.stack([denormalise(read_spectrogram(self._dataset, e), e.min_db, e.max_db) for e in entries])
@@ -136,13 +139,13 @@ class Clips:
         return sounds(self.spectrograms(entries, features), features, [entry.duration_s for entry in entries])
 
     def truth_in_pages(self, entries: Sequence[Entry]) -> Iterator[list[FloatArray]]:
-        """Yield `truth` of a few entries at a time."""
+        """Yield `truth` for a page of entries at a time."""
         for first in range(0, len(entries), PAGE_SIZE):
             yield self.truth(entries[first : first + PAGE_SIZE])
 
 
 def lengths_s(truth: Sequence[FloatArray]) -> list[float]:
-    """Return how long true sounds are: the dataset's features may have cut theirs short."""
+    """Return the true lengths of sounds; the dataset's features may have cut the sounds short."""
     return [len(signal) / JUDGED.sample_rate_hz for signal in truth]
 
 

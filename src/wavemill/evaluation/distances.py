@@ -1,4 +1,4 @@
-"""Distances between sets of sounds: of their distributions, and to the nearest one."""
+"""Distances between sets of points: of their distributions, and from points to their nearest."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from wavemill.arrays import FloatArray
 
 
 def frechet_distance(first: FloatArray, second: FloatArray) -> float:
-    """Return the squared Frechet distance of two sets of points, each taken as a Gaussian [1]_.
+    """Return the squared Frechet distance of two sets of points, each fitted by a Gaussian [1]_.
 
     Parameters
     ----------
     first, second : float [shape=(points, dimensions)], at least two points
-        Few points give too large a distance: compare like with like.
+        Few points give too large a distance: compare sets of equal size only.
 
     References
     ----------
@@ -23,7 +23,8 @@ def frechet_distance(first: FloatArray, second: FloatArray) -> float:
     a, b = first.astype(np.float64), second.astype(np.float64)
     shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
     covariance_a, covariance_b = np.atleast_2d(np.cov(a.T)), np.atleast_2d(np.cov(b.T))
-    # The trace of sqrt(A B) is that of sqrt(sqrt(A) B sqrt(A)), which is symmetric: exact for dead dimensions too.
+    # sqrt(A B) has the trace of sqrt(sqrt(A) B sqrt(A)), which is symmetric and so also exact for
+    # dimensions that do not vary.
     values, directions = np.linalg.eigh(covariance_a)
     root_a = (directions * np.sqrt(np.maximum(values, 0))) @ directions.T
     product = np.linalg.eigvalsh(root_a @ covariance_b @ root_a)
@@ -32,7 +33,7 @@ def frechet_distance(first: FloatArray, second: FloatArray) -> float:
 
 
 def nearest(points: FloatArray, others: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Return for each point the root mean square distance to the nearest of the others, and which that is.
+    """Return each point's root mean square distance to the nearest of `others`, and its index.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def nearest(points: FloatArray, others: FloatArray) -> tuple[FloatArray, NDArray
 
 
 def entropy_share(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of counts as a share of that of an even distribution: 1 is even, 0 is all in one."""
+    """Return the entropy of counts: 1 for an even distribution, 0 if all are of one value."""
     total = counts.sum()
     if total == 0 or len(counts) < 2:
         return 0.0

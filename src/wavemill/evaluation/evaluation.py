@@ -1,4 +1,4 @@
-"""Evaluate models on held-out recordings: the truth, the inversion alone, each model."""
+"""Evaluate models on held-out recordings, beside the recordings themselves and inversion alone."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TRUTH, INVERSION = "recordings", "inversion only"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What to judge by."""
+    """The options of an evaluation."""
 
     held_out: str = "index=5,6,7,8,9"
-    n_samples: int = 600  # free ones, and as many again for each kind of label; 0 for none
-    n_pairs: int = 50  # of clips to interpolate between; 0 for none
+    n_samples: int = 600  # without labels, and as many again per kind of label; 0 for none
+    n_pairs: int = 50  # pairs of clips to interpolate between; 0 for none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Evaluation:
     notes: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON types, with how they were obtained."""
+        """Return the figures as JSON types, with notes and explanations."""
         return {
             "format": FORMAT,
             "wavemill_version": wavemill.__version__,
@@ -72,16 +72,16 @@ def evaluate(
 
     Parameters
     ----------
-    models : at the latent mean; their names must differ
-    recordings : those that the dataset was built from; without them the inverted spectrograms stand for the truth,
-        and every model must have the dataset's features
+    models : models with different names; they decode the latent mean
+    recordings : the recordings that the dataset was built from. Without them the inverted
+        spectrograms serve as truth, and every model must have the dataset's features
 
     Raises
     ------
     UsageError
         When two models have the same name, or the rule holds out nothing or everything.
     PresetMismatchError
-        When a model wants other features than there are.
+        When a model's features differ from the dataset's and there are no recordings.
     """
     config = config or EvaluationConfig()
     names = [model.name for model in models]
@@ -115,7 +115,7 @@ def evaluate(
 
 
 def _inversions(models: Sequence[Model]) -> dict[str, Features]:
-    """Return each model's features once, by the name of their rendition."""
+    """Return the models' features without repetition, by the name of their rendition."""
     presets = {model.features.preset: model.features for model in models}
     if len(presets) == 1:
         return {INVERSION: next(iter(presets.values()))}
@@ -125,7 +125,7 @@ def _inversions(models: Sequence[Model]) -> dict[str, Features]:
 def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config: EvaluationConfig) -> Rendition:
     spectrograms, lengths = reader.spectrograms(parts.held_out, model.features), lengths_s(judge.truth)
     sources = [Source(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths, strict=True)]
-    reconstructed = reconstruct(model, sources).spectrograms  # as jobs do: the level is restored
+    reconstructed = reconstruct(model, sources).spectrograms  # restores the level, as a job does
     rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths))
     rendition.figures["latents"] = latent_figures(model, spectrograms)
     between = interpolation_figures(
@@ -137,7 +137,7 @@ def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config
 
 
 def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Background, n_samples: int) -> list[str]:
-    """Add the figures of a model's samples; return what to note where there are none."""
+    """Add the figures of a model's samples; if it cannot sample, return a note that says so."""
     try:
         figures = sampling_figures(model, judge.recogniser, real, kinds=judge.kinds, n_samples=n_samples)
     except UsageError as exc:
@@ -149,7 +149,7 @@ def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Backgr
 def _notes(
     models: Sequence[Model], recogniser: Recogniser, reader: Clips, config: EvaluationConfig, inversion: Rendition
 ) -> list[str]:
-    """Say plainly what the figures are not."""
+    """Return notes on what the figures leave out, and where models may have heard the clips."""
     notes = []
     if not reader.has_recordings:
         notes.append("No recordings were given: inverted spectrograms stand for the truth.")

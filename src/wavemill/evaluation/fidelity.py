@@ -1,4 +1,4 @@
-"""How near sounds come to the recordings that they were made from, clip by clip."""
+"""Measure how close sounds are to the recordings that they were made from, clip by clip."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> d
     Parameters
     ----------
     reference, sounds : sequences of float32 [shape=(samples,)], at 8 kHz
-        A sound that is shorter than its reference counts as silent where it is missing.
+        A sound that is shorter than its reference is padded with silence.
 
     Returns
     -------
@@ -54,8 +54,9 @@ def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> d
 def pesq_scores(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> FloatArray | None:
     """Return the PESQ (narrow band) of pairs of sounds at 8 kHz; None without pesq.
 
-    A sound that PESQ can make nothing of scores `WORST_PESQ`: silence must not be better than noise. NaN stands where
-    it can make nothing of the reference itself, which holds no speech or lasts less than a quarter of a second.
+    A sound that PESQ rejects scores `WORST_PESQ`, so that silence is not better than noise. The
+    score is NaN when PESQ rejects the reference, which then holds no speech or is shorter than a
+    quarter of a second.
     """
     if importlib.util.find_spec("pesq") is None:
         return None
@@ -71,7 +72,7 @@ def pesq_scores(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -
 def _pesq(true: FloatArray, sound: FloatArray) -> float | None:
     from pesq import PesqError, pesq
 
-    if not true.any() or not sound.any():  # it divides by the level
+    if not true.any() or not sound.any():  # PESQ divides by the level
         return None
     try:
         score = float(pesq(JUDGED.sample_rate_hz, np.tile(true, REPEATS), np.tile(sound, REPEATS), "nb"))

@@ -1,4 +1,6 @@
-"""The way from one held-out recording to another: are both ends right, is every step sound, does it go step by step?
+"""Judge interpolation between held-out recordings.
+
+Are both ends recognised, does no step fall silent or too loud, and are the steps even?
 
 Axis letters: P pairs, S steps, M mel bands, T frames.
 """
@@ -24,7 +26,7 @@ Labels = Mapping[str, str]
 
 STEPS = 5
 LEVEL_DB = 3.0
-SILENT_DB = -60.0  # root mean square, of full scale
+SILENT_DB = -60.0  # root mean square, relative to full scale
 LARGEST_JUMP = 0.7  # docs/why.md
 _PAGE = 16  # pairs at a time
 
@@ -49,12 +51,12 @@ def interpolation_figures(
     *,
     n_pairs: int,
 ) -> dict[str, Any] | None:
-    """Return figures of the ways between pairs of clips; None where there are no two clips or no pairs are wanted.
+    """Return figures of the paths between pairs of clips; None if there are no pairs.
 
     Parameters
     ----------
-    sources, labels : of every clip
-    plain : the same clips' plain reconstructions, judged
+    sources, labels : one for each clip
+    plain : the judged plain reconstructions of the same clips
     """
     pairs = draw_pairs(len(sources), n_pairs)
     if not len(pairs):
@@ -76,7 +78,7 @@ def interpolation_figures(
 
 
 def draw_pairs(n_clips: int, n_pairs: int) -> NDArray[np.int64]:
-    """Return seeded pairs of different clips, (P, 2); none where there are no two clips."""
+    """Return seeded pairs of different clips, (P, 2); none if there are fewer than two clips."""
     if n_clips < 2:
         return np.zeros((0, 2), np.int64)
     rng = np.random.default_rng(0)
@@ -98,16 +100,20 @@ def levels_db(signals: Sequence[FloatArray]) -> FloatArray:
 
 
 def are_sound(levels: FloatArray) -> NDArray[np.bool_]:
-    """Return which steps are neither silent nor out of the ends' range, from levels in dB, (P, S) -> (P, S)."""
+    """Return which steps are neither silent nor out of range, from levels in dB, (P, S) -> (P, S).
+
+    The range is that of the two ends, widened by `LEVEL_DB` on both sides.
+    """
     ends = levels[:, [0, -1]]
     low, high = ends.min(axis=1, keepdims=True) - LEVEL_DB, ends.max(axis=1, keepdims=True) + LEVEL_DB
     return np.asarray((levels > SILENT_DB) & (levels >= low) & (levels <= high))
 
 
 def jumps(pictures: FloatArray) -> FloatArray:
-    """Return the largest distance between neighbouring steps by that between the ends, (P, S, M, T) -> (P,).
+    """Return the largest distance between neighbouring steps, (P, S, M, T) -> (P,).
 
-    Infinite where the ends are alike and a step is not; 0 where all are.
+    It is relative to the distance between the ends. If the ends are equal, it is 0 when all steps
+    are equal, else infinite.
     """
     steps = _distances(pictures[:, 1:], pictures[:, :-1]).max(axis=1)
     whole = _distances(pictures[:, 0], pictures[:, -1])
@@ -120,14 +126,16 @@ def ends_right(
     labels: Sequence[Labels],
     plain: Mapping[str, Sequence[str]],
 ) -> list[tuple[bool | None, bool | None]]:
-    """Return for each end whether it is heard as what its clip is; None where its plain reconstruction is not,
-    or nothing that the clips are labelled with can be heard.
+    """Return for each end of each pair whether it is recognised as its clip's labels.
+
+    None means that it cannot be judged: the clip's plain reconstruction is not recognised either,
+    or the recogniser knows no label of the clips.
 
     Parameters
     ----------
-    ends : what is heard of both ends of each pair, by kind of label
-    labels : of every clip
-    plain : what is heard of every clip's plain reconstruction, by kind of label
+    ends : what the recogniser hears at both ends of each pair, by kind of label
+    labels : the labels of every clip
+    plain : what the recogniser hears in every clip's plain reconstruction, by kind of label
     """
 
     def is_right(clip: int, heard: Labels) -> bool | None:
@@ -142,7 +150,7 @@ def ends_right(
 def summary(
     *, right: Sequence[tuple[bool | None, bool | None]], sound: NDArray[np.bool_], jumped: FloatArray
 ) -> dict[str, Any]:
-    """Return the figures of pairs of which each part is known."""
+    """Summarise the results of all pairs as figures."""
     known = [end for both in right for end in both if end is not None]
     fine = np.array([False not in both for both in right])
     whole = fine & sound.all(axis=1) & (jumped <= LARGEST_JUMP)

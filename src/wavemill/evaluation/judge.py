@@ -1,4 +1,4 @@
-"""Judge sounds that were made from the held-out recordings."""
+"""Judge sounds made from the held-out recordings, by recognition and by distance from the truth."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from wavemill.evaluation.pocketsphinx import hear_digits
 from wavemill.recogniser.recogniser import Recogniser
 
 PESQ = "pesq"
-DIGIT = "digit"  # the kind of label that the outside opinion is asked about
+DIGIT = "digit"  # the kind of label that PocketSphinx is asked about
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendition:
-    """One way in which the held-out clips sound, judged.
+    """One version of all held-out clips (the truth, an inversion or a model's), with its scores.
 
     Attributes
     ----------
     sounds : one float32 [shape=(samples,)] per clip, at 8 kHz
     scores : float32 [shape=(clips,)] by measure; empty for the truth
     heard : the recogniser's answer per clip, by kind of label
-    confidence : float32 [shape=(clips,)] of these answers, by kind of label
-    figures : means over the clips; a model's latents and samples
+    confidence : float32 [shape=(clips,)], the confidence in these answers, by kind of label
+    figures : means over the clips; for a model, also the figures of its latents and samples
     """
 
     name: str
@@ -40,18 +40,18 @@ class Rendition:
 
 
 def mean_of_known(values: FloatArray) -> float | None:
-    """Return the mean of those scores that are numbers; None when none is, as JSON has no NaN."""
+    """Return the mean of the scores that are not NaN; None if all are, because JSON has no NaN."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
 
 
 class Judge:
-    """The truth, and ears to compare with it.
+    """Judge versions of the clips against the truth, with a recogniser.
 
     Parameters
     ----------
     truth : sequence of float32 [shape=(samples,)], at 8 kHz
-    labels : of each clip
+    labels : the labels of each clip
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Judge:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of label that both the recogniser and the clips know."""
+        """The kinds of label that the recogniser knows and the clips have."""
         return [kind for kind in self.recogniser.labels if any(kind in labels for labels in self._labels)]
 
     def judge_truth(self, name: str) -> Rendition:
-        """Judge the truth itself, by ear only."""
+        """Judge the truth itself, by recognition only."""
         return self._judge(name, self.truth, {})
 
     def judge(self, name: str, sounds: Sequence[FloatArray]) -> Rendition:
-        """Judge sounds, one per clip, by ear and against the truth."""
+        """Judge sounds, one per clip, by recognition and against the truth."""
         return self._judge(name, sounds, fidelity(self.truth, sounds))
 
     def _judge(self, name: str, sounds: Sequence[FloatArray], scores: Mapping[str, FloatArray]) -> Rendition:
@@ -91,7 +91,7 @@ class Judge:
         )
 
     def _accuracy(self, kind: str, names: Sequence[str | None]) -> float | None:
-        """Return the share of right answers where the answer can be known; None where it never can."""
+        """Return the share of right answers among clips with a known label; None without any."""
         known = self.recogniser.labels[kind]
         pairs = [(name, labels.get(kind)) for name, labels in zip(names, self._labels, strict=True)]
         asked = [name == true for name, true in pairs if true in known]

@@ -1,4 +1,4 @@
-"""What a model's encoder does with the held-out recordings."""
+"""Figures of the latents that a model's encoder makes of the held-out recordings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ ACTIVE_VARIANCE = 0.01
 def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
     """Return latent figures for (B, n_bins, n_frames) in dB.
 
-    `active_dimensions` counts those whose posterior mean varies by more than 0.01 between clips [1]_; `kl_nats` is the
-    divergence from the standard normal distribution per clip, absent for a plain autoencoder.
+    `active_dimensions` counts the dimensions whose posterior mean has a variance of more than 0.01
+    between clips [1]_. `kl_nats` is the divergence from the standard normal distribution per clip;
+    a plain autoencoder has none.
 
     References
     ----------
@@ -33,6 +34,6 @@ def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
 
 
 def kl_nats(mean: FloatArray, log_variance: FloatArray) -> float:
-    """Return the mean KL divergence of diagonal Gaussians, (B, D) each, from the standard normal distribution."""
+    """Return the mean KL divergence of diagonal Gaussians, (B, D), from the standard normal."""
     per_dimension = 0.5 * (np.square(mean) + np.exp(log_variance) - 1 - log_variance)
     return float(per_dimension.sum(axis=1).mean())

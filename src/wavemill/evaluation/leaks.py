@@ -1,4 +1,4 @@
-"""Say plainly where a model may have heard the very clips that are to judge it."""
+"""Warn where a model may have been trained on the clips that judge it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from wavemill.vae.held_out import HeldOut
 
 
 def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iterator[str]:
-    """Yield a sentence for every part of a model's past that may hold what `held_out` names.
+    """Yield a sentence for every training in a model's past that may have used clips in `held_out`.
 
     Parameters
     ----------
     who : the model's name
-    training : its record of its training; `ancestors` among it are those of the models that it began as
+    training : its training record; `ancestors` in it are the records of the models it started from
     """
     before = list(training.get("ancestors", ()))
     yield from _own_notes(who, training, held_out)
@@ -27,7 +27,7 @@ def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iter
 
 
 def rule_note(who: str, rule: str | None, held_out: HeldOut, *, dataset: str | None = None) -> Iterator[str]:
-    """Yield a sentence unless a training by `rule` kept away from all that `held_out` names."""
+    """Yield a sentence unless a training by `rule` held out all clips in `held_out`."""
     if not _covers(rule, held_out):
         where = f" on {dataset}" if dataset else ""
         yield (f"{who} may have been trained on these clips: its training{where} held out {rule or 'a random part'}.")
@@ -41,7 +41,7 @@ def _own_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iter
             f"{who} learnt besides from {', '.join(added)}, {share or 0:.0%} of each epoch, of which nothing was held "
             "out: it may have heard these clips there."
         )
-    elif share and "added" not in training:  # before names were recorded, a share was, whether used or not
+    elif share and "added" not in training:  # older records hold a share, used or not, but no names
         yield (
             f"{who} may have heard these clips in datasets that were added to its training, up to {share:.0%} of each "
             "epoch: its record does not name them."
@@ -51,5 +51,5 @@ def _own_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iter
 def _covers(rule: str | None, held_out: HeldOut) -> bool:
     try:
         return rule is not None and HeldOut.parse(rule).covers(held_out)
-    except UsageError:  # of a record that somebody wrote by hand
+    except UsageError:  # in a record that was edited by hand
         return False

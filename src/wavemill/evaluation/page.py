@@ -1,4 +1,4 @@
-"""The page of a comparison: one HTML file with everything in it, to look at and to listen to."""
+"""The page of an evaluation: one self-contained HTML file with figures, pictures and sounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wavemill.evaluation.pictures import loudest_db, spectrogram_png
 from wavemill.evaluation.rows import MEASURES, rows
 from wavemill.text.shown import shown
 
-# Of the measures per clip: whether more of it is worse.
+# For each measure per clip: whether a greater value is worse.
 _MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False}
 
 
@@ -31,7 +31,7 @@ class Version:
     png: str  # base64
     picture_text: str
     scores: Sequence[tuple[str, str]]
-    heard: Sequence[tuple[str, str, bool]]  # kind of label, what was heard and how surely, whether that is right
+    heard: Sequence[tuple[str, str, bool]]  # kind of label, answer with confidence, whether it is right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +41,18 @@ class Shown:
     name: str
     labels: str
     versions: Sequence[Version]
-    badness: Mapping[str, float]  # by order; the greatest comes first
+    badness: Mapping[str, float]  # by key of order; the greatest comes first
     all_right: bool
 
 
 def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
-    """Return the HTML text of a comparison.
+    """Return the HTML text of an evaluation.
 
     Parameters
     ----------
-    n_clips : how many clips can be heard; the figures are those of all
-    show : "worst" for those with the greatest log-spectral distance of any model, "spread" for some from the worst to
-        the best
+    n_clips : number of clips that can be heard; the figures are those of all clips
+    show : "worst" for the clips with the greatest log-spectral distance of any model, "spread" for
+        clips spread evenly from the worst to the best
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wavemill.evaluation"),
@@ -71,7 +71,7 @@ def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
 
 
 def chosen(evaluation: Evaluation, *, n_clips: int, show: str) -> list[int]:
-    """Return the numbers of the clips to show, the worst first."""
+    """Return the indices of the clips to show, the worst first."""
     models = [item for item in evaluation.renditions if item.name in evaluation.about["models"]]
     distance = np.max([item.scores["log_spectral_distance_db"] for item in models], axis=0)
     worst_first = np.argsort(-distance, kind="stable")
@@ -82,7 +82,7 @@ def chosen(evaluation: Evaluation, *, n_clips: int, show: str) -> list[int]:
 
 
 def _orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendition, str]]:
-    """Return the orders that the page offers: key -> (text, rendition, measure), the last model's distance first."""
+    """Return the page's sort orders: key -> (text, rendition, measure), the last model's first."""
     names = {key: name for name, key, _ in MEASURES}
     orders = {}
     for number, rendition in reversed(list(enumerate(renditions))):

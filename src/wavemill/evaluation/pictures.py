@@ -1,4 +1,4 @@
-"""Pictures of sounds for the page, as the bytes of PNG files."""
+"""Spectrogram pictures for the page, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RANGE_DB = 60.0
 _INCHES, _DOTS_PER_INCH = (3.0, 2.0), 110
 
 
-@rc_context(rcParamsDefault)  # a file `matplotlibrc` in the working or home folder would draw other pictures
+@rc_context(rcParamsDefault)  # ignore any `matplotlibrc` file in the working or home folder
 def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> bytes:
     """Draw the spectrogram of a sound at 8 kHz.
 
@@ -24,7 +24,7 @@ def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> 
     ----------
     sound : float32 [shape=(samples,)]
     loudest_db : float
-        What the brightest colour stands for; the same for all pictures that are to be compared.
+        Level of the brightest colour; use the same for all pictures to be compared.
     seconds : float > 0
         Length of the time axis.
     """
@@ -37,7 +37,7 @@ def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> 
         origin="lower",
         aspect="auto",
         cmap="magma",
-        interpolation="nearest",  # nothing smoothed that a model blurred, and a third of the bytes
+        interpolation="nearest",  # no smoothing on top of a model's blur; a third of the bytes
         vmin=loudest_db - RANGE_DB,
         vmax=loudest_db,
         extent=(0, JUDGED.n_frames * JUDGED.hop_length / JUDGED.sample_rate_hz, 0, JUDGED.sample_rate_hz / 2_000),
@@ -47,7 +47,7 @@ def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> 
     axes.set_ylabel("kHz", fontsize=8)
     axes.tick_params(labelsize=8)
     file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})  # the same bytes whatever drew it
+    figure.savefig(file, format="png", metadata={"Software": None})  # the same bytes from any version
     return file.getvalue()
 
 

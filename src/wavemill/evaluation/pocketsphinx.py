@@ -1,4 +1,7 @@
-"""An outside opinion on spoken digits: PocketSphinx with its own English model, which never saw these recordings."""
+"""A second recogniser of spoken digits: PocketSphinx with its own English model.
+
+It was never trained on these recordings.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,22 @@ from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_RATE_HZ = 16_000  # its model's
-_MARGIN_S = 0.3  # of silence on both sides: a clip begins with its word
+_RATE_HZ = 16_000  # of its model
+_MARGIN_S = 0.3  # silence added on both sides, because a clip begins with its word
 _GRAMMAR = f"#JSGF V1.0; grammar digits; public <digit> = {' | '.join(WORDS)};"
 
 
 def hear_digits(sounds: Sequence[FloatArray]) -> list[str | None] | None:
     """Return the digit, `0` to `9`, that PocketSphinx hears in each sound at 8 kHz, or None without pocketsphinx.
 
-    Its grammar has no other word, so what is no digit at all is heard as some digit, or as nothing.
+    Its grammar has no other words, so anything else is heard as some digit, or as nothing.
     """
     try:
         from pocketsphinx import Decoder
     except ModuleNotFoundError:
         return None
-    # Normalising over each sound as a whole, not over those before it: an answer must not depend on the order.
+    # Normalise over each sound, not over earlier sounds too, so that answers do not depend on their
+    # order.
     decoder = Decoder(lm=None, cmn="batch", loglevel="FATAL")
     decoder.add_jsgf_string("digits", _GRAMMAR)
     decoder.activate_search("digits")
@@ -40,7 +44,7 @@ def hear_digits(sounds: Sequence[FloatArray]) -> list[str | None] | None:
 
 
 def _pcm(sound: FloatArray) -> bytes:
-    """Return 16-bit samples at half of full scale, with silence around."""
+    """Return 16-bit samples at half of full scale, with silence on both sides."""
     signal = librosa.resample(sound, orig_sr=JUDGED.sample_rate_hz, target_sr=_RATE_HZ)
     scaled = signal * (0.5 / max(float(np.abs(signal).max(initial=0)), 1e-9))
     padded = np.pad(scaled, round(_MARGIN_S * _RATE_HZ))

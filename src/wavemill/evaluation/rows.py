@@ -1,4 +1,4 @@
-"""An evaluation's figures as rows of text, for the terminal and for the page."""
+"""Format an evaluation's figures as rows of text, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Name, path among the figures, format; those with a {kind} stand for each kind of label.
+# Name, path in the figures, format. A row with {kind} is repeated for each kind of label.
 MEASURES = (
     ("log-spectral distance, dB", "log_spectral_distance_db", "{:.2f}"),
     ("STOI", "stoi", "{:.3f}"),
@@ -38,14 +38,14 @@ _OUTSIDE = "pocketsphinx_digit"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A measure with one cell for each rendition; a cell without a figure is empty."""
+    """A measure with one cell for each rendition; the cell is empty where there is no figure."""
 
     name: str
     cells: Sequence[str]
 
 
 def rows(figures: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield the rows of what `Evaluation.as_dict` gave; a measure that nothing has is left out."""
+    """Yield the rows for `Evaluation.as_dict`'s result, without measures that have no figure."""
     renditions = list(figures["figures"].values())
     heard = [key.removesuffix("_accuracy") for key in renditions[0] if key.endswith("_accuracy")]
     kinds = [kind for kind in heard if kind != _OUTSIDE]

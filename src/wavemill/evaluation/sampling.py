@@ -1,4 +1,4 @@
-"""What a model makes when nothing is put in: is it speech, is it what was asked for, is it new?"""
+"""Judge a model's samples: are they speech, do they have the labels asked for, are they new?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOW = {
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """What samples are compared with: pictures and embeddings of the recordings, held out and others."""
+    """What samples are compared with: pictures and embeddings of held-out and other recordings."""
 
     held_out_pictures: FloatArray
     other_pictures: FloatArray
@@ -48,7 +48,7 @@ class Background:
 def background(
     recogniser: Recogniser, held_out: Sequence[FloatArray], others: Iterable[Sequence[FloatArray]]
 ) -> Background:
-    """Let the recogniser hear the recordings, sounds at 8 kHz, the others page by page."""
+    """Run the recogniser on the recordings, as sounds at 8 kHz; `others` come in pages."""
     unseen = recogniser.pictures(held_out, JUDGED.sample_rate_hz)
     seen = np.concatenate([recogniser.pictures(page, JUDGED.sample_rate_hz) for page in others])
     return Background(
@@ -60,7 +60,10 @@ def background(
 
 
 def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None) -> list[FloatArray]:
-    """Draw one sound at 8 kHz for each seed, at the model's own temperature; UsageError when it cannot sample."""
+    """Sample one sound at 8 kHz for each seed, at the default temperature.
+
+    UsageError when the model cannot sample.
+    """
     drawn = from_model.sample(model, seeds, labels=labels)
     return sounds(drawn.spectrograms, model.features, drawn.durations_s)
 
@@ -68,7 +71,7 @@ def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Mapping[str, st
 def sampling_figures(
     model: Model, recogniser: Recogniser, real: Background, *, kinds: Sequence[str], n_samples: int
 ) -> dict[str, Any]:
-    """Return figures of samples, free and by label; UsageError when the model cannot be sampled from."""
+    """Return figures of samples, with and without labels; UsageError if the model cannot sample."""
     free = recogniser.pictures(sample_sounds(model, range(n_samples)), JUDGED.sample_rate_hz)
     heard = recogniser.recognise(free)
     return {
@@ -82,14 +85,17 @@ def sampling_figures(
 
 
 def sure_of_all(heard: Heard, kinds: Sequence[str]) -> float | None:
-    """Return the share of samples of which the recogniser is sure in every kind of label; None without any kind."""
+    """Return the share of samples recognised with confidence in all `kinds`; None without kinds."""
     if not kinds:
         return None
     return float(np.all([heard.confidence(kind) > SURE for kind in kinds], axis=0).mean())
 
 
 def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:
-    """Return how far samples and held-out recordings lie from the others, each by as many points; None under two."""
+    """Return the Frechet distances of samples and of held-out recordings from the other recordings.
+
+    All sets have the same number of points; a distance is None for fewer than two.
+    """
     n_points = min(len(heard.embedding), len(real.held_out.embedding), len(real.others.embedding))
     others = _drawn(real.others.embedding, n_points)
 
@@ -104,7 +110,10 @@ def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:
 
 
 def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
-    """Compare how near samples and held-out recordings come to the recordings that a model may have learnt by heart."""
+    """Compare how close samples and held-out recordings come to the other recordings.
+
+    A model may have memorised the other recordings; it has not heard the held-out ones.
+    """
     samples_db = nearest(pictures, real.other_pictures)[0] * range_db
     held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
     return {
@@ -116,7 +125,7 @@ def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> 
 
 
 def coverage(heard: Heard, kind: str) -> dict[str, Any]:
-    """Return how many samples the recogniser is sure of, and how evenly these are spread over the label's values."""
+    """Return the share of samples recognised with confidence, and how evenly they cover values."""
     values = heard.labels[kind]
     sure = heard.confidence(kind) > SURE
     counts = np.bincount(heard.probabilities[kind].argmax(axis=1)[sure], minlength=len(values))
@@ -134,14 +143,14 @@ def _drawn(points: FloatArray, n_points: int) -> FloatArray:
 
 
 def by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) -> dict[str, Any]:
-    """Ask for samples of each value that model and recogniser both know, and return the share of what came as asked."""
+    """Sample each value that model and recogniser know; return the share recognised as asked."""
     known = set(model.prior.labels.get(kind, ())) if model.prior else set()
     values = recogniser.labels[kind]
     each = max(_LEAST_PER_VALUE, n_samples // len(values))
     shares = {}
     for column, value in enumerate(values):
         if value in known:
-            first = (column + 1) * n_samples  # no seed that a free sample had
+            first = (column + 1) * n_samples  # seeds that no sample without labels used
             made = sample_sounds(model, range(first, first + each), labels={kind: value})
             heard = recogniser.hear(made, JUDGED.sample_rate_hz)
             shares[value] = float((heard.probabilities[kind][:, column] > SURE).mean())

@@ -1,4 +1,7 @@
-"""Phase reconstruction: magnitudes in, waveforms out. Needs nothing of wavemill but its errors."""
+"""Phase reconstruction: turn STFT magnitudes into waveforms.
+
+Of the rest of wavemill it uses only the array types, the errors and, on a GPU, the Keras seam.
+"""
 
 from wavemill.inversion.inversion import invert
 from wavemill.inversion.methods import METHODS

@@ -1,4 +1,4 @@
-"""What `invert` accepts, and the sentences it refuses with."""
+"""Check the arguments of `invert`; each error says what was expected and what was received."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wavemill.errors import UsageError
 
 
 def check_method(method: str, methods: Sequence[str]) -> None:
-    """Refuse a method that does not exist."""
+    """Raise UsageError for an unknown method."""
     if method not in methods:
         raise UsageError(f"there is no inversion method {method!r}; choose one of: {', '.join(methods)}")
 
 
 def check_n_iter(method: str, usual: int | None, n_iter: int | None) -> None:
-    """Refuse iterations for a method without any, and fewer than none."""
+    """Raise UsageError for a negative `n_iter`, or any `n_iter` if the method does not iterate."""
     if n_iter is None:
         return
     if usual is None:
@@ -28,7 +28,7 @@ def check_n_iter(method: str, usual: int | None, n_iter: int | None) -> None:
 
 
 def check_geometry(*, n_fft: int, hop_length: int, halves_hop: bool) -> None:
-    """Refuse transforms that overlap by less than half, and hops that a method cannot halve."""
+    """Raise UsageError if frames overlap by less than half, or a method cannot halve the hop."""
     if n_fft < 4 or n_fft % 2:
         raise UsageError(f"expected an even n_fft of 4 samples or more, received {n_fft}")
     if not 1 <= hop_length <= n_fft // 2:
@@ -41,7 +41,7 @@ def check_geometry(*, n_fft: int, hop_length: int, halves_hop: bool) -> None:
 
 
 def check_counts(*, length: int | None, n_threads: int) -> None:
-    """Refuse impossible lengths and numbers of threads."""
+    """Raise UsageError for impossible lengths and numbers of threads."""
     if length is not None and length < 0:
         raise UsageError(f"expected a length of 0 samples or more, received {length}")
     if n_threads < 1:
@@ -49,7 +49,7 @@ def check_counts(*, length: int | None, n_threads: int) -> None:
 
 
 def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
-    """Return the magnitudes as float32 (batch, F, T), or say what is wrong with their shape or type."""
+    """Return the magnitudes as float32 (batch, F, T); UsageError for a wrong shape or type."""
     clips = np.asarray(magnitude)
     if clips.ndim != 3 or clips.shape[1] != n_fft // 2 + 1 or clips.shape[2] < 1:
         raise UsageError(
@@ -57,12 +57,12 @@ def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
         )
     if clips.dtype.kind not in "fiu":
         raise UsageError(f"expected real magnitudes, received {clips.dtype}; take the absolute value first")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused with its clip
+    with np.errstate(over="ignore"):  # too large for float32: becomes infinite, `checked_values` raises
         return clips.astype(np.float32, copy=False)
 
 
 def checked_values(clip: FloatArray, index: int) -> FloatArray:
-    """Return a clip (F, T) without the sign of its zeros, or say what is wrong with it."""
+    """Return a clip (F, T) with each -0.0 replaced by 0.0; UsageError for values out of range."""
     if not (clip.min() >= 0 and clip.max() < np.inf):  # both comparisons are false for NaN
         raise UsageError(f"clip {index}: {_describe(clip)}; magnitudes are finite and >= 0, linear and not dB")
     return clip + np.float32(0)

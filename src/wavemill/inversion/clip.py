@@ -1,4 +1,4 @@
-"""One clip's magnitudes: their range, the rows that hold sound, and the layout that the kernels want."""
+"""Prepare one clip's magnitudes: find their range and rows with sound, lay them out for kernels."""
 
 from __future__ import annotations
 
@@ -13,37 +13,41 @@ from wavemill.inversion.arguments import checked_values
 from wavemill.inversion.kernel import kernel
 from wavemill.inversion.stft import Stft, stft_for
 
-# Bins within this of the clip's lowest level are the flat floor of a range-limited spectrogram.
+# Bins within this of the clip's lowest level belong to the flat floor of a range-limited
+# spectrogram...
 FLAT_DB = 1.0
-# ...but not in a clip that is flat altogether, like an impulse.
+# ...unless the whole clip is flat, like an impulse: the floor is at least this far below the peak.
 LEAST_RANGE_DB = 20.0
 
-# Rows left free under half the lower rate. A signal reaches further than its spectra: the window adds a row, and
-# the division by the window sum a tail that falls by 15 dB in two.
+# Rows kept free below half the lower sample rate, because a signal has a wider spectrum than its
+# frames: the window adds a row, and dividing by the window sum adds a tail that falls by 15 dB in
+# two rows.
 MARGIN_ROWS = 8
 
-_LARGEST = 0x7F7FFFFF  # the bits of the largest float32; NaN and infinity have larger ones, negative numbers a sign
+# The bits of the largest float32. As unsigned integers, those of NaN, infinity and negatives are
+# larger.
+_LARGEST = 0x7F7FFFFF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
-    """A clip's magnitudes, divided by a power of two to be about 1 at most."""
+    """A clip's magnitudes, divided by a power of two so that they are at most about 1."""
 
     magnitude: FloatArray  # (F, P) of `work`, flat
-    n_rows: int  # from this one on they are 0
+    n_rows: int  # rows from this one on are 0
     peak: float
     floor: float
-    scale: float  # what they were divided by
-    work: Stft  # for iterations: `full`, or that of half its rate, or of a quarter
+    scale: float  # the power of two
+    work: Stft  # for iterations: `full`, or a transform at half its sample rate, a quarter and so on
     full: Stft
 
 
 class Range(NamedTuple):
-    """What `measure` finds; `n_rows` is 0 in silence."""
+    """The result of `measure`; `n_rows` is 0 for silence."""
 
-    is_valid: bool  # neither NaN nor infinity, and no sign anywhere
+    is_valid: bool  # no value is NaN or infinite or has a sign, -0.0 included
     peak: float
-    floor: float  # what does not exceed this is the spectrogram's floor
+    floor: float  # values up to this one are the spectrogram's floor
     n_rows: int  # rows from this one on are at the floor throughout
 
 
@@ -52,7 +56,7 @@ def read_clip(
 ) -> Clip | None:
     """Return clip number `index` of a batch (B, F, T), or None if it is silent.
 
-    `hop_unit` divides the hop that is iterated with.
+    The hop used for iterations is a multiple of `hop_unit`.
 
     Raises
     ------
@@ -66,7 +70,8 @@ def read_clip(
         found = measure(values)
     if found.peak == 0:
         return None
-    # A power of two changes no digit, and keeps squares of very soft or loud clips within float32.
+    # Scaling by a power of two is exact. It keeps squares of very soft or loud clips within
+    # float32.
     scale = 2.0 ** min(max(math.frexp(found.peak)[1], -126), 126)
     work = lower_stft(stft, found.n_rows, hop_unit=hop_unit) if lower_rate else stft
     magnitude = np.empty(work.n_rows * work.n_lanes, np.float32)
@@ -83,9 +88,10 @@ def read_clip(
 
 
 def lower_stft(full: Stft, n_rows: int, *, hop_unit: int) -> Stft:
-    """Return the transform of the lowest rate that holds `n_rows` rows, with a hop that is a multiple of `hop_unit`.
+    """Return the transform at the lowest sample rate that still has room for `n_rows` rows.
 
-    The same rows come from half the samples if the others hold nothing, and iterations cost half.
+    Its hop is a multiple of `hop_unit`. If the upper rows are empty, half the samples give the same
+    rows, and iterations cost half.
     """
     work = full
     while work.n_fft % 4 == 0 and work.hop_length % (2 * hop_unit) == 0 and n_rows + MARGIN_ROWS <= work.n_fft // 4:
@@ -97,8 +103,9 @@ def lower_stft(full: Stft, n_rows: int, *, hop_unit: int) -> Stft:
 def measure(clip: FloatArray) -> Range:
     """Return the range of a clip's magnitudes (F, T).
 
-    The highest rows hold nothing if none of their bins is more than 1 dB above the clip's lowest: what the recording
-    had there was lost when the range was limited, or never existed, as above half the rate of a resampled one.
+    The highest rows count as empty if none of their bins is more than 1 dB above the clip's lowest
+    level. Either limiting the range removed what the recording had there, or there was nothing, as
+    above half the original rate of a resampled recording.
     """
     is_valid, peak, lowest, row_peaks = _extremes(clip)
     floor = min(lowest * 10 ** (FLAT_DB / 20), peak * 10 ** (-LEAST_RANGE_DB / 20))
@@ -108,9 +115,10 @@ def measure(clip: FloatArray) -> Range:
 
 @kernel
 def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
-    """Return whether all bits are those of ordinary numbers >= 0, the highest, the lowest above 0, that of each row.
+    """Return whether the values are valid, the peak, the lowest above 0, and each row's peak.
 
-    The bits of such numbers are in the order of the numbers, and maxima of integers need no care for NaN.
+    Valid values are finite, >= 0 and without a sign. Values are compared by their bits as integers.
+    For finite numbers >= 0 the order is the same, and integers need no special case for NaN.
     """
     n_rows, n_frames = clip.shape
     peaks = np.empty(n_rows, np.float32)
@@ -121,7 +129,7 @@ def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
         top, bottom = np.uint32(0), np.uint32(0xFFFFFFFF)
         for t in range(n_frames):
             top = max(top, row[t])
-            bottom = min(bottom, np.uint32(row[t] - np.uint32(1)))  # 0 becomes the largest
+            bottom = min(bottom, np.uint32(row[t] - np.uint32(1)))  # 0 wraps to the largest integer
         peak_bits[f] = top
         highest, lowest = max(highest, top), min(lowest, bottom)
     found = np.empty(2, np.uint32)
@@ -132,7 +140,7 @@ def _extremes(clip: FloatArray) -> tuple[bool, Any, Any, FloatArray]:
 
 @kernel
 def _prepare(clip: FloatArray, scale: np.float32, n_rows: int, lanes: int, magnitude: FloatArray) -> None:
-    """Write the first rows of a clip (F, T), scaled, into flat rows of `lanes`, and zeros elsewhere."""
+    """Write the first rows of a clip (F, T), scaled, into flat rows of `lanes`; the rest is 0."""
     for f in range(n_rows):
         source, target = clip[f], magnitude[f * lanes :][:lanes]
         target[source.size :] = 0
@@ -143,7 +151,7 @@ def _prepare(clip: FloatArray, scale: np.float32, n_rows: int, lanes: int, magni
 
 @kernel
 def with_frames_between(magnitude: FloatArray, n_frames: int, lanes: int, dense: FloatArray, dense_lanes: int) -> None:
-    """Write rows of 2 T - 1 frames, those between two being their mean in dB."""
+    """Write rows of 2 T - 1 frames: the T frames and, between each two, their mean in dB."""
     for f in range(magnitude.size // lanes):
         source, target = magnitude[f * lanes :][:lanes], dense[f * dense_lanes :][:dense_lanes]
         target[2 * n_frames - 1 :] = 0

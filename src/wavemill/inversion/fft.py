@@ -1,4 +1,8 @@
-"""Complex Fourier transforms of sixteen frames at once, in place, of any length."""
+"""Complex Fourier transforms of any length, in place, of sixteen frames at once.
+
+`put_in_order` takes numbers in the permuted order of `places_for` and returns them in order;
+`put_out_of_order` does the reverse. So no transform needs a separate pass to permute.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +18,28 @@ from wavemill.inversion.lanes import LANES, load, quarter_turned, store, turned
 
 IntArray = npt.NDArray[np.int64]
 
-# A tile is sixteen frames of n complex numbers, flat: the real parts of the first, its imaginary parts, and so on.
+# A tile holds sixteen frames of n complex numbers as a flat array: the sixteen real parts of the
+# first number, then its sixteen imaginary parts, then the second number, and so on.
 STRIDE = 2 * LANES
 
 _EIGHTH = np.float32(math.sqrt(0.5))
 
 
 def radices_for(n: int) -> IntArray:
-    """Return factors of n: eights, as many as leave no two behind, then fours, then primes."""
+    """Return factors of n: eights first, then fours, then primes.
+
+    One eight fewer is taken if a lone factor of two would remain.
+    """
     radices = []
     for radix in (8, 4, *range(2, n + 1)):
-        while n % radix == 0 and not (radix == 8 and n % 32 == 16):  # 16 is 4 * 4 and not 8 * 2
+        while n % radix == 0 and not (radix == 8 and n % 32 == 16):  # split 16 into 4 * 4, not 8 * 2
             radices.append(radix)
             n //= radix
     return np.array(radices, np.int64)
 
 
 def places_for(n: int, radices: IntArray) -> IntArray:
-    """Return which number of a sequence stands at each place of a tile where it is out of order."""
+    """Return the index of the number at each place of a tile that is out of order."""
     order = np.arange(n)
     for done, radix in enumerate(radices[::-1]):
         order = np.moveaxis(order.reshape(*order.shape[:done], -1, radix), -1, done)
@@ -39,14 +47,14 @@ def places_for(n: int, radices: IntArray) -> IntArray:
 
 
 def roots_for(n: int) -> FloatArray:
-    """Return the cosine and sine of -2 pi k / n for k < n, flat."""
+    """Return the cosine and sine of -2 pi k / n for each k < n, interleaved."""
     angles = -2 * math.pi * np.arange(n) / n
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).ravel()
 
 
 @inlined
 def put_in_order(tile: FloatArray, radices: IntArray, roots: FloatArray) -> None:
-    """Transform a tile that is out of order into one that is in order."""
+    """Transform a tile in place; the input is out of order, the result is in order."""
     m = 1
     for radix in radices:
         _combine(tile, radix, m, roots)
@@ -55,7 +63,7 @@ def put_in_order(tile: FloatArray, radices: IntArray, roots: FloatArray) -> None
 
 @inlined
 def put_out_of_order(tile: FloatArray, radices: IntArray, roots: FloatArray) -> None:
-    """Transform a tile that is in order into one that is out of order."""
+    """Transform a tile in place; the input is in order, the result is out of order."""
     m = tile.size // STRIDE
     for radix in radices[::-1]:
         m //= radix
@@ -64,7 +72,7 @@ def put_out_of_order(tile: FloatArray, radices: IntArray, roots: FloatArray) -> 
 
 @inlined
 def _combine(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
-    """Make transforms of length radix * m of those of length m: decimation in time."""
+    """Combine transforms of length m into transforms of length radix * m: decimation in time."""
     if radix == 8:
         _combine8(tile, m, roots)
     elif radix == 4:
@@ -75,7 +83,7 @@ def _combine(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
 
 @inlined
 def _divide(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
-    """Leave transforms of length m of those of length radix * m: decimation in frequency."""
+    """Reduce transforms of length radix * m to transforms of length m: decimation in frequency."""
     if radix == 8:
         _divide8(tile, m, roots)
     elif radix == 4:
@@ -87,7 +95,7 @@ def _divide(tile: FloatArray, radix: int, m: int, roots: FloatArray) -> None:
 @kernel
 def _combine8(tile: FloatArray, m: int, roots: FloatArray) -> None:
     n = tile.size // STRIDE
-    for first in range(0, n, 8 * m):  # without turns
+    for first in range(0, n, 8 * m):  # all twiddle factors are 1
         _put8(tile, first, m, _dft8(_get8(tile, first, m)))
     for j in range(1, m):
         for first in range(j, n, 8 * m):
@@ -226,7 +234,7 @@ def _dft8(values: Any) -> Any:
 
 @inlined
 def _dft(room: FloatArray, radix: int, k: int, roots: FloatArray) -> Any:
-    """Return number k of the transform of `radix` numbers."""
+    """Return output k of the transform of `radix` numbers."""
     step = roots.size // 2 // radix * k
     total = get(room, 0)
     for i in range(1, radix):

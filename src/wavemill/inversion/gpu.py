@@ -1,10 +1,10 @@
-"""The same methods with their transforms on a GPU, many clips at once, as TensorFlow operations under XLA.
+"""The methods of `invert` with transforms on a GPU, many clips at once, in TensorFlow with XLA.
 
-Phases are integrated on the CPU: integration goes from bin to bin, which a GPU is no good at, and costs a core 0.05 to
-0.1 ms a clip. A GPU returns from a call before it has done the work, so it iterates while the CPU integrates the next
-clips.
+Phase integration stays on the CPU, since it goes from bin to bin and cannot run in parallel; it
+takes one core 0.05 to 0.1 ms a clip. GPU calls are asynchronous, so the GPU iterates while the CPU
+integrates the next clips.
 
-It never ran on a GPU: there was none where it was written. On a CPU its operations agree with `invert` to 0.2 %.
+This has never run on a GPU. On a CPU its operations agree with `invert` to 0.2 %.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from wavemill.inversion.phases import TURN, PhaseArray
 from wavemill.inversion.reconstruction import starting_phases
 from wavemill.inversion.stft import Stft, stft_for, unfold
 
-BLOCK = 32  # clips to a call; the shape that is compiled, padded where fewer are left
+BLOCK = 32  # clips per call; XLA compiles this one shape, and fewer clips are padded to it
 
 
 def invert_on_gpu(
@@ -39,11 +39,11 @@ def invert_on_gpu(
 ) -> FloatArray:
     """Estimate waveforms as `wavemill.inversion.invert` does, with transforms on a GPU.
 
-    Parameters, result and errors are those of `invert`. `n_threads` of the CPU integrate phases; `device` is
-    TensorFlow's name of the GPU. Every call of the GPU has the same shape, so that a clip does not meet another kernel
-    for having other clips beside it.
+    Parameters, result and errors are those of `invert`. `n_threads` is the number of CPU threads
+    that integrate phases; `device` is TensorFlow's name of the GPU. Every GPU call has the same
+    shape, so that a clip's kernels do not depend on how many clips come with it.
     """
-    from wavemill.keras_seam import tf  # takes seconds, and only this function needs it
+    from wavemill.keras_seam import tf  # imported late: it takes seconds
 
     chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)
@@ -64,7 +64,7 @@ def invert_on_gpu(
 
 
 def first_gpu() -> str | None:
-    """Return TensorFlow's name of the first GPU that this process may use, None without one."""
+    """Return TensorFlow's name of the first GPU that this process may use; None without one."""
     from wavemill.keras_seam import tf
 
     gpus = tf.config.list_logical_devices("GPU")
@@ -74,7 +74,10 @@ def first_gpu() -> str | None:
 def _read_block(
     clips: FloatArray, first: int, stft: Stft, method: Method, n_threads: int
 ) -> tuple[FloatArray, PhaseArray, FloatArray]:
-    """Return magnitudes (BLOCK, T, F), phases (BLOCK, T or 2 T - 1, F) and scales (BLOCK,); silence is zeros."""
+    """Return magnitudes (BLOCK, T, F), phases (BLOCK, T or 2 T - 1, F) and scales (BLOCK,).
+
+    All are 0 for silence.
+    """
     T = stft.n_frames
     sizes = np.zeros((BLOCK, T, stft.n_rows), np.float32)
     phases = np.zeros((BLOCK, 2 * T - 1 if method.is_fine else T, stft.n_rows), np.int32)
@@ -94,7 +97,7 @@ def _read_block(
 
 @lru_cache(maxsize=8)
 def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, method: Method, n_iter: int) -> Any:
-    """Compile the way from magnitudes (BLOCK, T, F) and phases to signals (BLOCK, L)."""
+    """Return a compiled function from magnitudes (BLOCK, T, F) and phases to signals (BLOCK, L)."""
     from wavemill.keras_seam import tf
 
     given = stft_for(n_fft, hop_length, n_frames, length)

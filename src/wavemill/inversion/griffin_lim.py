@@ -1,4 +1,4 @@
-"""Griffin-Lim iterations: plain, to polish good phases, and fast, to find phases from nothing."""
+"""Griffin-Lim iterations: plain ones improve good phases, fast ones find phases from scratch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from wavemill.inversion.stft import Stft, cut, merge, overlap_add, read_row, spl
 
 @kernel
 def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -> None:
-    """Improve a signal in plain Griffin-Lim iterations [1]_: folded in, folded out; `magnitude` is (F, P).
+    """Improve a folded signal in place by plain Griffin-Lim iterations [1]_; `magnitude` is (F, P).
 
-    A tile stays in the nearest cache from the cut through both transforms to the overlap-add: spectra are never
-    written down. After phase gradient integration momentum would converge further and sound worse (PESQ -0.15).
+    Each tile is cut, transformed, transformed back and overlap-added while it is in the first-level
+    cache; spectra are never stored. No momentum: after phase gradient heap integration it would
+    converge further but sound worse (PESQ -0.15).
 
     References
     ----------
@@ -47,7 +48,7 @@ def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -
 
 @kernel
 def project(stft: Stft, magnitude: FloatArray, folded: FloatArray, spectra: FloatArray) -> None:
-    """Write the spectra (F, 2, P) with the phases of a signal and the wanted magnitudes (F, P)."""
+    """Write spectra (F, 2, P) that have a signal's phases and the magnitudes (F, P)."""
     half, lanes = stft.n_fft // 2, stft.n_lanes
     tile = np.empty(half * STRIDE, np.float32)
     for lane in range(0, lanes, LANES):
@@ -63,7 +64,7 @@ def project(stft: Stft, magnitude: FloatArray, folded: FloatArray, spectra: Floa
 
 @kernel
 def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, momentum: float) -> None:
-    """Run fast Griffin-Lim iterations [1]_ from a signal, as librosa.griffinlim does.
+    """Run fast Griffin-Lim iterations [1]_ on a folded signal in place, as librosa.griffinlim does.
 
     References
     ----------
@@ -96,7 +97,7 @@ def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, m
 
 @inlined
 def _pushed(value: Any, previous: FloatArray, k: int, lanes: int, lane: int, step: np.float32) -> Any:
-    """Return row k of the rebuilt spectra, away from those of the iteration before, and keep it for the next."""
+    """Return row k moved away from its value in the previous iteration, and store the new value."""
     last = read_row(previous, k, lanes, lane)
     write_row(previous, k, lanes, lane, value)
     return value + stretched(last, step, step)

@@ -1,4 +1,4 @@
-"""The one function that applies a method to a batch of clips."""
+"""`invert`, the function that applies a method to a batch of clips."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def invert(
 ) -> FloatArray:
     """Estimate the waveforms whose STFT magnitudes are `magnitude`.
 
-    A clip's bytes depend on its own magnitudes and the parameters only: not on the other clips of the batch,
-    its place among them, or the number of threads. `wavemill.inversion.gpu.invert_on_gpu` does the same on a GPU.
+    A clip's bytes depend only on its own magnitudes and the parameters, not on the other clips of
+    the batch, its place among them, or the number of threads.
+    `wavemill.inversion.gpu.invert_on_gpu` does the same on a GPU.
 
-    The highest rows are left out if no bin of theirs is more than 1 dB above the clip's lowest level: that is the floor
-    of a range-limited spectrogram and no sound.
+    The highest rows are ignored if none of their bins is more than 1 dB above the clip's lowest
+    level: they are the floor of a range-limited spectrogram, not sound.
 
     Parameters
     ----------
@@ -45,18 +46,19 @@ def invert(
 
         - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations.
         - "pghi": the integration alone.
-        - "fine": integration and 4 iterations on twice the frames, then 4 on those given. The nearest to the
-          recording where frames overlap by half, at twice the cost. Needs an even `hop_length`.
+        - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames.
+          Closest to the recording where frames overlap by half, at twice the cost. Needs an even
+          `hop_length`.
         - "griffin-lim": fast Griffin-Lim, 32 iterations with momentum 0.99, from a fixed scattered start.
-        - "centre-phase": every frame a pulse at its centre; costs one inverse transform.
-        - "zero-phase": every frame a pulse at its start; poor, kept to compare with.
+        - "centre-phase": every frame is a pulse at its centre; costs one inverse transform.
+        - "zero-phase": every frame is a pulse at its start; poor, kept for comparison.
     length : int >= 0, in samples, or None
-        Up to `(frames - 1) * hop_length`, which is what None stands for, the waveforms are cut to it. The
-        frames can cover `hop_length - 1` samples more; beyond that zeros follow.
+        Length of the waveforms; None means `(frames - 1) * hop_length`. The frames can cover up to
+        `hop_length - 1` samples more; zeros follow after that.
     n_iter : int >= 0, or None
-        Number of iterations in place of the method's own.
+        Number of iterations; None means the method's usual number.
     n_threads : int >= 1
-        Clips are shared out between so many threads.
+        Number of threads that the clips are distributed over.
 
     Returns
     -------
@@ -66,7 +68,8 @@ def invert(
     Raises
     ------
     UsageError
-        If a shape, a parameter or a value of `magnitude` is none of the above. The message names the clip.
+        If a parameter, or the shape or a value of `magnitude`, is not as described above. For a
+        value, the message names the clip.
 
     References
     ----------
@@ -90,7 +93,7 @@ def invert(
 
 
 def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> tuple[Method, int]:
-    """Return a method and its number of iterations, or refuse what does not go together."""
+    """Return a method and its number of iterations; UsageError if the arguments do not match."""
     check_method(method, METHODS)
     chosen = KNOWN[method]
     check_n_iter(method, chosen.n_iter, n_iter)
@@ -99,7 +102,7 @@ def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> t
 
 
 def each(work: Callable[[int], None], *, n_items: int, n_threads: int) -> None:
-    """Call `work` with every index below `n_items`, on up to `n_threads` threads."""
+    """Call `work` with each index below `n_items`, on up to `n_threads` threads."""
     n_threads = min(n_threads, n_items)
     if n_threads <= 1:
         for index in range(n_items):

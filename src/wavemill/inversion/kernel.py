@@ -1,4 +1,4 @@
-"""How the numeric loops of this package are compiled."""
+"""Compile the numeric loops of this package with numba."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ _SOURCES = frozenset(Path(__file__).parent.glob("*.py"))
 
 
 def kernel(function: F) -> F:
-    """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
+    """Compile `function` at its first call, let it run without the GIL, and cache the code on disk.
 
-    Reassociation is allowed: a clip always meets the same loop with the same shape, so its bytes do not
-    depend on the clips around it. NaN and infinity are refused before any kernel runs, yet kept out of
-    `fastmath`, so that a mistake upstream shows as NaN and not as noise.
+    Reassociation is allowed: each clip is processed alone, in loops of the same shape, so its bytes
+    do not depend on other clips. `fastmath` does not assume that NaN and infinity are absent. They
+    are refused before any kernel runs, but if a bug lets one through, the result is NaN and not
+    noise.
     """
     try:
         compiled: Any = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # numba finds no folder to write to: a read-only container without a home
+    except RuntimeError:  # no writable cache folder, as in a read-only container without HOME
         compiled = njit(**_OPTIONS)(function)
     else:
-        if compiled is function:  # NUMBA_DISABLE_JIT, for somebody who looks for a mistake
+        if compiled is function:  # NUMBA_DISABLE_JIT is set, for debugging
             return function
         compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
     result: F = compiled
@@ -40,12 +41,13 @@ def kernel(function: F) -> F:
 
 
 def _stamp(file: Path) -> tuple[float, int]:
-    # numba compiles a kernel again when its own file has changed, and not for those of the kernels it calls.
+    # numba recompiles a kernel when its own file changes, but not when a file of a kernel that it
+    # calls does.
     sources = [path.stat() for path in _SOURCES | {file}]
     return max(source.st_mtime for source in sources), sum(source.st_size for source in sources)
 
 
 def inlined(function: F) -> F:
-    """Compile `function` into each kernel that calls it."""
+    """Compile `function` inline, into each kernel that calls it."""
     compiled: F = njit(forceinline=True, **_OPTIONS)(function)
     return compiled

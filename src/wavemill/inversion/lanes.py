@@ -1,9 +1,9 @@
-# ruff: noqa: ARG001  # an intrinsic is called with the types of its arguments; most generate the same for any
-"""Sixteen complex numbers side by side, as a value that kernels calculate with.
+# ruff: noqa: ARG001  # numba passes an intrinsic the types of its arguments; most intrinsics ignore them
+"""A numba type of sixteen complex numbers, for SIMD arithmetic in kernels.
 
-Sixteen frames are transformed at once, one in each lane, so that a Fourier transform needs no shuffles and uses the
-machine's widest registers. numba's loops would do the same but for one thing: it cannot know that two rows of one
-array are apart, and then LLVM falls back to single numbers.
+Sixteen frames are transformed at once, one in each lane, so that a Fourier transform needs no
+shuffles and uses the machine's widest registers. Plain numba loops do not vectorise here: numba
+cannot prove that two rows of one array do not overlap, so LLVM falls back to single numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BITS = ir.VectorType(ir.IntType(32), LANES)
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
-    """Let kernels call what `function` generates, with its arguments but for the first."""
+    """Make the code that `function` generates callable from kernels, without its first argument."""
     return untyped_intrinsic(function)
 
 
@@ -77,7 +77,7 @@ def _constant(number: float) -> Any:
 
 
 def _reciprocal_root(builder: Any, x: Any) -> Any:
-    """Return 1 / sqrt(x) to 5e-6 for positive x: a guess from the exponent's bits, and two of Newton's steps."""
+    """Return 1 / sqrt(x) to 5e-6 for positive x: a guess from the bits, then two Newton steps."""
     half = builder.lshr(builder.bitcast(x, _BITS), ir.Constant(_BITS, [1] * LANES))
     y = builder.bitcast(builder.sub(ir.Constant(_BITS, [0x5F375A86] * LANES), half), _VECTOR)
     minus_half_x = builder.fmul(x, _constant(-0.5))
@@ -88,7 +88,7 @@ def _reciprocal_root(builder: Any, x: Any) -> Any:
 
 
 def _operation(function: Callable[..., Any], part: str) -> None:
-    """Teach numba `+` or `-` of two values."""
+    """Define `+` or `-` of two values for numba."""
 
     class _Template(ConcreteTemplate):  # type: ignore[misc]  # numba has no types
         cases: ClassVar = [signature(_lanes, _lanes, _lanes)]
@@ -108,7 +108,7 @@ _operation(operator.sub, "fsub")
 
 @intrinsic
 def load(_typing: Any, array: Any, real: Any, imag: Any) -> Any:
-    """Return the 16 numbers whose real parts begin at `array[real]`, the imaginary ones at `array[imag]`."""
+    """Return 16 numbers; real parts start at `array[real]`, imaginary parts at `array[imag]`."""
 
     def generate(context: Any, builder: Any, given: Any, arguments: Any) -> Any:
         parts = (_read(context, builder, given.args[0], arguments[0], index) for index in arguments[1:])
@@ -119,7 +119,7 @@ def load(_typing: Any, array: Any, real: Any, imag: Any) -> Any:
 
 @intrinsic
 def store(_typing: Any, array: Any, real: Any, imag: Any, value: Any) -> Any:
-    """Write 16 numbers to where `load` reads them."""
+    """Write 16 numbers to the places that `load` reads."""
 
     def generate(context: Any, builder: Any, given: Any, arguments: Any) -> Any:
         for index, part in zip(arguments[1:3], _parts(builder, arguments[3]), strict=True):
@@ -131,7 +131,7 @@ def store(_typing: Any, array: Any, real: Any, imag: Any, value: Any) -> Any:
 
 @intrinsic
 def accumulate(_typing: Any, array: Any, real: Any, imag: Any, value: Any) -> Any:
-    """Add the real parts to 16 elements from `array[real]`, then the imaginary ones to those from `array[imag]`."""
+    """Add real parts to 16 elements from `array[real]`, then imaginary ones from `array[imag]`."""
 
     def generate(context: Any, builder: Any, given: Any, arguments: Any) -> Any:
         kind, array = given.args[0], arguments[0]
@@ -145,7 +145,7 @@ def accumulate(_typing: Any, array: Any, real: Any, imag: Any, value: Any) -> An
 
 @intrinsic
 def stretched(_typing: Any, value: Any, real: Any, imag: Any) -> Any:
-    """Return the value with its real and its imaginary part multiplied by a number each."""
+    """Return the value with its real part multiplied by `real` and its imaginary part by `imag`."""
 
     def generate(_context: Any, builder: Any, _given: Any, arguments: Any) -> Any:
         factors = (_splat(builder, number) for number in arguments[1:])
@@ -192,7 +192,7 @@ def conjugate(_typing: Any, value: Any) -> Any:
 
 @intrinsic
 def with_magnitude(_typing: Any, value: Any, magnitude: Any, index: Any) -> Any:
-    """Return the value with the 16 magnitudes that begin at `magnitude[index]`, and its own phases."""
+    """Return numbers with the value's phases and the 16 magnitudes from `magnitude[index]` on."""
 
     def generate(context: Any, builder: Any, given: Any, arguments: Any) -> Any:
         a, b = _parts(builder, arguments[0])

@@ -1,4 +1,4 @@
-"""The named methods: which phases each starts from, and how it goes on."""
+"""The named methods: the phases that each starts from, and the iterations that follow."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def _scattered(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
 
 
 def _centred(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
-    """Every frame an even pulse at its window's centre."""
+    """Return phases that make every frame a symmetric pulse at its window's centre."""
     phases = np.zeros((clip.n_rows, stft.n_lanes), np.int32)
     phases[1::2] = TURN // 2
     return phases.ravel()
 
 
 def _zero(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
-    """Every frame an even pulse at its first sample, where the window is zero: what the course does."""
+    """Return phases that make every frame a symmetric pulse at its first sample.
+
+    The window is zero there. The course does this.
+    """
     return np.zeros(clip.n_rows * stft.n_lanes, np.int32)
 
 
@@ -44,11 +47,12 @@ class Method:
     Attributes
     ----------
     n_iter : int or None
-        The usual number of iterations; None for a method without any.
+        The usual number of iterations; None for a method without iterations.
     momentum : float
-        Of fast Griffin-Lim; 0 is the plain one.
+        Momentum of fast Griffin-Lim; 0 means plain Griffin-Lim.
     is_fine : bool
-        Start and iterate on twice the frames, those between being the mean in dB; then iterate on those given.
+        Start and iterate on twice the frames, with the mean in dB between each two, then iterate on
+        the given frames.
     """
 
     start: Start

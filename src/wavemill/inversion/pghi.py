@@ -1,4 +1,4 @@
-"""Phase gradient heap integration, with a bucket queue in the heap's place."""
+"""Phase gradient heap integration, with a bucket queue instead of a heap."""
 
 from __future__ import annotations
 
@@ -13,43 +13,46 @@ from wavemill.inversion.kernel import inlined, kernel
 from wavemill.inversion.phases import TURN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft
 
-# Width of the Gaussian nearest to a Hann window of N samples, exp(-pi t^2 / gamma), is 0.25645 N^2 (table 1
-# of the source). Recordings agree: at 0.23 and at 0.29 they sound worse.
+# The Gaussian exp(-pi t^2 / gamma) closest to a Hann window of N samples has gamma = 0.25645 N^2
+# (table 1 of the source). Recordings confirm it: with 0.23 and with 0.29 they sound worse.
 HANN_GAMMA = 0.25645
-# Bins further than this under the clip's maximum get scattered phases. 50 to 120 dB sound the same, and less
-# is faster.
+# Bins further than this below the clip's maximum get scattered phases. 50 to 120 dB sound the same;
+# a smaller range is faster.
 RANGE_DB = 70.0
-# Levels further than this under the maximum count as this: the logarithm of 0 has no slope, and data sets are
-# limited to such a range anyway.
+# Levels are limited to this far below the maximum, because the logarithm of 0 has no slope.
+# Datasets are limited to such a range anyway.
 DEPTH_DB = 80.0
-# Bins whose levels differ by less than a bucket are visited in any order; 1 to 10 sound the same.
+# Bins in one bucket are visited in any order; 1 to 10 buckets per dB sound the same.
 BUCKETS_PER_DB = 1
 N_BUCKETS = int(RANGE_DB * BUCKETS_PER_DB) + 2
 
 _LOG_PER_DB = math.log(10) / 20
 
-# A record is what integration needs of a bin, four numbers side by side in one cache line: its bucket, or a link
-# once its phase is known; its phase; the steps from its phase to the next frame's and to the next row's.
+# A record holds a bin's data for integration, four numbers next to each other in one cache line:
+# its bucket (replaced by a link once its phase is known), its phase, and the phase steps to the
+# next frame and to the next row.
 _BUCKET, _PHASE, _TO_FRAME, _TO_ROW, _SIZE = 0, 1, 2, 3, 4
-_UNWANTED = -1  # as any negative bucket: a bin that is not to be visited
+_UNWANTED = -1  # a bin that is not to be visited; any negative bucket means that
 IntArray = npt.NDArray[np.int32]
 
 
 def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, floor: float) -> PhaseArray:
     """Estimate the phases of one clip's STFT from the gradients of its log magnitude [1]_.
 
-    For a Gaussian window the phase's derivative along one axis is the log magnitude's along the other.
-    Starting at the loudest bin, the derivatives are summed up along the loudest way.
+    For a Gaussian window, the phase's derivative along one axis equals the log magnitude's
+    derivative along the other, up to factors. Starting at the loudest bin, the derivatives are
+    summed from bin to bin, loudest bins first.
 
     Parameters
     ----------
     magnitude : float32 [shape=(F * P), >= 0]
         Linear amplitude of a Hann-window STFT.
     n_rows : int > 0
-        Rows to integrate; those above hold nothing.
+        Rows to integrate; the rows above are empty.
     peak, floor : float > 0
-        The highest magnitude, and the one up to which phases are scattered: a flat floor has no gradients, and
-        integration lines it up into clicks (at 50 dB, five times as loud; PESQ 3.5 instead of 3.8).
+        The highest magnitude, and the magnitude up to which phases are scattered. A flat floor has
+        no gradients, so integration would align its phases into clicks (with a floor at 50 dB, five
+        times as loud; PESQ 3.5 instead of 3.8).
 
     Returns
     -------
@@ -80,11 +83,11 @@ def _integrate(
 ) -> None:
     lanes, T = stft.n_lanes, stft.n_frames
     F = phases.size // lanes
-    width = T + 1  # with a border, so that every bin has four neighbours
+    width = T + 1  # with a border column, so that every bin has four neighbours
     log = np.empty((F, T + 2), np.float32)
     _take_logs(magnitude, lanes, least, log)
     records = np.empty((F + 2) * width * _SIZE, np.int32)
-    buckets = np.full((F + 2) * width, _UNWANTED, np.int32)  # those of the records once more, side by side
+    buckets = np.full((F + 2) * width, _UNWANTED, np.int32)  # a contiguous copy of the records' buckets
     _fill(stft, log, start, floor, records, buckets)
     _spread(records, width, _seeds(buckets, width))
     for f in range(F):
@@ -96,10 +99,10 @@ def _integrate(
 
 @inlined
 def _take_logs(magnitude: FloatArray, lanes: int, least: np.float32, log: FloatArray) -> None:
-    """Write natural logarithms, to 1e-6, with the first and the last frame repeated beyond the ends.
+    """Write natural logarithms, accurate to 1e-6; repeat the first and the last frame at the ends.
 
-    A number is 2**exponent * (1 + x) with x from -0.3 to 0.41; the logarithm of the second factor is a polynomial
-    (that of the Cephes library).
+    A number is 2**exponent * (1 + x) with x from -0.3 to 0.41. The logarithm of 1 + x is the
+    polynomial of the Cephes library.
     """
     F, T = log.shape[0], log.shape[1] - 2
     number, exponent = np.empty(T, np.float32), np.empty(T, np.float32)
@@ -130,9 +133,9 @@ def _take_logs(magnitude: FloatArray, lanes: int, least: np.float32, log: FloatA
 def _fill(
     stft: Stft, log: FloatArray, start: PhaseArray, floor: np.float32, records: IntArray, buckets: IntArray
 ) -> None:
-    """Write the records, from central differences of `log` (F, T + 2).
+    """Write the records from central differences of `log` (F, T + 2).
 
-    The magnitude is even around 0 Hz and the Nyquist frequency: its slope there is 0.
+    The magnitude is symmetric around 0 Hz and the Nyquist frequency, so its slope there is 0.
     """
     F, T = log.shape[0], log.shape[1] - 2
     width, lanes = T + 1, stft.n_lanes
@@ -153,21 +156,21 @@ def _fill(
         for t in range(T):
             to_row[t] = along_rows * ((here[t + 2] - here[t]) + (above[t + 2] - above[t]))
             bucket[t] = np.int32((here[t + 1] - floor) * per_log) if here[t + 1] > floor else np.int32(_UNWANTED)
-        to_row[0], to_row[T - 1] = 2 * to_row[0], 2 * to_row[T - 1]  # one-sided
-        advance = np.int32(f * stft.hop_length % stft.n_fft * TURN // stft.n_fft)  # of a tone amid the row
+        to_row[0], to_row[T - 1] = 2 * to_row[0], 2 * to_row[T - 1]  # one-sided differences
+        advance = np.int32(f * stft.hop_length % stft.n_fft * TURN // stft.n_fft)  # for a tone at the row's centre
         record, scatter = records[(f + 1) * width * _SIZE :][: width * _SIZE], start[f * lanes :][:T]
         for t in range(T):
             record[_SIZE * t + _BUCKET] = bucket[t]
             record[_SIZE * t + _PHASE] = scatter[t]
             record[_SIZE * t + _TO_FRAME] = advance + np.int32(np.float32(0.5) * (to_frame[t] + to_frame[t + 1]))
-            # ...and half a turn, because the origin is a window's start and not its centre
+            # Half a turn more, because the origin is the window's start and not its centre.
             record[_SIZE * t + _TO_ROW] = np.int32(TURN // 2) + np.int32(to_row[t])
         record[_SIZE * T :] = _UNWANTED
 
 
 @inlined
 def _seeds(buckets: IntArray, width: int) -> IntArray:
-    """Return the bins that no neighbour is louder than, loudest first; the loudest of each region is among them."""
+    """Return the local maxima, loudest first; they include the loudest bin of each region."""
     inside = buckets.size - width
     is_top = np.zeros(buckets.size // 8 * 8 + 8, np.uint8)
     here, flags = buckets[width:inside], is_top[width:]
@@ -179,7 +182,7 @@ def _seeds(buckets: IntArray, width: int) -> IntArray:
     starts = np.zeros(N_BUCKETS + 1, np.int32)
     eights = is_top.view(np.uint64)
     for eight in range(eights.size):
-        if eights[eight] == 0:  # most
+        if eights[eight] == 0:  # the usual case: none of the eight is a maximum
             continue
         for i in range(8 * eight, 8 * eight + 8):
             if is_top[i]:
@@ -201,10 +204,10 @@ def _seeds(buckets: IntArray, width: int) -> IntArray:
 
 @inlined
 def _spread(records: IntArray, width: int, seeds: IntArray) -> None:
-    """Sum the steps up from the loudest bin of each connected region, along the loudest way.
+    """Sum the phase steps from the loudest bin of each connected region on, loudest bins first.
 
-    A bucket is a stack of bins whose phases are known and whose neighbours' may not be. A link to the next in the
-    stack stands where the bin's own bucket was, as -2 - link.
+    A bucket is a stack of bins whose phases are known but whose neighbours' phases may not be. The
+    link to the next bin of the stack is stored as -2 - link in place of the bin's own bucket.
     """
     tops = np.full(N_BUCKETS, -1, np.int32)
     for seed in seeds:
@@ -219,7 +222,7 @@ def _spread(records: IntArray, width: int, seeds: IntArray) -> None:
 
 @inlined
 def _drain(records: IntArray, width: int, tops: IntArray, bucket: int) -> None:
-    """Pass phases on, loudest bins first, until no bucket holds any; `bucket` is the loudest that does."""
+    """Pass phases on to neighbours, loudest bins first, until all buckets up to `bucket` are empty."""
     while bucket >= 0:
         i = tops[bucket]
         if i < 0:
@@ -244,7 +247,7 @@ def _drain(records: IntArray, width: int, tops: IntArray, bucket: int) -> None:
 
 @inlined
 def _reach(records: IntArray, tops: IntArray, bucket: int, there: int, phase: Any) -> Any:
-    """Note a bin's phase, push it, and return the loudest bucket with a bin."""
+    """Store a bin's phase, push the bin onto its stack, and return the loudest non-empty bucket."""
     found = records[there]
     records[there + _PHASE] = phase
     records[there + _BUCKET] = -2 - tops[found]

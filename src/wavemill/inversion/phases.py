@@ -1,6 +1,7 @@
-"""From magnitudes and phases to complex spectra, and phases for bins that nothing is known about.
+"""Combine magnitudes and phases into complex spectra; scatter phases where they are unknown.
 
-Phases are whole numbers, 2**24 of them a turn: sums are exact in any order, and wrapping is leaving bits away.
+Phases are integers in units of 2**-24 turns. Sums are exact in any order, and wrapping drops high
+bits.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from wavemill.inversion.kernel import kernel
 PhaseArray = npt.NDArray[np.int32]
 TURN = 2**24
 
-_RADIANS = math.pi / 2**32  # of half the angle, for phases of 2**32 a turn
+_RADIANS = math.pi / 2**32  # from phases in 2**-32 turns to half the angle in radians
 
 
 @lru_cache(maxsize=8)
 def scattered(n_rows: int, n_frames: int) -> PhaseArray:
-    """Return phases (F, T) within one turn that look random and depend on row and frame alone."""
+    """Return pseudo-random phases (F, T) within one turn, determined by row and frame alone."""
     frame = np.arange(n_frames, dtype=np.uint32)[None, :]
     row = np.arange(n_rows, dtype=np.uint32)[:, None]
     mixed = frame * np.uint32(0x9E3779B1) ^ row * np.uint32(0x85EBCA77) ^ np.uint32(0x2545F491)
@@ -37,11 +38,11 @@ def scattered(n_rows: int, n_frames: int) -> PhaseArray:
 
 @kernel
 def spectra_of(magnitude: FloatArray, phases: PhaseArray, lanes: int, spectra: FloatArray) -> None:
-    """Write `magnitude * exp(2j * pi * phases / TURN)`, all flat with rows of `lanes`, to 3e-7 of the magnitude.
+    """Write `magnitude * exp(2j * pi * phases / TURN)`, accurate to 3e-7 of the magnitude.
 
-    Rows of `spectra` that `phases` does not reach become zero. Sine and cosine of half the angle, which lies within
-    a quarter turn, come from their series, and the whole angle from the addition theorems: without branches the
-    loop runs as many bins at a time as a register holds.
+    All arrays are flat, with rows of `lanes`. Rows of `spectra` beyond those of `phases` become
+    zero. Sine and cosine of half the angle, which is within a quarter turn, come from their series;
+    the addition theorems give those of the whole angle. The loop has no branches, so it vectorises.
     """
     for row in range(phases.size // lanes):
         size, phase = magnitude[row * lanes :][:lanes], phases[row * lanes :][:lanes]

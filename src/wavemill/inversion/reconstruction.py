@@ -1,4 +1,4 @@
-"""From a clip's magnitudes to its signal."""
+"""Reconstruct one clip: from its magnitudes to its waveform."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wavemill.inversion.stft import Stft, analyze, fold, stft_for, synthesize, u
 
 
 def reconstruct(clip: Clip, method: Method, n_iter: int, signal: FloatArray) -> None:
-    """Write a clip's waveform, as many samples as `signal` holds."""
+    """Write a clip's waveform into `signal`, cut to its size."""
     folded = _find(clip, method, n_iter)
     unfold(clip.full, folded, np.float32(clip.scale), signal)
 
 
 def starting_phases(clip: Clip, method: Method) -> tuple[PhaseArray, FloatArray, Stft]:
-    """Return the phases that a method starts from, and the magnitudes and the transform that they belong to."""
+    """Return the phases that a method starts from, with their magnitudes and their transform."""
     if not method.is_fine:
         return method.start(clip, clip.magnitude, clip.work), clip.magnitude, clip.work
     work, n_frames = clip.work, clip.work.n_frames
@@ -36,13 +36,14 @@ def _find(clip: Clip, method: Method, n_iter: int) -> FloatArray:
     folded = _synthesized(stft, magnitude, phases)
     if method.is_fine:
         polish(stft, magnitude, folded, n_iter - 1)
-        # The fine iteration that is left is the first of those on the frames given: they are every second one.
+        # The given frames are every second fine one, so the last fine iteration is done on them
+        # instead.
         return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1)
     return _searched(clip, folded, n_iter, method.momentum) if method.momentum else _polished(clip, folded, n_iter)
 
 
 def _given(phases: PhaseArray, clip: Clip) -> PhaseArray:
-    """Leave the frames between those given out."""
+    """Return the phases of the given frames, without those between them."""
     n_frames = clip.work.n_frames
     given = np.zeros((clip.n_rows, clip.work.n_lanes), np.int32)
     given[:, :n_frames] = phases.reshape(clip.n_rows, -1)[:, : 2 * n_frames : 2]
@@ -58,7 +59,7 @@ def _synthesized(stft: Stft, magnitude: FloatArray, phases: PhaseArray) -> Float
 
 
 def _refolded(fine: Stft, folded: FloatArray, stft: Stft) -> FloatArray:
-    """Fold a signal for another hop."""
+    """Return a folded signal, folded for another hop."""
     signal = np.empty(fine.n_samples, np.float32)
     unfold(fine, folded, np.float32(1), signal)
     other = np.empty(stft.weight.size, np.float32)
@@ -67,7 +68,7 @@ def _refolded(fine: Stft, folded: FloatArray, stft: Stft) -> FloatArray:
 
 
 def _polished(clip: Clip, folded: FloatArray, n_iter: int) -> FloatArray:
-    """Iterate; if at the lower rate, the last synthesis is at the full one."""
+    """Iterate; at a lower sample rate, make the last synthesis at the full rate."""
     if clip.work is clip.full:
         polish(clip.work, clip.magnitude, folded, n_iter)
         return folded
@@ -78,7 +79,7 @@ def _polished(clip: Clip, folded: FloatArray, n_iter: int) -> FloatArray:
 
 
 def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float) -> FloatArray:
-    """Iterate with momentum, then go to the full rate."""
+    """Iterate with momentum, then convert the signal to the full sample rate."""
     search(clip.work, clip.magnitude, folded, n_iter, momentum)
     if clip.work is clip.full:
         return folded
@@ -88,7 +89,7 @@ def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float) -> F
 
 
 def _raised(clip: Clip, spectra: FloatArray) -> FloatArray:
-    """Return the signal at the full rate; its spectra begin with those at the lower rate."""
+    """Return the signal at the full rate, from spectra that are 0 above the lower rate's rows."""
     folded = np.empty(clip.full.weight.size, np.float32)
     synthesize(clip.full, spectra, folded)
     return folded

@@ -1,12 +1,13 @@
 """The centred, zero-padded Hann STFT of one clip, and its least-squares inverse.
 
-Axes: T frames, P frames with padding up to whole tiles, N = n_fft, F = N // 2 + 1 rows, L samples, K columns.
-All arrays of kernels are flat:
+Axes: T frames, P frames padded to whole tiles, N = n_fft, F = N // 2 + 1 rows, L samples,
+K columns. All arrays of kernels are flat:
 
-- magnitudes (F, P) and spectra (F, 2, P), real parts before imaginary ones, with zeros in the padding. The phase
-  convention is librosa's: the transform's origin is the frame's first sample.
-- a signal is folded, (hop_length, K): the samples of one column follow one another, and so a sample that one frame
-  shares with the next is its neighbour in the row. Sixteen frames at once can be cut out and added up.
+- Magnitudes are (F, P) and spectra (F, 2, P), real parts before imaginary ones, with zeros in the
+  padding. The phase convention is librosa's: the transform's origin is the frame's first sample.
+- A signal is folded, (hop_length, K), with consecutive samples down each column. The samples at one
+  place of consecutive frames, a hop apart, are then neighbours in a row, so that sixteen frames can
+  be cut out or added at once.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from wavemill.inversion.lanes import LANES, accumulate, conjugate, load, quarter
 
 ComplexArray = npt.NDArray[np.complex64]
 
-# The samples after the last frame's centre lie under fewer windows than the rest, at the end under almost
-# none. There the division by the window sum would amplify errors of phase tenfold; under this part of the
-# sum's usual value the sound fades out with the window instead.
+# Samples after the last frame's centre lie under fewer windows than the rest, at the very end under
+# almost none. Dividing by the window sum there would amplify phase errors tenfold. Where the sum is
+# below this share of its usual value, the sound fades out with the window instead.
 EDGE_CLAMP = 0.25
 
 
 class Stft(NamedTuple):
-    """Analysis and synthesis for one shape of spectrogram; a tuple, so that kernels can take it."""
+    """The STFT and its inverse for one shape of spectrogram; a tuple, so that kernels accept it."""
 
     n_fft: int
     hop_length: int
@@ -54,18 +55,18 @@ class Stft(NamedTuple):
     radices: IntArray  # of N // 2
     half_roots: FloatArray  # of N // 2
     roots: FloatArray  # of N
-    offsets: IntArray  # (N,): where a frame's samples stand in the folded signal, in the order of a tile out of order
+    offsets: IntArray  # (N,): places of a frame's samples in the folded signal, in the order of an unordered tile
     taper: FloatArray  # (N,): half the window, in the same order
-    weight: FloatArray  # (hop_length, K): over the clamped sum of squared windows; 0 outside the signal
+    weight: FloatArray  # (hop_length, K): 1 / (n_fft / 2 * clamped sum of squared windows); 0 outside the signal
 
 
 @lru_cache(maxsize=32)
 def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = None) -> Stft:
-    """Build (or find) the transform for one shape of spectrogram and a wanted length in samples.
+    """Return the (cached) transform for one shape of spectrogram and a wanted length in samples.
 
-    `n_frames` frames are made of `(n_frames - 1) * hop_length` samples and up to `hop_length - 1` more.
-    Within these bounds the signals have the wanted length. That matters to iterations: sound that they place
-    beyond the end, where the recording had none, is lost in the cut.
+    A signal of `(n_frames - 1) * hop_length` samples, or up to `hop_length - 1` more, has
+    `n_frames` frames. Within these bounds, signals get the wanted length. This matters for
+    iterations: sound that they place after the recording's end is lost when the waveform is cut.
     """
     fewest = (n_frames - 1) * hop_length
     n_samples = fewest if length is None else min(max(length, fewest), fewest + hop_length - 1)
@@ -75,7 +76,7 @@ def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = No
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     radices = radices_for(n_fft // 2)
     order = (2 * places_for(n_fft // 2, radices)[:, None] + np.arange(2)).ravel()
-    position = order - n_fft // 2 + before * hop_length  # of the first frame's samples, after the start of column 0
+    position = order - n_fft // 2 + before * hop_length  # of the first frame's samples, from column 0 on
     return Stft(
         n_fft=n_fft,
         hop_length=hop_length,
@@ -110,7 +111,7 @@ def _weight(
 
 @inlined
 def cut(stft: Stft, folded: FloatArray, lane: int, tile: FloatArray) -> None:
-    """Take the windowed frames from number `lane` on out of a signal, out of order."""
+    """Cut windowed frames, from number `lane` on, out of a signal; the tile is out of order."""
     for place in range(tile.size // STRIDE):
         real, imag = 2 * place, 2 * place + 1
         value = load(folded, stft.offsets[real] + lane, stft.offsets[imag] + lane)
@@ -136,7 +137,11 @@ def weigh(stft: Stft, folded: FloatArray) -> None:
 
 @inlined
 def split(stft: Stft, tile: FloatArray, k: int) -> tuple[Any, Any]:
-    """Return rows k and N // 2 - k of the spectra of real frames, from those of the same samples as complex pairs."""
+    """Return rows k and N // 2 - k of the spectra of real frames.
+
+    The tile holds the transform of length N // 2 of the same samples, taken in pairs as complex
+    numbers.
+    """
     n = tile.size // STRIDE
     one, other = get(tile, k), conjugate(get(tile, (n - k) % n))
     even, odd = one + other, quarter_turned(turned(one - other, stft.roots[2 * k], stft.roots[2 * k + 1]))
@@ -145,9 +150,9 @@ def split(stft: Stft, tile: FloatArray, k: int) -> tuple[Any, Any]:
 
 @inlined
 def merge(stft: Stft, tile: FloatArray, k: int, low: Any, high: Any) -> None:
-    """Undo `split`, but for a factor 2, with real and imaginary parts swapped.
+    """Reverse `split`, up to a factor of 2, and swap real and imaginary parts.
 
-    So the forward transform becomes the inverse one.
+    The swap makes the forward transform act as the inverse one.
     """
     n = tile.size // STRIDE
     other = conjugate(high)
@@ -166,20 +171,20 @@ def read_row(spectra: FloatArray, k: int, lanes: int, lane: int) -> Any:
 
 @inlined
 def write_row(spectra: FloatArray, k: int, lanes: int, lane: int, value: Any) -> None:
-    """Write what `read_row` reads."""
+    """Write sixteen frames of one row of spectra."""
     store(spectra, 2 * k * lanes + lane, (2 * k + 1) * lanes + lane, value)
 
 
 @kernel
 def synthesize(stft: Stft, spectra: FloatArray, folded: FloatArray) -> None:
-    """Write the signal whose spectra are nearest to `spectra`, fading at the clamped end."""
+    """Write the signal whose spectra are closest to `spectra`; it fades out at the clamped end."""
     half, lanes = stft.n_fft // 2, stft.n_lanes
     tile = np.empty(half * STRIDE, np.float32)
     folded[:] = 0
     for lane in range(0, lanes, LANES):
         for k in range(half // 2 + 1):
             low, high = read_row(spectra, k, lanes, lane), read_row(spectra, half - k, lanes, lane)
-            if k == 0:  # no real signal has others
+            if k == 0:  # rows 0 and N // 2 of a real signal are real
                 low, high = stretched(low, np.float32(1), np.float32(0)), stretched(high, np.float32(1), np.float32(0))
             merge(stft, tile, k, low, high)
         put_out_of_order(tile, stft.radices, stft.half_roots)
@@ -212,7 +217,7 @@ def fold(stft: Stft, signal: FloatArray, folded: FloatArray) -> None:
 
 @kernel
 def unfold(stft: Stft, folded: FloatArray, scale: np.float32, signal: FloatArray) -> None:
-    """Write the first samples of a folded signal, in their order and scaled, as many as `signal` holds."""
+    """Write the first samples of a folded signal into `signal`, in order and scaled by `scale`."""
     hop, columns = stft.hop_length, stft.n_columns
     for first in range(0, signal.size, hop):
         column = folded[first // hop + stft.before :]

@@ -1,1 +1,4 @@
-"""A small network that hears what is said and who says it: the ear of `wavemill evaluate`, never of a training."""
+"""A small network that recognises which word is said and by whom.
+
+`wavemill evaluate` judges models with it. Training a model never uses it.
+"""

@@ -1,6 +1,6 @@
-"""Other takes of what the recogniser hears, and sounds that are no word at all.
+"""Augment the recogniser's log-mel pictures, and make pictures of sounds that are not words.
 
-Made from real recordings only: nothing here imitates what a model gets wrong.
+The pictures come from real recordings only; nothing here imitates a model's mistakes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Targets = Mapping[str, FloatArray]
 
 SHIFT_FRAMES = (-6.0, 14.0)
 STRETCH = (0.88, 1.14)
-TILT_DB = 6.0  # between the lowest and the highest band: another microphone
-NOISE_DB = (-55.0, -22.0)  # re the loudest point
-FLOOR_DB = 15.0  # up to so much of the range is cut off at its bottom
+TILT_DB = 6.0  # at most, between the lowest and the highest band: imitates another microphone
+NOISE_DB = (-55.0, -22.0)  # relative to the loudest point
+FLOOR_DB = 15.0  # at most this much is cut off at the bottom of the range
 MASKED_BANDS, MASKED_FRAMES = 6, 12
 MIXED, NOT_A_WORD = 0.2, 0.06  # shares of a batch
 
@@ -28,10 +28,10 @@ MIXED, NOT_A_WORD = 0.2, 0.06  # shares of a batch
 def augment(
     pictures: FloatArray, targets: Targets, rng: np.random.Generator, *, range_db: float
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """Return a batch as it might have been recorded elsewhere, with some items mixed and some made of noise.
+    """Return a batch as if recorded elsewhere, with some items mixed and some replaced by noise.
 
-    A mixture's target lies between those of its two sounds, and that of noise is even: this is what keeps the
-    recogniser from being sure of what it cannot know.
+    The target of a mixture lies between those of its two sounds, and the target of noise is even
+    over all values. This keeps the recogniser from being sure of answers that it cannot know.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def not_a_word(n_items: int, shape: tuple[int, int], rng: np.random.Generator) -
         smooth = gaussian_filter(rng.normal(size=shape), rng.uniform(0.3, (4.0, 8.0)))
         smooth /= max(float(smooth.std()), 1e-6)
         item[:] = np.clip(0.4 + 0.25 * smooth, 0, 1)
-        item[:, int(rng.integers(shape[1] // 4, shape[1])) :] = 0  # as long as a word may be
+        item[:, int(rng.integers(shape[1] // 4, shape[1])) :] = 0  # cut to a random length, as words have
     return made
 
 
@@ -69,7 +69,7 @@ def _move(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     n_items, _, n_frames = x.shape
     shift = rng.uniform(*SHIFT_FRAMES, (n_items, 1))
     stretch = np.exp(rng.uniform(np.log(STRETCH[0]), np.log(STRETCH[1]), (n_items, 1)))
-    frames = (np.arange(n_frames) - shift) * stretch  # (B, T): where each new frame is read
+    frames = (np.arange(n_frames) - shift) * stretch  # (B, T): the frame that each new one is read from
     moved = x @ interpolation_matrix(frames, n_frames).transpose(0, 2, 1)
     return np.asarray(np.clip(moved, 0, 1), np.float32)
 

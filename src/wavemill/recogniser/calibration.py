@@ -1,4 +1,4 @@
-"""How far confidences can be believed: one temperature for each kind of label, and the error that is left."""
+"""Calibrate confidences: one temperature for each kind of label, and the remaining error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _TEMPERATURES = np.geomspace(0.25, 8, 161)
 
 
 def best_temperature(logits: FloatArray, targets: FloatArray) -> float:
-    """Return what to divide logits by so that their softmax is likeliest [1]_.
+    """Return the temperature to divide logits by for the greatest likelihood of their softmax [1]_.
 
     Parameters
     ----------
     logits : float32 [shape=(batch, values)]
     targets : float32 [shape=(batch, values)]
-        Rows sum to 1; a sound that is no word has an even row.
+        Rows sum to 1; a sound that is not a word has an even row.
 
     References
     ----------
@@ -29,7 +29,7 @@ def best_temperature(logits: FloatArray, targets: FloatArray) -> float:
 
 
 def calibration_error(confidence: FloatArray, right: NDArray[np.bool_], *, n_bins: int = 10) -> float:
-    """Return the expected calibration error: by how much confidence and accuracy differ, in bins of confidence.
+    """Return the expected calibration error: the mean gap of confidence and accuracy over bins.
 
     Parameters
     ----------

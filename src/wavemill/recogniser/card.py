@@ -1,4 +1,4 @@
-"""The recogniser's card: what it is for, what it learnt from, how far it can be believed."""
+"""The recogniser's card: what it is for, its training data and how reliable it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from wavemill.vae.card import table
 
 
 def recogniser_card(record: RecogniserRecord) -> str:
-    """Return the text of a recogniser folder's README.md, all of it from the record."""
+    """Return the text of a recogniser folder's README.md, made from the record alone."""
     kinds = "\n".join(f"- `{kind}`: {', '.join(values)}" for kind, values in record.labels.items())
     return f"""# {record.name}
 

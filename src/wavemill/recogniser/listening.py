@@ -1,4 +1,4 @@
-"""What the recogniser hears of a waveform: a log-mel picture of fixed size, free of its level."""
+"""The recogniser's input: log-mel pictures of fixed size, independent of the waveform's level."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wavemill.audio.features import pad_or_cut
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Parameters of the log-mel pictures; the defaults suit single words of up to a second."""
+    """Parameters of log-mel pictures; the defaults suit single words of up to one second."""
 
     sample_rate_hz: int = 8_000
     n_samples: int = 8_128  # a sound is cut or zero-padded on the right to this length
     n_fft: int = 256
     hop_length: int = 80
     n_bands: int = 40
-    range_db: float = 50.0  # below a sound's loudest point; the noise of a microphone would tell who speaks
+    range_db: float = 50.0  # below the loudest point; microphone noise further down would reveal the speaker
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -34,18 +34,18 @@ class Listening:
         return asdict(self)
 
     def pictures(self, signals: Sequence[FloatArray], sample_rate_hz: int) -> FloatArray:
-        """Return what is heard of sounds.
+        """Return the log-mel pictures of sounds.
 
         Parameters
         ----------
         signals : sequence of float32 [shape=(samples,)]
         sample_rate_hz : int > 0
-            Of the signals; they are resampled where it is not the recogniser's.
+            Rate of the signals; they are resampled if it differs from the recogniser's.
 
         Returns
         -------
         float32 [shape=(batch, n_bands, n_frames)], in [0, 1]
-            1 is the sound's loudest point, 0 what lies `range_db` or more below; all zeros for silence.
+            1 is the sound's loudest point, 0 is `range_db` or more below it; all zeros for silence.
         """
         return np.stack([self._picture(signal, sample_rate_hz) for signal in signals])
 

@@ -13,7 +13,7 @@ EMBEDDING_DIM = 64
 
 
 def convolution(x: Tensor, filters: int, kernel: tuple[int, int], *, name: str, padding: str = "same") -> Tensor:
-    """Convolve, normalise over the batch, rectify."""
+    """Apply convolution -> batch norm -> ReLU."""
     x = layers.Conv2D(filters, kernel, padding=padding, use_bias=False, name=f"{name}_conv")(x)
     x = layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)
@@ -38,7 +38,8 @@ def build_recogniser(shape: tuple[int, int], labels: Mapping[str, Sequence[str]]
     for number, filters in enumerate((32, 48, 64), start=1):
         x = convolution(x, filters, (3, 3), name=f"picture{number}")
         x = layers.MaxPooling2D(2, name=f"picture{number}_pool")(x)  # (B, M, T, C) -> (B, M/2, T/2, C')
-    # A vowel is a pattern over all bands: fold the frequency axis, then look along time.
+    # A vowel is a pattern over all bands: fold the frequency axis into channels, then convolve over
+    # time.
     x = convolution(x, 96, (x.shape[1], 1), name="fold", padding="valid")  # -> (B, 1, T/8, 96)
     x = convolution(x, 96, (1, 3), name="time")
     mean = layers.GlobalAveragePooling2D(name="mean")(x)

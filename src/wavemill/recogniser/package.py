@@ -1,4 +1,4 @@
-"""Save a recogniser as a folder of JSON, arrays and digests, as models are, and load it again."""
+"""Save and load a recogniser's folder: JSON, arrays and digests, as for models."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ from wavemill.vae.replacement import read_steadily
 
 FORMAT = 1
 _MOST_SAMPLES = 2**24  # half an hour
-_MOST_NUMBERS = 2**18  # in a picture; the default has 4,080
+_MOST_NUMBERS = 2**18  # per picture; a default one has 4,080
 _MOST_LABELS = 2**14
 
 
 def save_recogniser(folder: str | Path, record: RecogniserRecord, network: keras.Model) -> str:
-    """Write a recogniser's folder whole, weights as float16, and return its digest; OutputError if it cannot be."""
+    """Write a complete recogniser folder, with weights as float16, and return its digest.
+
+    OutputError when it cannot be written.
+    """
     folder = Path(folder)
     write_folder(folder, lambda written: _write_files(written, record, network), record_file=RECORD_FILE)
     return verify(folder, required=(RECORD_FILE, WEIGHTS_FILE))
@@ -83,7 +86,7 @@ def _read_record(file: Path) -> RecogniserRecord:
 
 
 def _require_sizes(record: RecogniserRecord) -> None:
-    """Raise TypeError or ValueError for what is no number or no label, or more than a recogniser can have."""
+    """Raise TypeError or ValueError for invalid sizes, labels or temperatures."""
     listening = record.listening
     for name in ("sample_rate_hz", "n_samples", "n_fft", "hop_length", "n_bands"):
         number = getattr(listening, name)

@@ -1,4 +1,4 @@
-"""A trained recogniser as evaluations hold it: sounds in, names, confidences and an embedding out."""
+"""A trained recogniser for evaluations: sounds in; names, confidences and an embedding out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserRecord:
-    """All that `recogniser.json` holds."""
+    """The contents of `recogniser.json`."""
 
     name: str
     listening: Listening
     labels: Mapping[str, Sequence[str]]  # the values of each kind of label, in the order of the network's outputs
-    temperatures: Mapping[str, float]  # what each kind's logits are divided by, so that confidences can be believed
+    temperatures: Mapping[str, float]  # divide each kind's logits, to calibrate confidences
     training: Mapping[str, Any]
     quality: Mapping[str, Any]
     code_version: str
@@ -34,13 +34,13 @@ class RecogniserRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What the recogniser made of some sounds.
+    """The recogniser's answers for some sounds.
 
     Attributes
     ----------
     probabilities : float32 [shape=(batch, values)] by kind of label; rows sum to 1
     embedding : float32 [shape=(batch, 64)], >= 0
-    labels : the values that the columns of `probabilities` stand for
+    labels : the value of each column of `probabilities`, by kind of label
     """
 
     probabilities: Mapping[str, FloatArray]
@@ -52,7 +52,7 @@ class Heard:
         return [self.labels[kind][i] for i in self.probabilities[kind].argmax(axis=1)]
 
     def confidence(self, kind: str) -> FloatArray:
-        """Return how sure each of `names` is, float32 [shape=(batch,)], in (0, 1]."""
+        """Return the confidence in each of `names`, float32 [shape=(batch,)], in (0, 1]."""
         return np.asarray(self.probabilities[kind].max(axis=1), np.float32)
 
     def accuracy(self, kind: str, truth: Sequence[str]) -> float:
@@ -68,11 +68,11 @@ class Recogniser:
 
     @property
     def labels(self) -> Mapping[str, Sequence[str]]:
-        """The values that it knows, by kind of label."""
+        """The values that the recogniser knows, by kind of label."""
         return self.record.labels
 
     def pictures(self, signals: Sequence[FloatArray], sample_rate_hz: int) -> FloatArray:
-        """Return what it hears of sounds; see `Listening.pictures`."""
+        """Return the log-mel pictures of sounds; see `Listening.pictures`."""
         return self.record.listening.pictures(signals, sample_rate_hz)
 
     def hear(self, signals: Sequence[FloatArray], sample_rate_hz: int) -> Heard:
@@ -80,7 +80,7 @@ class Recogniser:
         return self.recognise(self.pictures(signals, sample_rate_hz))
 
     def recognise(self, pictures: FloatArray) -> Heard:
-        """Recognise what `pictures` gave."""
+        """Recognise the results of `pictures`."""
         outputs = run(self.network, pictures)
         probabilities = {
             kind: softmax(outputs[kind] / np.float32(self.record.temperatures[kind])) for kind in self.labels

@@ -1,4 +1,4 @@
-"""A folder of labelled recordings, found by the IDs that a dataset built from it would give them."""
+"""A folder of labelled recordings, with the same IDs as in a dataset built from it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wavemill.presets import Features
 
 
 class Recordings:
-    """The recordings below a folder, by ID: their path below it without the suffix.
+    """The recordings below a folder, by ID: the path below the folder, without the suffix.
 
     Raises
     ------
     NotFoundError
-        When there is none.
+        When there are no recordings.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Recordings:
         return sorted(self._files)
 
     def labels(self, recording_id: str) -> Mapping[str, str]:
-        """Return what the recording's name says about it; nothing when it is not `digit_speaker_index`."""
+        """Return the labels in the recording's name; none unless it is `digit_speaker_index`."""
         return labels_of(recording_id)
 
     def read(self, recording_id: str, features: Features) -> FloatArray:
@@ -46,13 +46,14 @@ class Recordings:
         Raises
         ------
         NotFoundError
-            When there is no recording of that ID.
+            When there is no recording with that ID.
         AudioError
-            When it cannot be read as sound.
+            When the recording cannot be read as sound.
         """
         if recording_id not in self._files:
             raise NotFoundError(f"{self._folder} holds no recording {recording_id!r}; give the folder of the dataset")
-        # The first by name that can be read where several have the same ID, as a dataset's build chooses.
+        # If several files have the same ID, take the first by name that can be read, as `dataset
+        # build` does.
         *others, last = sorted(self._files[recording_id])
         for path in others:
             with suppress(AudioError):

@@ -1,4 +1,4 @@
-"""Train a recogniser on real recordings, and on nothing else."""
+"""Train a recogniser, on real recordings only."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ from wavemill.vae.record import RECOGNISER_FILE
 
 Targets = dict[str, FloatArray]
 
-_CALIBRATION_TAKES = 8  # augmented takes of each held-out recording: untouched ones hold too few mistakes to learn from
+# Augmented takes of each held-out recording. Unchanged recordings give too few mistakes to
+# calibrate with.
+_CALIBRATION_TAKES = 8
 _SURE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserConfig:
-    """Everything that decides what a training gives."""
+    """All options of a training."""
 
     held_out: str = "index=5,6,7,8,9"
     epochs: int = 40
@@ -47,13 +49,13 @@ class RecogniserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """Pictures with their labels: (N, n_bands, n_frames), and one target row per picture for each kind."""
+    """Pictures (N, n_bands, n_frames) with one target row per picture for each kind of label."""
 
     pictures: FloatArray
     targets: Targets
 
     def take(self, chosen: NDArray[Any]) -> Material:
-        """Return some of the items."""
+        """Return the chosen items."""
         return Material(
             pictures=self.pictures[chosen], targets={kind: rows[chosen] for kind, rows in self.targets.items()}
         )
@@ -68,11 +70,11 @@ def train_recogniser(
     about: Mapping[str, str] | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> str:
-    """Train a recogniser of every kind of label but `index`, write its folder, return its digest.
+    """Train a recogniser of all kinds of label but `index`, write its folder and return its digest.
 
     Parameters
     ----------
-    recordings : those whose names carry labels are used
+    recordings : only recordings whose names contain labels are used
     folder : its name becomes the recogniser's name
     about : `data` and `licence`, for the card
     progress : called after each epoch with its number, from 1, and its loss
@@ -80,9 +82,9 @@ def train_recogniser(
     Raises
     ------
     UsageError
-        When the recordings carry no labels to tell apart, or none or all would be held out.
+        When no label has different values, or no recordings or all would be held out.
     OutputError
-        When the folder cannot be written, or holds a model: at once, not after the training.
+        When the folder cannot be written, or holds a model. This is checked before training.
     """
     config = config or RecogniserConfig()
     require_writable(folder, record_file=RECOGNISER_FILE)
@@ -126,7 +128,7 @@ def _held_out(labels: Sequence[Mapping[str, str]], rule: str) -> NDArray[np.bool
 
 
 def _values(labels: Sequence[Mapping[str, str]], training: NDArray[np.bool_]) -> dict[str, list[str]]:
-    """Return what there is to tell apart; the take's number says nothing about a sound."""
+    """Return the values to recognise by kind of label, without `index`, the number of the take."""
     kinds = sorted(set.intersection(*(set(item) for item in labels)) - {"index"})
     values = {kind: sorted({item[kind] for item, use in zip(labels, training, strict=True) if use}) for kind in kinds}
     if not (known := {kind: names for kind, names in values.items() if len(names) > 1}):
@@ -203,7 +205,7 @@ def _quality(recogniser: Recogniser, unseen: Material, config: RecogniserConfig)
     noise = recogniser.recognise(not_a_word(len(unseen.pictures), recogniser.record.listening.shape, rng))
     figures: dict[str, Any] = {"held_out_recordings": len(unseen.pictures)}
     for kind, target in unseen.targets.items():
-        known = target.sum(axis=1) > 0  # a held-out speaker may be one that was never trained on
+        known = target.sum(axis=1) > 0  # a held-out value may not occur in training
         right = (heard.probabilities[kind].argmax(axis=1) == target.argmax(axis=1))[known]
         confidence = heard.confidence(kind)[known]
         sure = confidence > _SURE

@@ -1,1 +1,1 @@
-"""The variational autoencoder: network, training, package."""
+"""The variational autoencoder: its network, its training and the model folder it is saved in."""

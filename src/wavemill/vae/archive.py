@@ -1,4 +1,4 @@
-"""Read the arrays of an .npz whose sizes are checked before any memory is taken for them."""
+"""Read the arrays of an .npz file safely: sizes are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from wavemill.dataset.headers import read_header
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_MOST_READ_BYTES = 2**20  # at once; the archive's directory is read at once
+_MOST_READ_BYTES = 2**20  # in one call; zipfile reads the archive's directory in one call
 _CHUNK_BYTES = 2**18
-_HEADER_BYTES = 2**16  # at most, of an array
+_HEADER_BYTES = 2**16  # upper limit for the header of one array
 _MOST_ITEM_BYTES = 8
-_FREE_BYTES = 2**26  # that an archive may hold however small it is
-_MOST_RATIO = 16  # of a larger one's content to its file; trained weights are hardly compressed at all
+_FREE_BYTES = 2**26  # any archive may unpack to this much, however small its file
+# Above `_FREE_BYTES`, the most that content may exceed the file size. Trained weights hardly
+# compress.
+_MOST_RATIO = 16
 
 
 class MisfitError(ValueError):
@@ -32,7 +34,7 @@ class MisfitError(ValueError):
 
 
 class _BoundedFile(io.FileIO):
-    """A file of which no more is read at once than an honest archive needs."""
+    """A file that refuses single reads larger than a genuine archive needs."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, os.fstat(self.fileno()).st_size - self.tell())
@@ -43,27 +45,27 @@ class _BoundedFile(io.FileIO):
 
 
 def declared_bytes(file: Path, *, most_bytes: int) -> int:
-    """Return how many bytes the arrays of an .npz take, headers included; raises as `read_archive`."""
+    """Return the unpacked size of an .npz in bytes, with headers; raises as `read_archive` does."""
     with _opened(file, most_bytes) as archive:
         return sum(info.file_size for info in archive.infolist())
 
 
 def read_archive(file: Path, *, most_bytes: int, shapes: Shapes | None = None) -> dict[str, NDArray[Any]]:
-    """Read every array of an .npz, never as pickles.
+    """Read every array of an .npz. Pickles are never loaded.
 
     Parameters
     ----------
-    most_bytes : of the file, and of all its arrays together
-    shapes : exactly the arrays that must be there; any where it is None
+    most_bytes : upper limit for the file, and for all its arrays together
+    shapes : the name and shape of every array that must be there, and no others; None accepts any
 
     Raises
     ------
     MisfitError
-        When `shapes` does not fit; nothing larger than expected is read.
+        When the arrays differ from `shapes`; nothing larger than expected is read.
     ValueError
-        When it is damaged, holds other things than numbers, or unpacks to more than its size is worth.
+        When the file is damaged, holds anything but numbers, or unpacks to much more than its size.
     OSError
-        When it cannot be read.
+        When the file cannot be read.
     """
     with _opened(file, most_bytes) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -130,4 +132,4 @@ def _fill(target: NDArray[np.uint8], first: bytes, rest: Any) -> None:
             raise ValueError("it ends too early")
         target[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
         start += len(chunk)
-    rest.read(1)  # at its end, the checksum is compared
+    rest.read(1)  # zipfile compares the checksum when it reaches the end

@@ -1,4 +1,8 @@
-"""Batches for training, in a seeded order, made one ahead of the network and never all in memory at once."""
+"""Training batches in a seeded order.
+
+A thread prepares the next batch while the network trains on the current one, so that no more than
+two are in memory.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,16 @@ Indices = NDArray[np.int64]
 
 
 class SpectrogramSource(Protocol):
-    """What training needs of a dataset."""
+    """What training needs from a dataset."""
 
     @property
     def name(self) -> str:
-        """What a record calls it."""
+        """The dataset's name in a model's record."""
         ...
 
     @property
     def features(self) -> Features:
-        """How the spectrograms were made."""
+        """The parameters that the spectrograms were made with."""
         ...
 
     @property
@@ -44,7 +48,7 @@ class SpectrogramSource(Protocol):
 
 
 def seeded_rng(*key: int) -> np.random.Generator:
-    """Return a generator that depends on all of `key` and on nothing else."""
+    """Return a generator that is determined by `key` alone."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
@@ -73,7 +77,10 @@ def split(labels: Sequence[Mapping[str, str]], config: TrainingConfig) -> tuple[
 
 
 class Batches:
-    """The training batches of any epoch, a function of (seed, epoch) alone, so that training can be resumed."""
+    """The training batches of any epoch.
+
+    They depend only on the seed and the epoch's number, so that training can be resumed.
+    """
 
     def __init__(
         self,
@@ -91,14 +98,14 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches per epoch; a remainder waits for another epoch's order, unless it is all there is."""
+        """Full batches per epoch, at least one; a remainder that fills no batch is left out."""
         return max(1, (len(self._indices) + self._n_added) // self._config.batch_size)
 
     def epoch(self, number: int) -> Iterator[FloatArray]:
         """Yield normalised float32 (B, F, T, 1), shuffled and augmented by this epoch's own seed."""
         rng = seeded_rng(self._config.seed, 1, number)
         chosen = self._indices
-        if self._n_added:  # another part of what was added in each epoch
+        if self._n_added:  # each epoch draws its own selection of the added spectrograms
             added = rng.choice(self._added, self._n_added, replace=self._n_added > len(self._added))
             chosen = np.concatenate([chosen, added])
         order = rng.permutation(chosen)

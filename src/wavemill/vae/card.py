@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it learnt from, how well it does, and under which licence it may be used."""
+"""The model card: what a model is, its training data, its quality figures and its licence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wavemill.vae.record import ModelRecord
 
 
 def model_card(record: ModelRecord) -> str:
-    """Return the text of a model folder's README.md, all of it from the record."""
+    """Return the text of a model folder's README.md, made from the record alone."""
     features = record.features
     return f"""# {record.name}
 
@@ -47,7 +47,7 @@ _KINDS = {"vae": "variational autoencoder", "ae": "plain autoencoder"}
 
 
 def table(values: Mapping[str, Any], *, skip: tuple[str, ...]) -> str:
-    """Return figures as a Markdown table of two columns, without those to `skip`."""
+    """Return `values` as a Markdown table of two columns, without the keys in `skip`."""
     rows = [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in values.items() if key not in skip]
     return "\n".join(["| | |", "|---|---|", *rows])
 

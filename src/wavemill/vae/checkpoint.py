@@ -1,4 +1,4 @@
-"""A training in progress, in one file that is replaced whole after each epoch."""
+"""The checkpoint of a training run: one file, replaced atomically after each epoch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from wavemill.vae.archive import read_archive
 from wavemill.vae.record import TRAINING_NAME
 
 _META, _STATE, _BEST = "meta", "state/", "best/"
-_MOST_BYTES = 2**32  # weights, their averages, what the optimiser keeps and the best so far, of the largest network
+# Enough for the largest network: weights, their averages, the optimiser's state and the best
+# weights.
+_MOST_BYTES = 2**32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training stands after some whole epochs."""
+    """How far a training run has come, in whole epochs."""
 
     epoch: int = 0  # epochs done
     best_epoch: int = 0
@@ -34,7 +36,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that resuming needs: the trainer's state, the best weights so far, and what it was started with."""
+    """Everything needed to resume: the trainer's state, the best weights so far and the options."""
 
     progress: Progress
     state: Mapping[str, FloatArray]
@@ -44,12 +46,12 @@ class Checkpoint:
 
 
 def checkpoint_file(model_dir: Path) -> Path:
-    """Return where a model folder keeps its training in progress."""
+    """Return the path of the checkpoint below a model folder."""
     return model_dir / TRAINING_NAME / "checkpoint.npz"
 
 
 def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
-    """Replace `file` whole; OutputError when it cannot be written."""
+    """Replace `file` atomically; raise OutputError when it cannot be written."""
     meta = {
         "progress": asdict(checkpoint.progress),
         "config": dict(checkpoint.config),
@@ -69,12 +71,12 @@ def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(file: Path) -> Checkpoint:
-    """Read what `write_checkpoint` wrote.
+    """Read a checkpoint that `write_checkpoint` wrote.
 
     Raises
     ------
     UsageError
-        When there is none.
+        When there is no checkpoint.
     ModelError
         When it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Groups of points where no labels tell them, by expectation maximisation.
+"""Cluster points that have no labels, by expectation maximisation.
 
 Axis letters: N points, C components, R leading directions, E dimensions.
 """
@@ -12,7 +12,7 @@ from wavemill.vae.directions import left_singular
 
 Matrix = NDArray[np.float64]
 
-RANK = 128  # leading directions that are looked at
+RANK = 128  # leading directions used for clustering
 POINTS_PER_COMPONENT = 50  # FSDD has 40 for each digit of each speaker
 MOST_COMPONENTS = 64
 ITERATIONS = 50
@@ -21,8 +21,8 @@ ITERATIONS = 50
 def cluster(points: Matrix, seed: int = 0) -> NDArray[np.int64]:
     """Return the likeliest component of each point, (N, E) -> (N,), after expectation maximisation.
 
-    The components share their covariance and are equally likely. Whitened by that covariance they are
-    spheres, so that the expectation is a softmax of squared distances; the covariance is estimated anew each time.
+    The components are equally likely and share one covariance, which each iteration estimates anew.
+    Whitening by it makes them spheres, so that the expectation is a softmax of squared distances.
     """
     n_components = int(np.clip(len(points) // POINTS_PER_COMPONENT, 1, MOST_COMPONENTS))
     flat = _leading(points)  # (N, E) -> (N, at most RANK)
@@ -36,8 +36,8 @@ def cluster(points: Matrix, seed: int = 0) -> NDArray[np.int64]:
         spread = (flat.T @ flat - means.T @ (weight * means)) / len(flat)
     counts = np.bincount(share.argmax(axis=1), minlength=n_components)
     if (counts > 1).any():
-        share[:, counts < 2] = -1  # a point alone joins the likeliest of the others
-    _, group_of = np.unique(share.argmax(axis=1), return_inverse=True)  # without gaps
+        share[:, counts < 2] = -1  # a lone point joins the likeliest other component
+    _, group_of = np.unique(share.argmax(axis=1), return_inverse=True)  # renumber without gaps
     return group_of
 
 

@@ -1,4 +1,4 @@
-"""The leading directions of a cloud of points, found through the smaller side of its matrix."""
+"""The leading directions of a set of points, from the smaller of its two Gram matrices."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-_LEAST = 1e-6  # of the greatest singular value: below it lies what squaring leaves of rounding
+_LEAST = 1e-6  # of the greatest singular value; values below it are rounding errors of the squaring
 
 
 def left_singular(points: Matrix, rank: int) -> tuple[Matrix, Matrix]:
     """Return left singular vectors and singular values, greatest first, (N, E) -> (N, R), (R,).
 
-    The eigenvectors of the smaller of the two products of `points` with itself give them for a fraction of the
-    singular value decomposition's time and memory. R is `rank`, or less where the cloud has fewer directions, at
-    least 1.
+    They are computed from the eigenvectors of `points @ points.T` or `points.T @ points`, whichever
+    is smaller, which takes a fraction of the time and memory of a singular value decomposition. R
+    is `rank`, or less where the points span fewer directions, but at least 1.
     """
     is_wide = points.shape[0] <= points.shape[1]
     product = points @ points.T if is_wide else points.T @ points

@@ -1,4 +1,4 @@
-"""How long the sound in a spectrogram lasts, when nothing but the spectrogram is known."""
+"""Estimate how long the sound in a spectrogram lasts, from the spectrogram alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.presets import Features
 
-QUIET_DB = 40.0  # below the peak; in 2,700 recordings what follows is 0 frames long in the median, 12 in one of twenty
-MARGIN_FRAMES = 2  # a window reaches beyond its frame
+# Below the peak. In 2,700 recordings, what follows lasts 0 frames in the median, 12 in one of 20.
+QUIET_DB = 40.0
+MARGIN_FRAMES = 2  # a window extends beyond its frame
 
 
 def sounding_s(db: FloatArray, features: Features) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Find a model by its digest, whatever its folder is called. Standard library only."""
+"""Find a model by its digest, whatever its folder's name. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from wavemill.storage.errors import Verdict, is_missing, reason, require_there, 
 from wavemill.vae.record import DIGEST_FILE, list_models, named_folders
 from wavemill.vae.replacement import read_steadily
 
-_MAX_LISTING_BYTES = 1_000_000  # ten thousand files; what is larger is no model's
+_MAX_LISTING_BYTES = 1_000_000  # ten thousand files; no model has a larger listing
 
 
 def folders_of_digest(digest: str, name_or_path: str | Path, models_dir: str | Path) -> Iterator[Path]:
-    """Yield the folders that say they are the model of this digest: what is found by name first, then all by name.
+    """Yield the folders whose `SHA256` file states this digest.
 
-    Only the small file `SHA256` is read of each; whether the others are as it says shows when one is loaded.
+    Folders that `name_or_path` may mean come first, then the shipped models, then all of
+    `models_dir`. Only the small file `SHA256` of each folder is read; the other files are verified
+    at loading.
 
     Raises
     ------
     StorageUnavailableError
-        At the end, when something could not be read that may be the model, or when the models' folder is away.
+        After the last folder, when a folder that may be the model, or the models' folder itself,
+        could not be read.
     """
     problem: OSError | None = None
     seen = set()
@@ -51,12 +54,12 @@ def _candidates(name_or_path: str | Path, models_dir: Path) -> Iterator[Path]:
     except OSError as exc:
         if not is_missing(exc) and verdict(exc) is not Verdict.OUTAGE:
             raise
-        return  # whoever asks whether the folder is there says what is wrong with it
+        return  # the caller that looks for the folder reports what is wrong with the path
     yield from children
 
 
 def stated_digest(folder: Path) -> str | None:
-    """Return the digest that a model's folder says it has; None where there is none."""
+    """Return the digest that a model folder's `SHA256` file states; None without such a file."""
     found = _digest_or_error(folder)
     return None if isinstance(found, OSError) else found
 

@@ -1,4 +1,4 @@
-"""A folder of plain files with their digests, written whole or not at all."""
+"""Write a folder of plain files with their digests, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from wavemill.vae.replacement import scratch_prefix
 def write_folder(folder: Path, write_files: Callable[[Path], None], *, record_file: str = RECORD_FILE) -> None:
     """Let `write_files` fill a new folder, add the digests, and put it in place of `folder`.
 
-    The new folder stands ready before the old one goes, so what is at `folder` is always whole, but for the moment
-    between two renames in which nothing is there: `wavemill.vae.replacement` reads across it. A process killed in
-    that very moment leaves both beside it, whole, in a folder whose name begins with a dot. Files that the old
-    folder's listing does not name are somebody's, such as a training in progress, and move along.
+    The new folder is complete before the old one is renamed away, so `folder` is never
+    half-written. Between the two renames it is missing for a moment; `wavemill.vae.replacement`
+    retries such reads. A process killed in that moment leaves both folders, complete, in a sibling
+    folder whose name begins with a dot. Files that the old folder's `SHA256` does not list, such as
+    a training in progress, are moved to the new folder.
 
     Parameters
     ----------
-    record_file : the one that tells what kind of folder this is; another kind is never replaced
+    record_file : the file that marks this kind of folder; a folder of another kind is never
+        replaced
 
     Raises
     ------
     OutputError
         When the folder cannot be written, or holds a record of another kind.
     """
-    folder = folder.resolve()  # a link stays, and leads to the new one
+    folder = folder.resolve()  # a symbolic link is kept and leads to the new folder
     require_writable(folder, record_file=record_file)
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=scratch_prefix(folder)) as scratch:
             written = Path(scratch, "new")
-            written.mkdir()  # readable for others, which the scratch folder is not
+            written.mkdir()  # readable by others; the scratch folder is not
             write_files(written)
             lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(written.iterdir())]
             (written / DIGEST_FILE).write_text("".join(lines), encoding="utf-8")
@@ -43,12 +45,12 @@ def write_folder(folder: Path, write_files: Callable[[Path], None], *, record_fi
 
 
 def require_writable(folder: Path, *, record_file: str = RECORD_FILE) -> None:
-    """Make sure that `write_folder` could write here now, before hours are spent on what to write.
+    """Check now that `write_folder` can write here, before hours of training.
 
     Raises
     ------
     OutputError
-        When it could not, or `folder` holds a record of another kind.
+        When it cannot, or `folder` holds a record of another kind.
     """
     try:
         for name, kind in RECORD_FILES.items():

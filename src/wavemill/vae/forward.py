@@ -1,4 +1,4 @@
-"""Run one half of a network so that an item's result never depends on the items beside it."""
+"""Run an encoder or a decoder so that an item's result does not depend on the rest of its batch."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from wavemill.dataset.pool import available_cores
 from wavemill.errors import DeviceMemoryError, UsageError
 from wavemill.keras_seam import tf
 
-BATCH = 32  # items per call; 16 take some 10 % longer, 8 still more
-_SIZES = (BATCH, 16, 8, 4, 2, 1)  # so that a few items do not pay for many
+BATCH = 32  # items per call; with 16 the same work takes some 10 % longer, with 8 longer still
+_SIZES = (BATCH, 16, 8, 4, 2, 1)  # smaller sizes save padding when there are few items
 
 
 class Forward:
     """A compiled forward pass, (batch, ...) -> one array per output; may be called from several threads.
 
-    The weights are those of the first call; later changes to them are not seen.
+    The weights are fixed at the first call; later changes to them have no effect.
 
-    On a CPU each operation has one thread, see `keep_operations_on_one_thread`, and batches run beside each other.
-    Then an item's bits are the same at any place in batches of several sizes. Which ones is found out at the first
-    call, since it is a property of the machine's kernels; one item alone often takes another way (a product of a
-    matrix and a vector) and is then padded to two. Where operations share their work between threads, an item on
-    the seam gets other last bits: there each item is a batch of its own, at twice the cost.
+    On a CPU each operation uses one thread (see `keep_operations_on_one_thread`) and several
+    batches run in parallel. An item then gets the same bits at every place of a batch, for several
+    batch sizes. Which sizes depends on the machine's kernels, so the first call finds out. A single
+    item often takes another kernel (matrix times vector); it is then padded to a batch of two.
+    Where operations split their work between threads, items near a split differ in their last bits,
+    so every item becomes a batch of its own, at twice the cost.
 
-    A GPU gets batches of one fixed padded shape, one after the other. When its memory does not hold them, they are
-    halved, and stay so; last bits may then differ from those before. That was never run on a GPU.
+    A GPU gets batches of one fixed, padded size, one after the other. When they do not fit into its
+    memory, the size is halved for this and all later calls, and last bits may differ from earlier
+    ones. This has never been run on a GPU.
     """
 
     def __init__(self, part: Any, *, on_gpu: bool | None = None) -> None:
@@ -52,19 +54,19 @@ class Forward:
         Raises
         ------
         UsageError
-            When there is no item, or of another shape.
+            When there are no items, or they have the wrong shape.
         DeviceMemoryError
-            When the device has no memory left, not even for one item.
+            When the device has no memory for even one item.
         """
         if not len(items):
             raise UsageError("expected at least one item, received an empty batch")
-        if items.shape[1:] != self._item_shape:  # TensorFlow would refuse it too, and keep a lock for ever
+        if items.shape[1:] != self._item_shape:  # TensorFlow also raises, but never releases a lock
             raise UsageError(f"expected items of shape {self._item_shape}, received {items.shape[1:]}")
         return self._on_one_gpu(items) if self._on_gpu else self._side_by_side(items, self.sizes)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Batch sizes, falling, at which a CPU gives an item the same bits at every place."""
+        """Batch sizes at which a CPU gives an item the same bits at every place, largest first."""
         if not operations_are_on_one_thread():
             return (1,)
         probe = np.random.default_rng(0).uniform(size=(BATCH, *self._item_shape)).astype(np.float32)
@@ -105,7 +107,7 @@ class Forward:
             return [output.numpy() for output in self._compiled(tf.constant(batch, tf.float32))]
 
     def _outputs(self, x: tf.Tensor) -> list[tf.Tensor]:
-        with tf.init_scope():  # read now: what is constant is converted to bfloat16 once, not in each call
+        with tf.init_scope():  # read once: constants are converted to bfloat16 once, not in each call
             trainable = [variable.numpy() for variable in self._part.trainable_variables]
             others = [variable.numpy() for variable in self._part.non_trainable_variables]
         outputs, _ = self._part.stateless_call(trainable, others, x, training=False)
@@ -113,9 +115,9 @@ class Forward:
 
 
 def split(n: int, sizes: Sequence[int]) -> Iterator[int]:
-    """Yield batch sizes that hold `n` items, the largest first; the last may have to be padded.
+    """Yield batch sizes, largest first, that together hold `n` items; the last may need padding.
 
-    Up to a quarter of a batch is padding: that costs less than several small batches.
+    Up to a quarter of a batch may be padding, which costs less than several small batches.
     """
     for size in sizes:
         while 4 * n > 3 * size:
@@ -126,21 +128,25 @@ def split(n: int, sizes: Sequence[int]) -> Iterator[int]:
 
 
 def keep_operations_on_one_thread() -> None:
-    """Give each TensorFlow operation one thread, unless somebody has chosen otherwise or TensorFlow has begun."""
+    """Limit each TensorFlow operation to one thread.
+
+    Does nothing if a number of threads is already set, or TensorFlow is already initialised.
+    """
     if not tf.config.threading.get_intra_op_parallelism_threads():
-        with suppress(RuntimeError):  # it has begun; `Forward` looks
+        with suppress(RuntimeError):  # already initialised; `Forward` checks the setting
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def operations_are_on_one_thread() -> bool:
-    """Tell whether no operation shares its work between threads."""
+    """Return whether each TensorFlow operation runs on one thread."""
     return bool(tf.config.threading.get_intra_op_parallelism_threads() == 1)
 
 
 def use_mixed_precision() -> None:
-    """Let TensorFlow multiply in bfloat16 on a CPU, in float16 on a GPU; before the first forward pass.
+    """Let TensorFlow multiply in bfloat16 on a CPU, or float16 on a GPU.
 
-    On a CPU that knows such products (AVX-512 BF16, AMX); on others it may be slower. On a GPU it was never run.
+    Call it before the first forward pass. It helps on CPUs with bfloat16 instructions (AVX-512
+    BF16, AMX) and may be slower on others. It has never been run on a GPU.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     name = "auto_mixed_precision" if on_gpu else "auto_mixed_precision_onednn_bfloat16"
@@ -149,7 +155,7 @@ def use_mixed_precision() -> None:
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """Turn TensorFlow's out-of-memory error into ours, which is worth another try."""
+    """Turn TensorFlow's out-of-memory error into DeviceMemoryError, which callers may retry."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as exc:

@@ -1,4 +1,7 @@
-"""The rule that says which clips are kept out of a training, to judge by: `index=5,6,7,8,9`. Standard library only."""
+"""The rule that holds clips out of training for validation, such as `index=5,6,7,8,9`.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from wavemill.errors import UsageError
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The clips whose label `key` has one of `values`."""
+    """A rule that holds out the clips whose label `key` has one of `values`."""
 
     key: str
     values: tuple[str, ...]
 
     @classmethod
     def parse(cls, rule: str) -> Self:
-        """Read a rule as `KEY=A,B`, with or without spaces; UsageError for anything else."""
+        """Parse a rule such as `KEY=A,B`, with or without spaces; UsageError for anything else."""
         key, separator, names = (part.strip() for part in rule.partition("="))
         values = tuple(name.strip() for name in names.split(","))
         if not separator or not key or not all(values):
@@ -26,11 +29,11 @@ class HeldOut:
         return cls(key, values)
 
     def __contains__(self, labels: Mapping[str, str]) -> bool:
-        """Whether a clip of these labels is held out."""
+        """Return whether a clip with these labels is held out."""
         return labels.get(self.key) in self.values
 
     def covers(self, other: HeldOut) -> bool:
-        """Whether all that `other` holds out is held out by this rule too."""
+        """Return whether this rule holds out everything that `other` holds out."""
         return self.key == other.key and set(other.values) <= set(self.values)
 
     def __str__(self) -> str:

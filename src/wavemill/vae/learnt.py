@@ -1,4 +1,4 @@
-"""Whether a training has learnt anything, judged by what one average spectrogram would do."""
+"""Check that a training has learnt anything: it must beat one average spectrogram."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wavemill.vae.normalisation import Scheme
 from wavemill.vae.training_config import TrainingConfig
 
 LEAST_STEPS_TO_JUDGE = 100
-LEARNT_SHARE = 0.98  # of the average spectrogram's error; a network that has collapsed comes within 1 %
+LEARNT_SHARE = 0.98  # of the average spectrogram's error; a collapsed network comes within 1 % of it
 
 
 def average_error(source: SpectrogramSource, held_out: Indices, scheme: Scheme, config: TrainingConfig) -> float:
-    """Return the held-out error of a model that answers everything with the average held-out spectrogram."""
+    """Return the held-out error of a model that always returns the average held-out spectrogram."""
     size = config.batch_size
     mean = sum(x.sum(axis=0) for x in in_order(source, held_out, scheme, size)) / len(held_out)
     errors = [reconstruction_error(config.objective, x, mean) for x in in_order(source, held_out, scheme, size)]
@@ -23,9 +23,9 @@ def average_error(source: SpectrogramSource, held_out: Indices, scheme: Scheme, 
 
 
 def require_learnt(held_out_error: float, average: float, *, steps: int) -> None:
-    """Raise TrainingError where the held-out error is no better than that of one average spectrogram.
+    """Raise TrainingError if the held-out error is no better than that of one average spectrogram.
 
-    A training of fewer than `LEAST_STEPS_TO_JUDGE` steps is only tried out, and passes.
+    A training of fewer than `LEAST_STEPS_TO_JUDGE` steps is a trial run and always passes.
     """
     if steps >= LEAST_STEPS_TO_JUDGE and held_out_error > average * LEARNT_SHARE:
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""What a model has heard: by its own training, and by those of the models that it began as."""
+"""What a model was trained on: by itself, and as the models whose weights it started from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEARD = ("dataset", "validation_label", "added", "added_share", "init")
 
 
 def ancestors(init: Model | None) -> list[dict[str, Any]]:
-    """Return what a training that starts from `init` records of those before it, the last one first."""
+    """Return the records of earlier trainings if training starts from `init`, latest first."""
     if init is None:
         return []
     training = init.record.training
@@ -23,9 +23,9 @@ def ancestors(init: Model | None) -> list[dict[str, Any]]:
 
 
 def inherited_rule(init: Model | None, labels: Sequence[Mapping[str, str]]) -> str | None:
-    """Return the rule that `init` was trained by, where it says anything about spectrograms of these labels.
+    """Return the held-out rule of `init`, if it applies to spectrograms with these labels.
 
-    What a model was judged by must not be what its successor learns from, unless somebody asks for that.
+    By default, a model must not learn from the clips that its predecessor was judged by.
     """
     rule = init.record.training.get("validation_label") if init else None
     if rule is None or not any(HeldOut.parse(rule).key in item for item in labels):

@@ -1,4 +1,4 @@
-"""What training minimises.
+"""The losses that training minimises.
 
 Axis letters: B batch, F frequency bins, T frames, D latent dimensions.
 
@@ -38,7 +38,7 @@ def energy_weighted_error(x: Tensor, y: Tensor) -> Tensor:
 
 
 def reconstruction_error(objective: str, x: Tensor, y: Tensor) -> Tensor:
-    """Return the error that `objective` is built on, also watched for early stopping; (B,)."""
+    """Return the reconstruction error of `objective`, (B,); early stopping watches it too."""
     if objective == "course":
         return squared_error(x, y)
     if objective == "calibrated":
@@ -49,8 +49,9 @@ def reconstruction_error(objective: str, x: Tensor, y: Tensor) -> Tensor:
 def total_loss(objective: str, error: Tensor, kl: Tensor, *, beta: float, n_values: int) -> Tensor:
     """Combine error and KL, (B,) each -> ().
 
-    `course` is 1e6 times the error plus the KL. `calibrated` is the Gaussian likelihood at its optimal variance,
-    which is the batch's error itself, per value of the spectrogram [2]_: no weight to tune but `beta`.
+    `course` is 1e6 times the error plus the KL. `calibrated` is the Gaussian likelihood at its
+    optimal variance, which is the batch's own error per value of the spectrogram [2]_, so that
+    `beta` is the only weight to tune.
     """
     if objective == "course":
         return tf.reduce_mean(COURSE_WEIGHT * error + beta * kl)

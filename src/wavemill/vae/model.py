@@ -1,4 +1,4 @@
-"""A trained model as users hold it: decibels in, latents out, and back."""
+"""A trained model for users: spectrograms in dB to latents, and back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from wavemill.vae.record import ModelRecord
 
 
 class Model:
-    """A network with its record; the same spectrogram gives the same bytes in whatever batch it stands.
+    """A network with its record.
 
-    Built by `wavemill.vae.package.load_model`; `Forward` holds the promise about bytes.
+    The same spectrogram gives the same bytes in any batch (see `Forward`).
+    `wavemill.vae.package.load_model` builds it.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The name it was saved under."""
+        """The name that the model was saved under."""
         return self.record.name
 
     @property
@@ -48,7 +49,7 @@ class Model:
 
     @property
     def features(self) -> Features:
-        """The feature parameters that its spectrograms must have."""
+        """The feature parameters that input spectrograms must have."""
         return self.record.features
 
     @property
@@ -57,18 +58,18 @@ class Model:
         return self.record.latent_dim
 
     def warm_up(self) -> None:
-        """Compile both directions now, so that the first job is not the slow one."""
+        """Compile encoder and decoder now, so that the first job is not slow."""
         self.reconstruct(np.zeros((1, *self.features.shape), np.float32))
 
     def encode(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
-        """Return the latents of spectrograms: the posterior mean, or one sample for each seed.
+        """Encode spectrograms: return the posterior mean, or one sample for each seed.
 
         Parameters
         ----------
         db : float32 [shape=(batch, n_bins, n_frames)], in dB, finite
         seeds : one integer >= 0 per item, optional
-            Each item's noise comes from its own seed, so it does not depend on the batch. A plain autoencoder
-            has no posterior to sample: UsageError.
+            Each item's noise comes from its own seed, so it does not depend on the batch.
+            UsageError for a plain autoencoder, which has no posterior to sample.
 
         Returns
         -------
@@ -87,7 +88,9 @@ class Model:
         return np.asarray(mean + np.exp(log_variance / 2) * noise, dtype=np.float32)
 
     def posterior(self, db: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-        """Return mean and log variance of latents, (batch, latent_dim) each; a plain autoencoder has no variance.
+        """Return the latents' mean and log variance, (batch, latent_dim) each.
+
+        The log variance of a plain autoencoder is None.
 
         Parameters
         ----------
@@ -99,15 +102,15 @@ class Model:
         return mean, log_variance[0] if log_variance else None
 
     def decode(self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None) -> FloatArray:
-        """Return the spectrograms of latents.
+        """Decode latents to spectrograms.
 
         Parameters
         ----------
         latents : float32 [shape=(batch, latent_dim)]
         peak_db : float32 [shape=(batch,)]
-            Level that a network output of 1 stands for.
+            Level of a network output of 1.
         floor_db : float32 [shape=(batch,)], optional
-            Level of silence; `features.range_db` below the peak unless given.
+            Level of silence; by default `features.range_db` below the peak.
 
         Returns
         -------
@@ -126,7 +129,7 @@ class Model:
         return denormalise(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
     def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
-        """Encode and decode, at each spectrogram's own level; returns (spectrograms in dB, latents)."""
+        """Encode and decode at each spectrogram's level; return (spectrograms in dB, latents)."""
         latents = self.encode(db, seeds=seeds)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
         return self.decode(latents, **levels), latents
@@ -139,16 +142,18 @@ class Model:
         Parameters
         ----------
         seeds : integers >= 0
-            Each item depends on its own seed, and not on the batch.
-        labels : such as {"digit": "7"} or {"digit": "7", "speaker": "george"}; any when not given
+            Each item depends on its own seed and not on the batch.
+        labels : such as {"digit": "7"} or {"digit": "7", "speaker": "george"}; by default, any
+            labels
         temperature : float >= 0, optional
-            How far from the middle of a label: 0 is the middle itself, 1 between neighbouring prototypes. As these are
-            means, 1 is less varied than the training set: `fsdd-vae` gets 0.58 of its takes' standard deviation.
+            Distance from the middle of a label: 0 is the middle itself, 1 is between neighbouring
+            prototypes. Prototypes are means, so 1 is less varied than the training set: `fsdd-vae`
+            reaches 0.58 of the standard deviation of its takes.
 
         Raises
         ------
         UsageError
-            For a label that the model does not know, and from a model without a prior.
+            When the model does not know a label, or has no prior.
         """
         prior = self._required_prior()
         if not len(seeds):
@@ -159,14 +164,15 @@ class Model:
         return SampledLatents(latents=latents, peak_db=peak_db, duration_s=duration_s, labels=carried)
 
     def vary_latents(self, latents: FloatArray, *, seeds: Sequence[int], strength: float) -> FloatArray:
-        """Move latents as far as sounds of one label lie apart, in a random direction for each seed.
+        """Move each latent in a random direction, by the usual distance of takes of one label.
 
         Parameters
         ----------
         latents : float32 [shape=(batch, latent_dim)]
         seeds : one integer >= 0 per item
-        strength : float >= 0; 0 changes nothing, 1 moves as far as takes of one word by one voice lie apart (root mean
-            square over all words and voices)
+        strength : float >= 0
+            0 changes nothing; 1 moves by the distance between two takes of one word by one speaker
+            (root mean square over all words and speakers).
 
         Returns
         -------

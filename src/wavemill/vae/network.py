@@ -1,8 +1,8 @@
 """The networks, bottom-up: blocks, then encoders and decoders, then the architectures by name.
 
 Axis letters: B batch, F frequency bins, T frames, C channels, D latent dimensions. Inputs and outputs are
-normalised spectrograms (B, F, T, 1) in [0, 1]. Sampling is no layer: whoever calls the encoder draws the noise,
-so that a seed belongs to a spectrogram and not to a batch.
+normalised spectrograms (B, F, T, 1) in [0, 1]. Sampling is not a layer: the caller of the encoder
+draws the noise, so that each spectrogram can have its own seed.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class Network:
     decoder: keras.Model
 
     def encode(self, x: Tensor, *, training: bool) -> list[Tensor]:
-        """Return the encoder's outputs as a list, also when it is one (Keras then unwraps it)."""
+        """Return the encoder's outputs as a list, even if Keras returns one bare output."""
         outputs = self.encoder(x, training=training)
         return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
     def variables(self) -> dict[str, Any]:
-        """Return every variable under a name that is stable between builds, in a stable order."""
+        """Return all variables by name; names and order are the same in every build."""
         parts = (("encoder", self.encoder), ("decoder", self.decoder))
         return {f"{part}/{variable.path}": variable for part, model in parts for variable in model.variables}
 
     def trainable_variables(self) -> list[Any]:
-        """Return what an optimiser moves, encoder first."""
+        """Return the variables that an optimiser updates, the encoder's first."""
         return [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
 
 
 def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
-    """Zero-pad high frequencies and late frames until both axes are whole multiples."""
+    """Zero-pad above the highest bin and after the last frame, to multiples of `multiple`."""
     n_bins, n_frames = x.shape[1], x.shape[2]
     extra = (-n_bins % multiple[0], -n_frames % multiple[1])
     return layers.ZeroPadding2D(((0, extra[0]), (0, extra[1])), name="pad")(x) if any(extra) else x
@@ -74,7 +74,7 @@ def course_block(x: Tensor, convolution: layers.Layer, name: str) -> Tensor:
 
 
 def course_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
-    """Convolutions that halve, then one dense layer for each output."""
+    """Strided convolutions, then one dense layer for each output."""
     inputs = layers.Input((*shape, 1), name="spectrogram")
     x = pad_to_multiple(inputs, _total_stride(config))
     for i, (filters, kernel, stride) in enumerate(_course_layers(config), start=1):
@@ -113,13 +113,17 @@ def _total_stride(config: Config) -> tuple[int, int]:
     return bins, frames
 
 
-# ---- residual: pictures of 4 x 4 patches outside, a sequence of whole-spectrum frames inside -----------------------
-# A vowel is a pattern over all frequencies, so the inner part folds the frequency axis into channels and convolves
-# over time only. That is where the dense bottleneck of an ordinary image network loses detail.
+# ---- residual: outer layers on 4 x 4 patches, inner layers on a sequence of whole spectra ----
+# A vowel is a pattern over all frequencies, so the inner layers fold the frequency axis into
+# channels and convolve over time only. There the dense bottleneck of an ordinary image network
+# loses detail.
 
 
 def residual_block(x: Tensor, *, kernel: tuple[int, int], name: str) -> Tensor:
-    """Return x + conv(silu(conv(silu(x)))); the last kernel starts at zero, so depth needs no normalisation."""
+    """Return x + conv(silu(conv(silu(x)))).
+
+    The last kernel starts at zero, so that a deep stack needs no normalisation.
+    """
     filters = x.shape[-1]
     y = layers.Activation("silu", name=f"{name}_act1")(x)
     y = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv1")(y)
@@ -129,7 +133,7 @@ def residual_block(x: Tensor, *, kernel: tuple[int, int], name: str) -> Tensor:
 
 
 def residual_stack(x: Tensor, depth: int, *, kernel: tuple[int, int], name: str) -> Tensor:
-    """`depth` residual blocks one after another."""
+    """Apply `depth` residual blocks in sequence."""
     for i in range(1, depth + 1):
         x = residual_block(x, kernel=kernel, name=f"{name}{i}")
     return x
@@ -151,7 +155,7 @@ def residual_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config:
 
 
 def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) -> keras.Model:
-    """Mirror the encoder, twice as deep where the picture is drawn."""
+    """Mirror the encoder, with twice the depth in the outer layers."""
     rows, columns = ceil(shape[0] / 8), ceil(shape[1] / 8)
     inputs = layers.Input((latent_dim,), name="latents")
     x = layers.Dense(columns * config["neck"], name="dense")(inputs)
@@ -168,11 +172,11 @@ def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) ->
     return keras.Model(inputs, x, name="decoder")
 
 
-# ---- spatial: pictures all the way; the latent is a small picture, and no dense layer stands in its way -----------
+# ---- spatial: convolutions throughout; the latent is a small picture, without a dense layer ----
 
 
 def spatial_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
-    """Patches -> halve -> a few numbers for every 8 x 8 values, flattened."""
+    """Patches -> halve -> a few channels for every 8 x 8 values, flattened."""
     inputs = layers.Input((*shape, 1), name="spectrogram")
     x = pad_to_multiple(inputs, (8, 8))
     x = layers.Conv2D(config["fine"], 8, 4, padding="same", name="patches")(x)  # (B, F, T, 1) -> (B, F/4, T/4, C1)
@@ -274,8 +278,8 @@ def build_network(
     kind : "vae" or "ae"
     shape : (n_bins, n_frames)
     latent_dim : int > 0
-    config : sizes that differ from the architecture's defaults
-    most_weights : of a network that is built at all
+    config : sizes that replace the architecture's defaults
+    most_weights : upper limit for the number of weights
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Between decibels and the [0, 1] that a network sees; each spectrogram is scaled by its own level."""
+"""Scale spectrograms from dB to a network's [0, 1] and back, each by its own level."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from wavemill.inversion.kernel import kernel
 Scheme = dict[str, Any]
 
 
-# Measured on 100 held-out recordings: without a fade the reconstruction ends in a hiss 22 dB below the word (51 dB
-# with it) and STOI falls from 0.856 to 0.848; above 3 dB the fade begins to cost detail.
+# Measured on 100 held-out recordings: without a fade, reconstructions end in a hiss 22 dB below the
+# word (51 dB with it) and STOI falls from 0.856 to 0.848. A fade of more than 3 dB loses detail.
 FADE_DB = 3.0
-# How far below the peak the fade goes. To the source's own floor, 80 dB down, is too still: PocketSphinx then heard the
-# digit in 71 % of 300 held-out reconstructions instead of 80 % (79 % of the recordings); STOI differs by 0.001.
+# How far below the peak the fade goes. The source's own floor, 80 dB down, is too quiet: with it,
+# PocketSphinx heard the digit in 71 % of 300 held-out reconstructions instead of 80 % (79 % of the
+# recordings); STOI differs by 0.001.
 FADE_TO_DB = 60.0
 
 
@@ -35,13 +36,14 @@ def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
     ----------
     db : float32 [shape=(batch, n_bins, n_frames)], in dB
     scheme : {"scheme": "min-max"}, or {"scheme": "peak", "range_db": R, "fade_db": F, "fade_to_db": T}
-        `min-max` maps a spectrogram's minimum to 0 and its maximum to 1. `peak` maps its maximum to 1 and all that
-        lies R dB or more below to 0: what is further down is recording noise, which would cost latents.
+        `min-max` maps a spectrogram's minimum to 0 and its maximum to 1. `peak` maps its maximum to
+        1 and everything R dB or more below it to 0: that is recording noise, which would use up
+        latents.
 
     Returns
     -------
     float32 [shape=(batch, n_bins, n_frames)]
-        All zeros for a spectrogram without any contrast, which is silence.
+        All zeros for silence, a spectrogram whose values are all equal.
     """
     range_db = np.float32(0 if _kind(scheme) == "min-max" else scheme["range_db"])
     x = np.zeros(db.shape, np.float32)
@@ -58,10 +60,10 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
     x : float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
     scheme : as in `normalise`
     peak_db, floor_db : float32 [shape=(batch,)]
-        The maximum and the minimum of the result, as a network that returned exactly 1 and 0 would give.
-        With `peak`, the lowest `fade_db` of the range are stretched down to `fade_to_db` below the peak, but not
-        below `floor_db`, so that what the network puts at the bottom of its range becomes a faint noise like a
-        recording's own, instead of a bed of hiss.
+        The levels that network outputs of exactly 1 and 0 stand for. With `peak`, the lowest
+        `fade_db` of the range are stretched down to `fade_to_db` below the peak, but not below
+        `floor_db`. The lowest outputs then become faint noise, as in a recording, instead of steady
+        hiss.
     """
     if _kind(scheme) == "min-max":
         peak, floor = peak_db.reshape(-1, 1, 1), floor_db.reshape(-1, 1, 1)  # (B,) -> (B, 1, 1)
@@ -76,7 +78,10 @@ def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db:
 
 @kernel
 def _scale(db: FloatArray, range_db: np.float32, x: FloatArray) -> None:
-    """Write (db - peak) / range + 1, limited to [0, 1]; a range of 0 stands for the clip's own. Silence stays 0."""
+    """Write (db - peak) / range + 1, clipped to [0, 1]; for silence leave `x` as it is, all 0.
+
+    A `range_db` of 0 means the clip's own range.
+    """
     peak, least = db[0], db[0]
     for value in db:
         peak, least = max(peak, value), min(least, value)
@@ -91,7 +96,7 @@ def _scale(db: FloatArray, range_db: np.float32, x: FloatArray) -> None:
 def _raise(
     x: FloatArray, peak: np.float32, floor: np.float32, range_db: np.float32, fade_db: np.float32, db: FloatArray
 ) -> None:
-    """Undo `_scale`, and stretch the lowest `fade_db` of the range down to `floor`, if that is lower."""
+    """Undo `_scale`; stretch the lowest `fade_db` of the range down to `floor` if it is lower."""
     for i in range(x.size):
         height = x[i] * range_db  # dB above the bottom of the range
         level = height + (peak - range_db)

@@ -1,4 +1,4 @@
-"""Save a model as a folder of JSON, arrays and digests, and load it again; nothing in it is ever executed."""
+"""Save and load a model folder: JSON, arrays and digests. Loading never executes anything in it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from wavemill.vae.replacement import read_steadily
 Result = TypeVar("Result")
 
 _MOST_WEIGHT_BYTES = MOST_FILE_BYTES
-_MOST_LATENT_BYTES = 2**25  # a prior's prototypes have two megabytes
+_MOST_LATENT_BYTES = 2**25  # a prior's prototypes take two megabytes
 _LEAST_WEIGHT_BYTES = 2  # half precision
 
 
@@ -49,14 +49,14 @@ def save_model(
     latents: Mapping[str, NDArray[Any]] | None = None,
     half_precision: bool = False,
 ) -> str:
-    """Write a model folder whole, replacing what was there, and return the model's digest.
+    """Write a complete model folder, replacing any previous one, and return the model's digest.
 
     Parameters
     ----------
-    folder : where; a training in progress in its subfolder `.training` is kept
+    folder : the folder to write; a training in progress in its subfolder `.training` is kept
     latents : the arrays of a `wavemill.vae.prior.Prior`
-    half_precision : store weights as float16, half the size, and say so in the record's `training`; the network
-        computes in float32 all the same
+    half_precision : store weights as float16, half the size, and note that in the record's
+        `training`; the network still computes in float32
 
     Raises
     ------
@@ -74,17 +74,18 @@ def save_model(
 def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -> Model:
     """Verify a model folder and rebuild its network.
 
-    Where TensorFlow has not begun and nobody has chosen otherwise, its operations get one thread each from here on:
-    see `wavemill.vae.forward`. Who trains in the same process sets TensorFlow's threads before.
+    This limits TensorFlow operations to one thread each, unless TensorFlow is already initialised
+    or its threads are set: see `wavemill.vae.forward`. To train in the same process, set
+    TensorFlow's threads first.
 
     Raises
     ------
     ModelChangedError
         When a file differs from its recorded digest.
     ModelError
-        When there is no such model or its files do not fit together.
+        When there is no such model, or its files do not fit together.
     StorageUnavailableError
-        When its disk does not answer, or goes away while it is loaded.
+        When its disk does not answer, or disappears during loading.
     """
     folder = None
     try:
@@ -99,7 +100,7 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
         if folder is None or not is_missing(cause):
             raise
     require_there(folder.resolve().parent, "the folder of models")
-    return read_steadily(folder, _load)  # it may have been away until a moment ago
+    return read_steadily(folder, _load)  # the disk may have come back only just now
 
 
 def _load(folder: Path) -> Model:
@@ -113,7 +114,7 @@ def _load(folder: Path) -> Model:
         shape=record.features.shape,
         latent_dim=record.latent_dim,
         config=record.architecture_config,
-        most_weights=n_bytes // _LEAST_WEIGHT_BYTES,  # more would stay without a value
+        most_weights=n_bytes // _LEAST_WEIGHT_BYTES,  # the file cannot hold values for more
     )
     shapes = {name: tuple(variable.shape) for name, variable in network.variables().items()}
     set_weights(network, read_arrays(folder / WEIGHTS_FILE, shapes=shapes))
@@ -129,7 +130,7 @@ def get_weights(network: Network) -> dict[str, FloatArray]:
 
 
 def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
-    """Assign weights by name; every name and every shape must fit, else ModelError."""
+    """Assign weights by name; ModelError unless every name and shape matches."""
     variables = network.variables()
     if set(weights) != set(variables):
         odd = sorted(set(weights) ^ set(variables))
@@ -145,7 +146,7 @@ def set_weights(network: Network, weights: Mapping[str, FloatArray]) -> None:
 def read_arrays(
     file: Path, *, shapes: Shapes | None = None, most_bytes: int = _MOST_WEIGHT_BYTES
 ) -> dict[str, FloatArray]:
-    """Read an .npz as float32 arrays, those of `shapes` where it is given, never as pickles."""
+    """Read an .npz as float32 arrays, never as pickles; they must match `shapes` if given."""
     arrays = _readable(file, lambda file: read_archive(file, most_bytes=most_bytes, shapes=shapes))
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 

@@ -1,8 +1,9 @@
-"""Where a model's latents lie after training, and how to draw new ones there.
+"""The prior of a trained model: the distribution of its latents, from which new ones are drawn.
 
-The aggregate posterior of a trained autoencoder is not the standard normal distribution: decoding standard normal noise
-gives mumbling. What was learnt after training from the training latents is a better prior [1]_; here it is prototypes
-of each combination of labels, and the points between neighbours among them (`wavemill.vae.prototypes`).
+The latents of a trained autoencoder do not follow the standard normal distribution: decoding
+standard normal noise gives mumbling. A prior fitted to the training latents after training
+is better [1]_. This one consists of prototypes for each combination of labels, and of the points
+between neighbouring prototypes (`wavemill.vae.prototypes`).
 
 References
 ----------
@@ -29,24 +30,24 @@ from wavemill.vae.prototypes import TAKES, Prototypes
 Labels = Mapping[str, str]
 
 TEMPERATURE = 1.2  # docs/why.md
-MOST_GROUPS = 256  # combinations of labels; with more, the label with the most values is passed over
-MOST_ITEMS = 2**14  # a prior is fitted to; more bundles of four take minutes to find
-MOST_NUMBERS = 2**25  # among their latents: a quarter of a gigabyte in double precision
+MOST_GROUPS = 256  # combinations of labels; with more, the label with the most values is ignored
+MOST_ITEMS = 2**14  # that a prior is fitted to; with more, finding bundles of four takes minutes
+MOST_NUMBERS = 2**25  # in their latents together: a quarter of a gigabyte in double precision
 _PREFIX = "prior/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledLatents:
-    """What was drawn from a model's prior, one row per seed."""
+    """Latents drawn from a model's prior, one row per seed."""
 
     latents: FloatArray  # [shape=(batch, latent_dim)]
-    peak_db: FloatArray  # [shape=(batch,)], the level that `Model.decode` wants
+    peak_db: FloatArray  # [shape=(batch,)], the level to pass to `Model.decode`
     duration_s: FloatArray  # [shape=(batch,)], where the sound ends; what comes after is padding
-    labels: tuple[Labels, ...]  # what each was drawn as; empty mappings from a model trained without labels
+    labels: tuple[Labels, ...]  # each row's labels; empty mappings if the model was trained without labels
 
 
 class Prior:
-    """Where latents and their levels lie together, in groups that carry labels."""
+    """The joint distribution of latents and their levels, in groups that carry labels."""
 
     def __init__(
         self,
@@ -54,24 +55,26 @@ class Prior:
         labels: Sequence[Labels],
         peak_range_db: tuple[float, float],
         *,
-        spread: float = 1.0,  # of takes, by that of prototypes
+        spread: float = 1.0,  # distance between takes, as a multiple of that between prototypes
     ) -> None:
         self._prototypes, self._labels, self._peak_range_db = prototypes, tuple(labels), peak_range_db
         self._spread = spread
-        self.left_out: tuple[Labels, ...] = ()  # after `fit`: labels of a single item
+        self.left_out: tuple[Labels, ...] = ()  # set by `fit`: combinations of labels with a single item
 
     @classmethod
     def fit(cls, latents: FloatArray, *, peak_db: FloatArray, labels: Sequence[Labels]) -> Self:
-        """Fit to a training set: a group per combination of labels, or by clustering where there are none.
+        """Fit a prior to a training set, in one group for each combination of labels.
 
-        Of a large set a seeded part of each group is looked at, as `items_to_fit` says. A combination of labels that
-        a single item carries is left out, as its prototype would be that item: `left_out` names it.
+        Without labels, clustering makes the groups. Of a large set, only a seeded selection from
+        each group is used (see `items_to_fit`). A combination of labels that only one item has is
+        left out and listed in `left_out`, because its prototype would be that item.
 
         Parameters
         ----------
         latents : float32 [shape=(items, latent_dim)]
         peak_db : float32 [shape=(items,)]
-            Each item's level. It is drawn together with the latent: who speaks decides it as well.
+            Each item's level. It is drawn together with the latent, because it depends on the
+            speaker too.
         labels : one mapping per item, such as {"digit": "7", "speaker": "george"}
         """
         peak_range_db = (float(peak_db.min()), float(peak_db.max()))
@@ -92,32 +95,32 @@ class Prior:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self | None:
-        """Build from what `arrays` gave; None when there is no prior among them."""
+        """Build a prior from what `arrays` returned; None when `arrays` holds no prior."""
         own = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
         if not own:
             return None
         try:
             about = parse_json(own["about"].astype(np.uint8).tobytes())
-            spread = float(about.get("spread", 1.0))  # of models from before it was measured
+            spread = float(about.get("spread", 1.0))  # older models have no such figure
             return cls(Prototypes.from_arrays(own), about["labels"], tuple(about["peak_range_db"]), spread=spread)
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as exc:
             raise ModelError(f"the model's prior cannot be read: {exc}; restore the model or train it again") from exc
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that it consists of, for a model's `latents.npz`."""
+        """Return the prior as arrays, for a model's `latents.npz`."""
         about = {"labels": self._labels, "peak_range_db": self._peak_range_db, "spread": self._spread}
         arrays = {**self._prototypes.arrays(), "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
         return {_PREFIX + name: array for name, array in arrays.items()}
 
     @property
     def labels(self) -> dict[str, list[str]]:
-        """What can be asked for, such as {"digit": ["0", "1"]}; empty without labels."""
+        """The labels that can be asked for, such as {"digit": ["0", "1"]}; empty without labels."""
         return {key: sorted({labels[key] for labels in self._labels}) for key in sorted(self._labels[0])}
 
     def draw(
         self, seeds: Sequence[int], *, labels: Labels, temperature: float
     ) -> tuple[FloatArray, FloatArray, tuple[Labels, ...]]:
-        """Draw latents (B, D), their levels in dB (B,) and their labels; each row depends on its own seed alone."""
+        """Draw latents (B, D), levels in dB (B,) and labels; each row depends on its seed alone."""
         if not 0 <= temperature <= HOTTEST:
             raise UsageError(f"expected a temperature from 0 to {HOTTEST:g}, received {temperature}")
         groups = self._groups(labels)
@@ -129,7 +132,7 @@ class Prior:
         return drawn[:, :-1].copy(), np.clip(drawn[:, -1], *self._peak_range_db), carried
 
     def noise(self, seeds: Sequence[int]) -> FloatArray:
-        """Return how two items of one group may differ, (B, D), each row from its own seed, as far as they do."""
+        """Return random differences between items of one group, (B, D), each row from its seed."""
         differences = np.stack([self._prototypes.difference(_rng(seed))[:-1] for seed in seeds])
         return np.asarray(np.float32(self._spread) * differences, np.float32)
 
@@ -145,9 +148,10 @@ class Prior:
 
 
 def items_to_fit(labels: Sequence[Labels], latent_dim: int) -> NDArray[np.int64]:
-    """Return which items a prior is fitted to, sorted: all of a set that is not large, else as many of each group.
+    """Return the indices of the items to fit a prior to, sorted.
 
-    Encode no others: of a million items their latents alone would fill the memory. The choice is seeded.
+    Of a small set these are all items; of a large one, a seeded choice of equally many from each
+    group. Encode only these: the latents of a million items would fill the memory.
     """
     most = min(MOST_ITEMS, MOST_NUMBERS // latent_dim)
     if len(labels) <= most:
@@ -172,7 +176,7 @@ def _grouped(labels: Sequence[Labels]) -> tuple[NDArray[np.int64], list[Labels]]
 def _without_lone(
     points: NDArray[np.float64], group_of: NDArray[np.int64], carried: list[Labels]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[Labels]]:
-    """Leave out the groups of a single point, and number the others anew."""
+    """Leave out groups of a single point and renumber the rest."""
     counts = np.bincount(group_of)
     kept = counts[group_of] > 1
     _, renumbered = np.unique(group_of[kept], return_inverse=True)
@@ -184,7 +188,10 @@ def _rng(seed: int) -> np.random.Generator:
 
 
 def _grouping_keys(labels: Sequence[Labels]) -> list[str]:
-    """Return the keys that every item has, without those whose many values would leave too many groups."""
+    """Return the keys that all items have, without those that would make too many groups.
+
+    The keys with the most values are dropped first.
+    """
     keys = sorted(set.intersection(*(set(item) for item in labels)))
     keys.sort(key=lambda key: len({item[key] for item in labels}))
     while keys and len({tuple(item[key] for key in keys) for item in labels}) > min(MOST_GROUPS, len(labels) // 2):

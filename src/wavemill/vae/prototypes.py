@@ -1,9 +1,10 @@
 """Prototypes of each group of latents, and points between them.
 
-A group's latents lie on a curved sheet, not in a ball. A Gaussian's draws fall beside it, where the decoder mumbles;
-points between neighbours are still on it (docs/why.md has the figures). What is kept are means of a few neighbouring
-latents each, at least two, half precision: no recording can be had back from them, and what is drawn lies further from
-any recording. `Prior.fit` sees to it that no group has a single latent, unless that is all there is.
+A group's latents lie on a curved surface, not in a ball. Draws from a Gaussian miss that surface,
+and decode to mumbling; points between neighbours are still on it (docs/why.md has the figures).
+Each prototype is the mean of a few neighbouring latents, at least two, stored in half precision. No
+recording can be recovered from it, and averaging keeps draws further from the recordings.
+`Prior.fit` leaves out groups of a single latent, unless there is only one latent.
 
 Axis letters: N points, M prototypes, K neighbours, E dimensions.
 """
@@ -23,7 +24,7 @@ from wavemill.vae.directions import left_singular
 IntArray = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-TAKES = 4  # latents behind each prototype, at least where a group has as many; none stands behind two
+TAKES = 4  # latents per prototype at least, if the group has that many; no latent is used twice
 NEIGHBOURS = 3
 MOST_NUMBERS = 2**20  # two megabytes; a spatial latent has fewer prototypes
 MOST_PROTOTYPES = 2**13
@@ -32,18 +33,19 @@ RANK = 128  # directions in which distances are measured
 
 @dataclass(frozen=True, kw_only=True)
 class Prototypes:
-    """Points in groups that are equally likely; each point knows its nearest ones of the same group."""
+    """Prototypes in equally likely groups, each with its nearest neighbours in the same group."""
 
     points: FloatArray  # (M, E)
     group_of: IntArray  # (M,)
-    neighbours: IntArray  # (M, K), a point alone in its group has itself
+    neighbours: IntArray  # (M, K); a lone point in its group is its own neighbour
 
     @classmethod
     def fit(cls, points: Matrix, group_of: IntArray) -> Self:
-        """Average neighbours of (N, E) points in groups (N,), each with at least one point."""
+        """Average neighbouring points (N, E) in groups (N,); each group has at least one point."""
         n_groups = int(group_of.max()) + 1
         middles = np.stack([points[group_of == group].mean(axis=0) for group in range(n_groups)])
-        whitened, _ = left_singular(points - middles[group_of], RANK)  # (N, E) -> (N, R): as far in every direction
+        # (N, E) -> (N, R), with equal variance in all directions
+        whitened, _ = left_singular(points - middles[group_of], RANK)
         most = max(1, min(MOST_PROTOTYPES, MOST_NUMBERS // points.shape[1]) // n_groups)
         bundles = [_bundles(np.flatnonzero(group_of == group), whitened, most) for group in range(n_groups)]
         starts = np.cumsum([0, *(len(own) for own in bundles)])
@@ -59,17 +61,20 @@ class Prototypes:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
-        """Build from what `arrays` gave."""
+        """Build prototypes from what `arrays` returned."""
         group_of, neighbours = (arrays[name].astype(np.int64) for name in ("group_of", "neighbours"))
         return cls(points=arrays["points"], group_of=group_of, neighbours=neighbours)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what is stored."""
+        """Return the prototypes as arrays to store."""
         indices = {name: getattr(self, name).astype(np.uint16) for name in ("group_of", "neighbours")}
         return {"points": self.points.astype(np.float16), **indices}
 
     def sample(self, groups: Sequence[int], rng: np.random.Generator, temperature: float) -> tuple[FloatArray, int]:
-        """Draw a point (E,) of one of `groups`, and say of which; `temperature` scales its distance from the middle."""
+        """Draw a point (E,) from one of `groups`; return it with its group.
+
+        `temperature` scales its distance from the middle of the group.
+        """
         group = groups[int(rng.integers(len(groups)))]
         members = np.flatnonzero(self.group_of == group)
         one = members[rng.integers(len(members))]
@@ -79,11 +84,12 @@ class Prototypes:
         return np.asarray(middle + np.float32(temperature) * (between - middle), np.float32), group
 
     def spread(self, points: Matrix, group_of: IntArray) -> float:
-        """Return how far (N, E) points of a group lie apart, as a multiple of how far its prototypes do.
+        """Return the distance between points (N, E) of a group relative to that of prototypes.
 
-        A mean of several points lies nearer to other means than the points lie to each other. The root mean square
-        is taken over the groups as `difference` chooses them; 1 where no group has two prototypes that differ.
-        `points` may be without the last dimensions of the prototypes, which then do not count.
+        Prototypes are means, so they lie closer together than the points do. The result is a ratio
+        of root mean squares over all groups, weighted as `difference` draws them, or 1 if no group
+        has two prototypes that differ. `points` may lack the last dimensions of the prototypes,
+        which are then ignored.
         """
         groups, n_prototypes = np.unique(self.group_of, return_counts=True)
         own = self.points[:, : points.shape[1]].astype(np.float64)
@@ -94,7 +100,10 @@ class Prototypes:
         return float(np.sqrt(apart / prototypes_apart)) if prototypes_apart > 0 else 1.0
 
     def difference(self, rng: np.random.Generator) -> FloatArray:
-        """Return how one prototype differs from another of its group, or of any where it is alone, at random, (E,)."""
+        """Return the difference (E,) of a random prototype from another one of its group.
+
+        If it is the only one of its group, the other may be of any group.
+        """
         one = int(rng.integers(len(self.points)))
         is_other = np.arange(len(self.points)) != one
         own = np.flatnonzero(is_other & (self.group_of == self.group_of[one]))
@@ -104,12 +113,15 @@ class Prototypes:
 
 
 def _apart(points: Matrix) -> float:
-    """Return the mean squared distance of two different ones of (N, E) points, N > 1."""
+    """Return the mean squared distance between two different points of (N, E), N > 1."""
     return float(2 * np.square(points - points.mean(axis=0)).sum() / (len(points) - 1))
 
 
 def _bundles(members: IntArray, whitened: Matrix, most: int) -> list[IntArray]:
-    """Share members out into bundles of neighbours, from the outside inwards, and what is left to the nearest."""
+    """Group `members` into bundles of neighbours, outermost first.
+
+    Members left over join the nearest bundle.
+    """
     size = max(TAKES, -(-len(members) // most))
     left = members
     bundles: list[IntArray] = []
@@ -130,7 +142,10 @@ def _distances(points: Matrix, point: Matrix) -> Matrix:
 
 
 def _nearest(points: Matrix) -> IntArray:
-    """Return each point's nearest others, nearest first, (M, E) -> (M, NEIGHBOURS); repeated when there are too few."""
+    """Return each point's nearest neighbours, nearest first, (M, E) -> (M, NEIGHBOURS).
+
+    They are repeated where there are fewer than NEIGHBOURS.
+    """
     distance = np.stack([_distances(points, point) for point in points])  # (M, M)
     np.fill_diagonal(distance, np.inf)
     order = np.argsort(distance, axis=1, kind="stable")[:, : max(1, min(NEIGHBOURS, len(points) - 1))]

@@ -1,4 +1,4 @@
-"""How close a model's reconstructions come to what went in."""
+"""Measure how close a model's reconstructions come to its input."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from wavemill.vae.batches import SpectrogramSource
 from wavemill.vae.model import Model
 
 TOP_DB = 50.0
-MOST_ITEMS = 300  # of the held-out, evenly over them; enough for two digits, half a minute of inversion and STOI
-REPEATS = 3  # STOI compares stretches of 0.384 s; half of all spoken digits are shorter than two of them
+# Held-out items measured, spread evenly. Enough for two digits; half a minute of inversion and
+# STOI.
+MOST_ITEMS = 300
+REPEATS = 3  # STOI compares segments of 0.384 s; half of all spoken digits are shorter than two of them
 
 
 def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64]) -> dict[str, Any]:
-    """Return quality figures of a model on spectrograms it was not trained on, as a record holds them.
+    """Return a model's quality figures on spectrograms it was not trained on, in a record's form.
 
     STOI is left out where pystoi is not installed.
     """
-    # Sorted by ID, the first ones would be of one label.
+    # Items are sorted by ID, so the first ones would all have one label.
     spread = np.linspace(0, len(indices) - 1, min(len(indices), MOST_ITEMS)).round().astype(int)
     db = source.read_db(indices[spread])
     reconstructed, _ = model.reconstruct(db)
@@ -46,13 +48,14 @@ def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64])
 
 
 def log_spectral_distance(reference_db: FloatArray, db: FloatArray, *, top_db: float = TOP_DB) -> FloatArray:
-    """Return how far spectrograms lie apart where the reference is loud.
+    """Return the distance between spectrograms, where the reference is loud.
 
     Parameters
     ----------
     reference_db, db : float32 [shape=(batch, n_bins, n_frames)], in dB
     top_db : float > 0
-        Both are limited to so much below the reference's own peak; frames that are silent then do not count.
+        Both are limited to this range below the reference's peak; frames that are silent then are
+        ignored.
 
     Returns
     -------

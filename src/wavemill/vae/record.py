@@ -1,6 +1,6 @@
-"""What a model folder says about itself, read with the standard library only.
+"""Read and verify a model folder's record, `model.json`. Standard library only.
 
-The light side checks a model when a batch is submitted; it must not pay for NumPy or TensorFlow to do so.
+The producer checks the model when a batch is submitted, without importing NumPy or TensorFlow.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 LATENTS_FILE = "latents.npz"
 DIGEST_FILE = "SHA256"
-TRAINING_NAME = ".training"  # below a model's folder, while it is trained
+TRAINING_NAME = ".training"  # subfolder of a model's folder during training
 CARD_FILE = "README.md"
-# The files that tell kinds of folders apart. A recogniser must never be taken for a model that makes sound.
+# The file that marks each kind of folder. A recogniser must never be taken for a model that makes
+# sound.
 RECOGNISER_FILE = "recogniser.json"
 RECORD_FILES = {RECORD_FILE: "a model", RECOGNISER_FILE: "a recogniser"}
 FORMAT = 1
-MOST_FILE_BYTES = 2**29  # of a listed file: the weights of the largest network
-_MOST_LISTING_BYTES = 2**16  # an honest one has four lines
+MOST_FILE_BYTES = 2**29  # per listed file: the weights of the largest network
+_MOST_LISTING_BYTES = 2**16  # for `SHA256`; a genuine one has four lines
 _REQUIRED = (RECORD_FILE, WEIGHTS_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """All that `model.json` holds: enough to rebuild the network and to tell where it comes from."""
+    """The contents of `model.json`: enough to rebuild the network and know how it was trained."""
 
     name: str
     kind: str  # "vae" or "ae"
@@ -50,7 +51,7 @@ class ModelRecord:
     training: Mapping[str, Any]
     quality: Mapping[str, Any]
     code_version: str
-    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what can be asked of a sample
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the labels that a sample can be asked for
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types, in the order of `model.json`."""
@@ -58,7 +59,7 @@ class ModelRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelRecord:
-        """Build from what `as_dict` gave; a ModelError says what is missing or of another version."""
+        """Build a record from `as_dict`'s result; ModelError if a part is missing or unsupported."""
         if values.get("format") != FORMAT:
             raise ModelError(f"expected model format {FORMAT}, received {values.get('format')!r}; update wavemill")
         fields = {key: value for key, value in values.items() if key != "format"}
@@ -71,7 +72,7 @@ class ModelRecord:
 
 
 def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> Path:
-    """Return the folder of a model, given its path or its name, below `models_dir` or of those that are shipped.
+    """Return a model's folder, given its path, or its name below `models_dir` or among the shipped.
 
     Raises
     ------
@@ -96,13 +97,13 @@ def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> P
 
 
 def named_folders(name_or_path: str | Path, models_dir: str | Path) -> list[Path]:
-    """Return the folders that a model's name or path may mean, the first that is one counts."""
+    """Return the folders that a name or path may mean; the first that is a model folder counts."""
     shipped = shipped_folder("models")
     return [Path(models_dir) / name_or_path, Path(name_or_path), *([shipped / name_or_path] if shipped else [])]
 
 
 def known_models(models_dir: str | Path) -> list[Path]:
-    """Return the model folders directly below `models_dir`, and the shipped ones of other names."""
+    """Return the model folders directly below `models_dir`, then shipped ones with other names."""
     own = list_models(models_dir)
     shipped = shipped_folder("models")
     names = {folder.name for folder in own}
@@ -114,7 +115,7 @@ def _holds_record(folder: Path) -> bool:
 
 
 def list_models(models_dir: str | Path = "models") -> list[Path]:
-    """Return the model folders directly below `models_dir`, by name."""
+    """Return the model folders directly below `models_dir`, sorted by name."""
     folder = Path(models_dir)
     if not folder.is_dir():
         return []
@@ -132,7 +133,7 @@ def read_record(path: str | Path) -> ModelRecord:
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
-    """Read a record's JSON; ModelError when it is damaged, no object, or larger or deeper than a record can be."""
+    """Read a record's JSON; ModelError when it is damaged, not an object, too large or too deep."""
     try:
         values = parse_json(_read(file, MOST_JSON_BYTES))
     except (OSError, ValueError) as exc:
@@ -143,7 +144,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
 
 
 def _read(file: Path, most_bytes: int) -> bytes:
-    """Return a file's bytes; OSError, or ValueError when it is no file or too large."""
+    """Return a file's bytes; raise OSError, or ValueError when it is not a file or too large."""
     try:
         return read_file(file, most_bytes=most_bytes)
     except (NotAFileError, TooLargeError) as exc:
@@ -151,7 +152,7 @@ def _read(file: Path, most_bytes: int) -> bytes:
 
 
 def _require_types(record: ModelRecord) -> None:
-    """Raise TypeError or ValueError where a field is not what it is declared as."""
+    """Raise TypeError or ValueError when a field does not have its declared type."""
     for name in ("name", "kind", "architecture", "code_version"):
         if not isinstance(getattr(record, name), str):
             raise TypeError(f"{name}: expected a string, received {str(getattr(record, name))[:40]}")
@@ -167,13 +168,13 @@ def _require_types(record: ModelRecord) -> None:
 def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
     """Check every file of the model folder `path`, `required` among them, and return the model's digest.
 
-    The digest is the SHA-256 of the file `SHA256`, which in turn holds the SHA-256 of every other file as
-    `sha256sum` writes it, so `cd MODEL && sha256sum -c SHA256` checks the same.
+    The digest is the SHA-256 of the file `SHA256`, which lists the SHA-256 of every other file in
+    the format of `sha256sum`, so `cd MODEL && sha256sum -c SHA256` makes the same check.
 
     Raises
     ------
     ModelChangedError
-        When a file is not what was recorded; it is named.
+        When a file differs from its recorded digest; the message names it.
     ModelError
         When the folder, `SHA256` or a listed file is missing or malformed.
     """
@@ -181,7 +182,7 @@ def verify(path: str | Path, *, required: tuple[str, ...] = _REQUIRED) -> str:
 
 
 def listed_names(folder: Path) -> list[str]:
-    """Return the names of the files that belong to a folder by its `SHA256`; none where there is no readable one."""
+    """Return the names of the files listed in a folder's `SHA256`; none if that cannot be read."""
     try:
         return [name for name, _ in _entries(folder, _read(folder / DIGEST_FILE, _MOST_LISTING_BYTES))]
     except (OSError, ValueError, ModelError):
@@ -206,7 +207,7 @@ def _verify(folder: Path, required: tuple[str, ...]) -> str:
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as hex; a file that cannot be read, or is too large, is a ModelError."""
+    """Return the SHA-256 of a file as hex; ModelError when it cannot be read or is too large."""
     try:
         with os.fdopen(os.open(file, FLAGS), "rb") as stream:
             if (n_bytes := size_of(stream.fileno())) > MOST_FILE_BYTES:

@@ -1,4 +1,4 @@
-"""Read a folder that somebody may put another one in place of meanwhile. Standard library only."""
+"""Read a folder that another process may replace during the read. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ Result = TypeVar("Result")
 Identity = tuple[int, int, int]
 
 _TRIES = 50
-_PAUSE_S = 0.02  # a replacement takes two renames
+_PAUSE_S = 0.02  # longer than the two renames of a replacement
 
 
 def scratch_prefix(folder: Path) -> str:
-    """Return how the names of folders begin that stand beside `folder` while it is written."""
+    """Return the prefix of the scratch folders beside `folder` while it is written."""
     return f".{folder.name}-"
 
 
 def read_steadily(folder: Path, read: Callable[[Path], Result]) -> Result:
-    """Return `read(folder)` of one state of the folder: read again when it was replaced meanwhile.
+    """Return `read(folder)`, repeated if the folder was replaced during the read.
 
-    What `read` says, or the ModelError or OSError that it raises, counts when the folder stayed as it was. A missing
-    one is given a second where another one is being written to take its place.
+    A result of `read`, or a ModelError or OSError from it, is passed on only if the folder stayed
+    the same. If the folder is missing while a new one is being written, this waits up to a second
+    for it.
     """
     for _ in range(_TRIES):
         before = _identity(folder)
@@ -50,7 +51,7 @@ def _identity(folder: Path) -> Identity | None:
         found = folder.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns  # the number of a removed folder is given to another one
+    return found.st_dev, found.st_ino, found.st_ctime_ns  # ctime too: inode numbers are reused
 
 
 def _is_being_written(folder: Path) -> bool:

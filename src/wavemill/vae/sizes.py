@@ -1,6 +1,6 @@
-"""How many weights a network would have, counted before any of them is allocated.
+"""Count the weights that a network would have, before any memory is allocated for them.
 
-The names and letters are those of `wavemill.vae.network`.
+Names and axis letters are those of `wavemill.vae.network`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from wavemill.errors import ModelError
 MOST_WEIGHTS = 2**27  # half a gigabyte; fsdd-vae has two million
 MOST_LATENTS = 2**20
 _MOST_FILTERS = 2**14
-_MOST_DEPTH = 64  # of residual blocks in a stack
+_MOST_DEPTH = 64  # residual blocks in a stack
 _MOST_LAYERS = 16
-_MOST_STEP = 64  # a kernel's or a stride's
+_MOST_STEP = 64  # size of a kernel or a stride
 
 Config = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ Config = Mapping[str, Any]
 def require_buildable(
     architecture: str, *, kind: str, shape: tuple[int, int], latent_dim: int, config: Config, most_weights: int
 ) -> None:
-    """Raise ModelError for sizes that are no whole numbers or absurd, and for more than `most_weights` in all."""
+    """Raise ModelError for sizes that are not whole or out of bounds, or for too many weights."""
     _require_whole("latent_dim", latent_dim, least=1, most=MOST_LATENTS)
     (_require_course if architecture == "course" else _require_residual)(config)
     n_weights = count_weights(architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=config)
@@ -64,7 +64,7 @@ def _count_course(shape: tuple[int, int], latent_dim: int, heads: int, config: C
         bins, frames = bins * stride[0], frames * stride[1]
     flat = ceil(rows / bins) * ceil(columns / frames) * filters[-1]
     encoder = sum(k * before * f + 5 * f for k, before, f in zip(kernels, [1, *filters], filters, strict=False))
-    after = [*filters[1:], filters[-1]]  # what each transposed convolution receives
+    after = [*filters[1:], filters[-1]]  # input channels of each transposed convolution
     decoder = sum(k * a * f + 5 * f for k, a, f in zip(kernels[1:], after[1:], filters[1:], strict=True))
     last = kernels[0] * after[0] + 1
     return encoder + heads * (flat + 1) * latent_dim + (latent_dim + 1) * flat + decoder + last

@@ -1,4 +1,4 @@
-"""Read a dataset for training: small ones are kept in memory, large ones read again in every epoch."""
+"""Read a dataset for training: a small one is kept in memory, a large one read in every epoch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE_SIZE = 1_000
 
 
 class DatasetSource:
-    """The spectrograms of a dataset by number, in the order of their IDs; silent ones are left out.
+    """The spectrograms of a dataset, numbered in the order of their IDs; silent ones are left out.
 
     Raises
     ------
@@ -47,7 +47,7 @@ class DatasetSource:
 
     @property
     def features(self) -> Features:
-        """How the spectrograms were made."""
+        """The parameters that the spectrograms were made with."""
         return self._dataset.features
 
     @property
@@ -75,7 +75,7 @@ class DatasetSource:
 
 
 def audible_entries(dataset: Dataset) -> Iterator[Entry]:
-    """Stream the entries with sound, in the order of their IDs; those whose rows are damaged are left out."""
+    """Yield the entries with sound in the order of their IDs, without those with damaged rows."""
     every_id, n_damaged = dataset.ids(), 0
     while ids := list(islice(every_id, _PAGE_SIZE)):
         found = dataset.get_many(ids)

@@ -1,4 +1,4 @@
-"""Several datasets as one source of spectrograms: what a model is for, and what it may learn from besides."""
+"""Several datasets as one source of spectrograms: a model's own dataset, and others added to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wavemill.vae.batches import SpectrogramSource
 
 
 class JoinedSource:
-    """The spectrograms of `first`, then those of each of `others`, numbered through.
+    """The spectrograms of `first`, then those of each of `others`, numbered consecutively.
 
     Raises
     ------
@@ -36,17 +36,17 @@ class JoinedSource:
 
     @property
     def name(self) -> str:
-        """The names of all, the first one first."""
+        """The names of all datasets, in order."""
         return ", ".join(part.name for part in self._parts)
 
     @property
     def features(self) -> Features:
-        """How all the spectrograms were made."""
+        """The parameters that all the spectrograms were made with."""
         return self._parts[0].features
 
     @property
     def added(self) -> NDArray[np.int64]:
-        """The numbers of what does not come from the first."""
+        """The numbers of the spectrograms that do not come from `first`."""
         return np.arange(self._starts[1], self._starts[-1])
 
     def read_db(self, indices: NDArray[np.int64]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""One step of gradient descent, and everything that a step changes."""
+"""One step of gradient descent, and the state that a step changes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wavemill.vae.losses import kl_divergence, reconstruction_error, total_loss
 from wavemill.vae.network import Network
 from wavemill.vae.training_config import TrainingConfig
 
-WARM_UP_STEPS = 200  # a short training takes a twentieth of its steps, but no fewer than the least
-LEAST_WARM_UP_STEPS = 100  # after a rise of 9 steps the network was stuck at one average spectrogram
+WARM_UP_STEPS = 200  # at most; a short training warms up for a twentieth of its steps
+LEAST_WARM_UP_STEPS = 100  # after a warm-up of 9 steps the network only drew the average spectrogram
 LAST_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 GRADIENT_NORM = 1.0
-LOG_VARIANCE_RANGE = (-12.0, 6.0)  # a first wild step must not overflow the exponential
+LOG_VARIANCE_RANGE = (-12.0, 6.0)  # large early steps must not overflow the exponential
 
 
 class Trainer:
@@ -36,7 +36,7 @@ class Trainer:
         self._compiled_errors = tf.function(self._errors, reduce_retracing=True)
 
     def train_step(self, x: FloatArray, step: int) -> dict[str, float]:
-        """Move the weights once; `step` counts from 0 and seeds the noise."""
+        """Update the weights once; `step` counts from 0 and seeds the noise."""
         rate, decay = learning_rate(self.config, step, self.total_steps), self._decay(step)
         values = self._compiled_step(
             tf.constant(x), tf.constant([self.config.seed, step]), tf.constant(rate), tf.constant(decay)
@@ -48,12 +48,12 @@ class Trainer:
         return np.asarray(self._compiled_errors(tf.constant(x)))
 
     def averaged_weights(self) -> list[FloatArray]:
-        """Return the moving average of the trainable weights; the weights themselves when there is none."""
+        """Return the moving average of the trainable weights, or the weights if none is kept."""
         source = self._average if self.config.average_decay else self._trainable
         return [variable.numpy().copy() for variable in source]
 
     def swap_average(self) -> None:
-        """Exchange weights and moving average; call twice around a validation."""
+        """Swap the weights with their moving average; call it before and after a validation."""
         if not self.config.average_decay:
             return
         for variable, average in zip(self._trainable, self._average, strict=True):
@@ -66,7 +66,7 @@ class Trainer:
         return {name: variable.numpy().copy() for name, variable in self._state_variables().items()}
 
     def restore(self, state: Mapping[str, FloatArray]) -> None:
-        """Take up a `state`; ModelError when it is another network's."""
+        """Restore what `state` returned; ModelError when it belongs to another network."""
         variables = self._state_variables()
         if set(state) != set(variables) or any(state[n].shape != tuple(v.shape) for n, v in variables.items()):
             raise ModelError("the checkpoint is of another network; give the same options, or start without --resume")
@@ -79,7 +79,7 @@ class Trainer:
         return self.network.variables() | numbered
 
     def _decay(self, step: int) -> float:
-        # A young average must not remember the random start.
+        # Average over few steps at first, so that the random initial weights are soon forgotten.
         return min(self.config.average_decay, (1 + step) / (10 + step))
 
     def _step(self, x: tf.Tensor, seed: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -115,7 +115,7 @@ class Trainer:
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
-    """Return the learning rate of a step: constant, or a linear rise and half a cosine down."""
+    """Return the learning rate of a step: constant, or a linear rise followed by a cosine decay."""
     if config.schedule == "constant":
         return config.learning_rate
     rise = min(1.0, (step + 1) / warm_up_steps(total_steps))
@@ -124,6 +124,6 @@ def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
 
 
 def warm_up_steps(total_steps: int) -> int:
-    """Return how many steps the learning rate rises for; at most half of them."""
+    """Return the number of steps in which the learning rate rises, at most half of all steps."""
     rise = min(WARM_UP_STEPS, max(LEAST_WARM_UP_STEPS, total_steps // 20))
     return max(1, min(rise, total_steps // 2))

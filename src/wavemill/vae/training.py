@@ -1,4 +1,7 @@
-"""Train a network on a dataset: seeded, resumable, stopped when the held-out spectrograms no longer improve."""
+"""Train a network on a dataset.
+
+Training is seeded and can be resumed. It stops early when the held-out error no longer improves.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """What an epoch did; the validation error is that of the averaged weights at the latent mean."""
+    """The result of one epoch; its validation error is of averaged weights at the latent mean."""
 
     epoch: int  # from 1
     epochs: int
@@ -43,11 +46,11 @@ class EpochReport:
     kl: float  # nats per spectrogram
     validation_error: float
     best: bool
-    seconds: float  # of training so far
+    seconds: float  # training time so far, all epochs
 
 
 class TrainingRun:
-    """One training, from wherever its checkpoint stands to the model folder."""
+    """One training run, from the start or its checkpoint to the finished model folder."""
 
     def __init__(
         self,
@@ -86,12 +89,12 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done or the held-out error has not improved for `patience` epochs."""
+        """True when all epochs are done, or `patience` epochs did not improve the held-out error."""
         waited = self.progress.epoch - self.progress.best_epoch
         return self.progress.epoch >= self.config.epochs or 0 < self.config.patience <= waited
 
     def run_epoch(self) -> EpochReport:
-        """Train one epoch, validate, and replace the checkpoint."""
+        """Train one epoch, validate, and write the checkpoint."""
         started, epoch = time.perf_counter(), self.progress.epoch
         first_step = epoch * self.batches.steps_per_epoch
         steps = [self.trainer.train_step(x, first_step + i) for i, x in enumerate(self.batches.epoch(epoch))]
@@ -108,7 +111,7 @@ class TrainingRun:
         )
 
     def require_learnt(self) -> None:
-        """Raise TrainingError where the model is no better than one average spectrogram would be."""
+        """Raise TrainingError if the model is no better than one average spectrogram."""
         average = average_error(self.source, self.held_out, self.scheme, self.config)
         steps = self.progress.epoch * self.batches.steps_per_epoch
         require_learnt(self.progress.best_error, average, steps=steps)
@@ -153,14 +156,20 @@ class TrainingRun:
         )
 
     def _heard(self) -> dict[str, Any]:
-        """Return what else decides whether an evaluation's clips are new to the model; `wavemill evaluate` reads it."""
+        """Return the datasets and ancestors of this training, for the record.
+
+        `wavemill evaluate` reads them to tell whether its clips are new to the model.
+        """
         heard: dict[str, Any] = {"dataset": self.source.name, "added": [other.name for other in self._added]}
         if self._added:
             heard["added_share"] = self.config.added_share
         return heard | ({"ancestors": self._ancestors} if self._ancestors else {})
 
     def _validate(self) -> float:
-        """Return the held-out error of the averaged weights; keep these weights when they are to be the model's."""
+        """Return the held-out error of the averaged weights; keep them if they are the best so far.
+
+        With a `patience` of 0, the latest weights are always kept.
+        """
         self.trainer.swap_average()
         batches = in_order(self.source, self.held_out, self.scheme, self.config.batch_size)
         error = float(np.concatenate([self.trainer.errors(x) for x in batches]).mean())
@@ -173,7 +182,7 @@ class TrainingRun:
         every_label = self.source.labels
         labels = [
             {k: v for k, v in every_label[i].items() if k != "index"} for i in self.training
-        ]  # the take's number says nothing about a sound
+        ]  # `index` only numbers the takes
         chosen = items_to_fit(labels, self.config.latent_dim)
         size, items = self.config.batch_size, self.training[chosen]
         batches = in_order(self.source, items, self.scheme, size)
@@ -205,12 +214,12 @@ class TrainingRun:
 
 
 def _take_weights(network: Network, init: Model) -> None:
-    """Assign the weights of a trained model; a plain autoencoder passes over those of the variance."""
+    """Assign the weights of a trained model; a plain autoencoder ignores those of the variance."""
     weights = get_weights(init.network)
     set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
 
 
-_MAY_CHANGE = ("epochs", "patience")  # when a training is resumed
+_MAY_CHANGE = ("epochs", "patience")  # options that may differ when a training is resumed
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
@@ -227,34 +236,39 @@ def train(
     progress: Callable[[EpochReport], None] | None = None,
     evaluate: Evaluate | None = None,
 ) -> str:
-    """Train a model and write its folder; returns the model's digest.
+    """Train a model, write its folder, and return the model's digest.
 
-    Interrupted at any time, it can be resumed from the last whole epoch and ends with the same weights as if it
-    had not been interrupted.
+    A training may be interrupted at any time. Resumed from its last complete epoch, it ends with
+    the same weights as without the interruption.
 
     Parameters
     ----------
     source : the spectrograms; `wavemill.vae.source.DatasetSource` reads a dataset
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
-    resume : take up the training in `model_dir/.training`; `epochs` and `patience` may differ from before
-    finish : with `resume`, train no further: save the best weights so far
-    init : start from this model's weights and use its normalisation; of the same architecture and sizes. What its
-        `validation_label` held out is held out again, unless `config` has another
-    added : learn from these too, `config.added_share` of each epoch; they are neither held out nor part of the prior
+    resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ from
+        before
+    finish : with `resume`, save the best weights so far without training further
+    init : start from this model's weights and use its normalisation; it must have the same
+        architecture and sizes. Its `validation_label` holds out the same clips again, unless
+        `config` has its own
+    added : datasets to train on as well, as `config.added_share` of each epoch; nothing from them
+        is held out or used for the prior
     progress : called after each epoch
-    evaluate : makes the record's quality figures on what was held out, such as `wavemill.vae.quality.measure`
+    evaluate : returns the record's quality figures, measured on the held-out spectrograms, such as
+        `wavemill.vae.quality.measure`
 
     Raises
     ------
     TrainingError
-        When nothing was learnt; the training can be resumed, with more epochs, or finished.
+        When nothing was learnt. The training can still be resumed with more epochs, or finished.
     UsageError
-        When nothing can be held out, what is resumed was started with other options, or the sources differ in features.
+        When nothing can be held out, the training to resume had other options, or the features of
+        the sources differ.
     ModelError
         When the weights of `init` do not fit.
     OutputError
-        When the folder cannot be written, or holds a recogniser: at once, not after the training.
+        When the folder cannot be written, or holds a recogniser. This is checked before training.
     """
     require_writable(Path(model_dir))
     run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)

@@ -1,4 +1,4 @@
-"""How to train, with each architecture's own defaults."""
+"""The options of a training run, with each architecture's defaults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wavemill.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Everything that decides what a training run gives; the same config and dataset give the same model."""
+    """All options of a training run; the same config and dataset give the same model."""
 
     kind: str = "vae"
     architecture: str = "residual"
@@ -22,19 +22,21 @@ class TrainingConfig:
     epochs: int = 100
     batch_size: int = 32
     learning_rate: float = 1.5e-3
-    schedule: str = "cosine"  # after a short rise; or "constant"
+    schedule: str = "cosine"  # after a short warm-up; or "constant"
     average_decay: float = 0.998  # moving average of the weights, per step; 0 for none
     augment: bool = True
     validation_fraction: float = 0.1
     validation_label: str | None = None  # such as "index=5,6,7,8,9": hold these out instead of a random fraction
-    # Epochs without a better validation error before stopping with the best epoch's weights. 0 trains to the end and
-    # keeps the last weights, so that the held-out spectrograms decide nothing and their figures do not flatter.
+    # Stop after this many epochs without a better validation error, with the best epoch's weights.
+    # 0 trains to the end and keeps the last weights; then the held-out spectrograms decide nothing,
+    # and figures measured on them are unbiased.
     patience: int = 25
-    # Part of the clips that are decoded from their posterior's mean, as a reconstruction is. A decoder of thousands of
-    # latents counts on their noise and draws worse without it: fsdd-hifi's error was 0.00036 with and 0.00051 without.
+    # Share of the clips that are decoded from their posterior's mean, as in reconstruction. A
+    # decoder of thousands of latents that only sees noisy ones comes to rely on the noise:
+    # fsdd-hifi's error was 0.00036 with noise and 0.00051 without.
     noiseless_share: float = 0.0
-    added_share: float = 0.2  # of each epoch, from datasets given besides the first
-    init: str | None = None  # the model whose weights were the start, by name and digest
+    added_share: float = 0.2  # share of each epoch that comes from added datasets
+    init: str | None = None  # name and digest of the model whose weights training started from
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,12 +64,12 @@ class TrainingConfig:
     def for_architecture(
         cls, architecture: str, *, shape: tuple[int, int] | None = None, **changes: Any
     ) -> TrainingConfig:
-        """Return the architecture's recipe, with those `changes` that are not None.
+        """Return the architecture's defaults, updated with those `changes` that are not None.
 
         Parameters
         ----------
         shape : (n_bins, n_frames), optional
-            Of the spectrograms; a spatial latent is as large as they ask for, where no `latent_dim` is given.
+            Of the spectrograms. Without a `latent_dim`, it decides the size of a spatial latent.
         """
         recipe = dict(_RECIPES.get(architecture, {}))
         if architecture == "spatial" and shape is not None:
@@ -80,7 +82,7 @@ class TrainingConfig:
         return asdict(self)
 
 
-SPATIAL_STEP = 8  # bins and frames for which a spatial latent has `SPATIAL_CHANNELS` numbers
+SPATIAL_STEP = 8  # a spatial latent has `SPATIAL_CHANNELS` numbers for each patch of 8 bins x 8 frames
 SPATIAL_CHANNELS = 16
 _RECIPES: dict[str, dict[str, Any]] = {
     "course": {
