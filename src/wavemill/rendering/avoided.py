@@ -65,7 +65,7 @@ class AvoidedBatches:
             outage = self._met.setdefault(batch_id, _Outage(is_new=False))
             if not outage.is_new:
                 if not outage.count:
-                    logger.warning("batch %s: %s; waiting, and trying again now and then", batch_id, exc)
+                    logger.warning("batch %s: %s; waiting, and trying again every few seconds", batch_id, exc)
                 outage.is_new = True
                 outage.count += 1
                 outage.until = monotonic() + min(pause_s(outage.count - 1), _MAX_AVOIDED_S)
