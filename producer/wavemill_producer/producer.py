@@ -18,7 +18,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.patience import or_a_day
-from wavemill.jobs.readiness import require_primary, require_rights
+from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
@@ -86,8 +86,7 @@ class Producer(Orders[Batch]):
         return DryRun(self.settings, self.database)
 
     def _take(self, order: Order) -> Batch:
-        self._repeat(lambda: require_primary(self.database))
-        self._repeat(lambda: require_rights(self.database))
+        self._repeat(lambda: require_rights(self.database, on_primary=True))
         batch_id, _ = write_batch(
             self.database,
             order.request,

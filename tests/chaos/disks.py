@@ -40,7 +40,7 @@ class Disk:
         while not _mount("-o", f"remount,{'rw' if writable else 'ro'}", str(self.folder)):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.01)
+            time.sleep(0.01)  # the kernel does not say when the last writer closes its file
         return True
 
     def close(self) -> None:

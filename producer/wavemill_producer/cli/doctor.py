@@ -102,11 +102,11 @@ def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Fi
 def _table(settings: Settings) -> str:
     from wavemill.jobs import migrate
     from wavemill.jobs.database import Database
-    from wavemill.jobs.readiness import require_primary
+    from wavemill.jobs.readiness import require_rights
 
     database = Database(settings.sqlalchemy_url, silence_s=_ANSWER_S)
-    migrate.ensure(database, to_write=True)
-    require_primary(database)
+    migrate.ensure(database)
+    require_rights(database, on_primary=True)
     return f"{database.name}, revision {migrate.current(database)}"
 
 

@@ -137,7 +137,9 @@ def _refusal(exc: Exception) -> str | None:
     errors = sys.modules.get("sqlalchemy.exc")
     if errors is None or not isinstance(exc, errors.DBAPIError):
         return None
-    return str(exc.orig).strip().partition("\n")[0]
+    from wavemill.jobs.database import first_line
+
+    return first_line(exc.orig)
 
 
 def _extra(module: str | None) -> str:

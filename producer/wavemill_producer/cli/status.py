@@ -137,10 +137,12 @@ def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
     from wavemill_producer.batch import FINISHED
 
     def view() -> tuple[Table, bool]:
-        batches = producer.batches(limit=limit) if batch_id is None else [producer.batch(batch_id).status()]
-        return table(*_batches_table(batches), whole=("batch",)), batch_id is not None and batches[0][
-            "state"
-        ] in FINISHED
+        if batch_id is None:
+            batches, finished = producer.batches(limit=limit), False
+        else:
+            batches = [producer.batch(batch_id).status()]
+            finished = batches[0]["state"] in FINISHED
+        return table(*_batches_table(batches), whole=("batch",)), finished
 
     shown, finished = view()
     with Live(shown, console=console(), redirect_stdout=False, redirect_stderr=False) as live:

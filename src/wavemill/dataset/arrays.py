@@ -17,11 +17,10 @@ from wavemill.dataset.packs import read_item, split_name
 from wavemill.errors import (
     SilentSpectrogramError,
     SpectrogramError,
-    StorageUnavailableError,
     UnknownSpectrogramError,
     WavemillError,
 )
-from wavemill.storage.errors import Verdict, is_missing, reason, unknown_error, verdict
+from wavemill.storage.errors import classified, is_missing
 
 _REBUILD = "build the dataset again: wavemill dataset build"
 _HEADER_BYTES = 2**16  # at most, of a .npy file
@@ -174,14 +173,7 @@ def _read_once(dataset: Dataset, entry: Entry) -> bytes:
 def _unread(entry: Entry, exc: OSError) -> WavemillError:
     if is_missing(exc):
         return UnknownSpectrogramError(f"{entry.spectrogram_id}: its file {entry.file} is gone; {_REBUILD}")
-    what = f"{entry.spectrogram_id}: its file cannot be read"
-    match verdict(exc):
-        case Verdict.PERMANENT:
-            return SpectrogramError(f"{what}: {reason(exc)}")
-        case Verdict.OUTAGE:
-            return StorageUnavailableError(f"{what} now: {reason(exc)}")
-        case Verdict.UNKNOWN:
-            return unknown_error(what, exc)
+    return classified(f"{entry.spectrogram_id}: its file cannot be read", exc, permanent=SpectrogramError)
 
 
 def _read_packed(dataset: Dataset, entry: Entry) -> bytes:

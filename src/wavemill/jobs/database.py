@@ -103,7 +103,7 @@ class Database:
                 driver_connection = connection.connection.driver_connection
                 yield connection
         except PoolTimeoutError as exc:
-            raise DatabaseUnavailableError(f"all connections to {self.name} are in use ({_first_line(exc)})") from exc
+            raise DatabaseUnavailableError(f"all connections to {self.name} are in use ({first_line(exc)})") from exc
         except DBAPIError as exc:
             is_lost = exc.connection_invalidated or driver_connection is None
             self._raise_if_outage(exc.orig or exc, is_lost=is_lost)
@@ -116,7 +116,7 @@ class Database:
         if (reason := outages.reason(exc, is_lost=is_lost)) is None:
             return
         advice = "; check WAVEMILL_DATABASE_URL and that the server runs" if reason == outages.LOST else ""
-        raise DatabaseUnavailableError(f"the database {self.name} {reason} ({_first_line(exc)}){advice}") from exc
+        raise DatabaseUnavailableError(f"the database {self.name} {reason} ({first_line(exc)}){advice}") from exc
 
     def is_migrated(self) -> bool:
         """Whether the tables exist."""
@@ -134,5 +134,6 @@ def _engine(url: URL, silence_s: float | None) -> Engine:
     return postgresql_engine(url.set(drivername="postgresql+psycopg"), silence_s=silence_s)
 
 
-def _first_line(exc: BaseException) -> str:
+def first_line(exc: object) -> str:
+    """Return the first line of what an error says."""
     return str(exc).strip().partition("\n")[0]

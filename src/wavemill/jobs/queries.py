@@ -78,7 +78,7 @@ def _rate_of_all(rows: Sequence[Row[Any]]) -> float | None:
     """Return the jobs per second of these batches together over the last `MARK_S` seconds, or since the first began."""
     spans = []  # (seconds since it was begun, seconds since it ended, jobs)
     for row in rows:
-        final = sum(getattr(row, state.value) for state in FINAL) - row.mark_final
+        final = _final_since_mark(row)
         if row.mark_at is not None and final > 0:
             ended_s = (row.now - row.finished_at).total_seconds() if row.finished_at else 0.0
             spans.append((max(ended_s, (row.now - row.mark_at).total_seconds()), ended_s, final))
@@ -135,7 +135,7 @@ def _status(row: Row[Any]) -> dict[str, Any]:
 
 def _rate(row: Row[Any]) -> float | None:
     """Return a batch's final jobs per second since its older mark, or None if no worker has worked on it lately."""
-    final = sum(getattr(row, state.value) for state in FINAL) - row.mark_final
+    final = _final_since_mark(row)
     if row.mark_at is None or final <= 0:
         return None
     is_idle = row.finished_at is None and not row.running
@@ -143,6 +143,10 @@ def _rate(row: Row[Any]) -> float | None:
         return None
     elapsed_s = ((row.finished_at or row.now) - row.mark_at).total_seconds()
     return final / elapsed_s if elapsed_s > 0 else None
+
+
+def _final_since_mark(row: Row[Any]) -> int:
+    return int(sum(getattr(row, state.value) for state in FINAL) - row.mark_final)
 
 
 def _rounded(rate: float | None) -> float | None:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from wavemill.errors import DatabaseUnavailableError, DatabaseUnusableError
-from wavemill.jobs.database import Database
+from wavemill.jobs.database import Database, first_line
 from wavemill.jobs.schema import batches, jobs, metadata
 
 NEWEST = "0006"  # revision that this version of wavemill works with
@@ -51,21 +51,28 @@ def current(database: Database) -> str | None:
         code = getattr(exc.orig, "sqlstate", None)
         if code == _MAY_NOT:
             raise DatabaseUnusableError(
-                f"the database {database.name} does not let this user read the tables ({_said(exc)}); have their owner "
-                "GRANT SELECT, INSERT, UPDATE, DELETE on them, or name another user in WAVEMILL_DATABASE_URL"
+                f"the database {database.name} does not let this user read the tables ({first_line(exc.orig)}); have "
+                "their owner GRANT SELECT, INSERT, UPDATE, DELETE on them, or name another user in "
+                "WAVEMILL_DATABASE_URL"
             ) from exc
         if code in _LACKS or getattr(exc.orig, "sqlite_errorcode", None) == _SQLITE_ERROR:
-            raise _foreign(database, _said(exc)) from exc
+            raise _foreign(database, first_line(exc.orig)) from exc
         raise
 
 
-def require_rights(database: Database) -> None:
-    """Raise DatabaseUnusableError unless this user may write into every table."""
+def require_rights(database: Database, *, on_primary: bool = False) -> None:
+    """Raise DatabaseUnusableError unless this user may write into every table.
+
+    With `on_primary`, also raise DatabaseUnavailableError while the server is read-only, as a
+    standby is until it is promoted.
+    """
     if not database.is_postgresql:
         return
     names = list(metadata.tables)
     numbered = [name for name, table in metadata.tables.items() if table.autoincrement_column is not None]
     with database.reading() as connection:
+        if on_primary:
+            _require_primary(connection, database)
         lacked = connection.scalars(_LACKED_RIGHTS, {"names": names, "numbered": numbered}).all()
     if lacked:
         raise DatabaseUnusableError(
@@ -73,18 +80,6 @@ def require_rights(database: Database) -> None:
             "GRANT SELECT, INSERT, UPDATE, DELETE on them and USAGE on their sequences, or name another user in "
             "WAVEMILL_DATABASE_URL"
         )
-
-
-def require_primary(database: Database) -> None:
-    """Raise DatabaseUnavailableError while the server is read-only, as a standby is until it is promoted."""
-    if not database.is_postgresql:
-        return
-    with database.reading() as connection:
-        if connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
-            raise DatabaseUnavailableError(
-                f"the database {database.name} is read-only, as a standby is: name the primary in "
-                "WAVEMILL_DATABASE_URL, or ALTER ROLE ... SET default_transaction_read_only = off; nothing was changed"
-            )
 
 
 def require_may_upgrade(database: Database, revision: str | None) -> None:
@@ -129,12 +124,16 @@ def _revision(connection: Connection, database: Database) -> str | None:
     return revision
 
 
+def _require_primary(connection: Connection, database: Database) -> None:
+    if connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+        raise DatabaseUnavailableError(
+            f"the database {database.name} is read-only, as a standby is: name the primary in "
+            "WAVEMILL_DATABASE_URL, or ALTER ROLE ... SET default_transaction_read_only = off; nothing was changed"
+        )
+
+
 def _foreign(database: Database, why: str) -> DatabaseUnusableError:
     return DatabaseUnusableError(
         f"the database {database.name} belongs to another program ({why}): name a database or a schema for wavemill "
         "alone in WAVEMILL_DATABASE_URL"
     )
-
-
-def _said(exc: DBAPIError) -> str:
-    return str(exc.orig).strip().partition("\n")[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from time import monotonic
 from typing import Any, NoReturn, Self, TypeVar
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 from psycopg import generators, pq
@@ -148,5 +148,13 @@ def _needed_formats(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     zone = connection.info.parameter_status("TimeZone") or ""
     return (
         *(() if style.startswith("ISO") else ("SET LOCAL datestyle = ISO",)),
-        *(() if zone in available_timezones() else ("SET LOCAL timezone = 'UTC'",)),
+        *(() if _is_known_zone(zone) else ("SET LOCAL timezone = 'UTC'",)),
     )
+
+
+def _is_known_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)  # reads one file, where a list of all zones would read hundreds
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return False
+    return True

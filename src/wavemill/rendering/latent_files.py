@@ -23,10 +23,9 @@ from wavemill.errors import (
     StorageUnavailableError,
     UnknownLatentError,
     UsageError,
-    WavemillError,
 )
 from wavemill.presets import MOST_LEVEL_DB
-from wavemill.storage.errors import Verdict, is_missing, reason, require_there, unknown_error, verdict
+from wavemill.storage.errors import classified, is_missing, require_there
 from wavemill.storage.locations import file_system_of, is_url
 from wavemill.synthesis.from_model import DEFAULT_PEAK_DB
 from wavemill.synthesis.levels import Levels
@@ -132,7 +131,7 @@ def _read_once(path: str) -> bytes | None:
     except Exception as exc:
         if is_missing(exc):
             return None
-        raise _unread(path, exc) from exc
+        raise classified(f"cannot read {path}", exc, permanent=UsageError) from exc
     return data
 
 
@@ -150,14 +149,4 @@ def _require_folder(folder: str) -> None:
             raise StorageUnavailableError(
                 f"there is nothing below {folder}; jobs wait for it, `wavemill cancel` ends that"
             ) from exc
-        raise _unread(folder, exc) from exc
-
-
-def _unread(path: str, exc: Exception) -> WavemillError:
-    match verdict(exc):
-        case Verdict.PERMANENT:
-            return UsageError(f"cannot read {path}: {reason(exc)}")
-        case Verdict.OUTAGE:
-            return StorageUnavailableError(f"cannot read {path} now: {reason(exc)}")
-        case Verdict.UNKNOWN:
-            return unknown_error(f"cannot read {path}", exc)
+        raise classified(f"cannot read {folder}", exc, permanent=UsageError) from exc

@@ -106,19 +106,26 @@ def translated(path: object, *, verb: str = "write") -> Iterator[None]:
     except WavemillError:
         raise
     except Exception as exc:
-        raise _ERRORS[verdict(exc)](f"cannot {verb} {path}", exc) from exc
+        raise classified(f"cannot {verb} {path}", exc, permanent=_unwritable) from exc
 
 
-_ERRORS: dict[Verdict, Callable[[str, Exception], WavemillError]] = {
-    Verdict.PERMANENT: lambda what, exc: OutputError(f"{what}: {reason(exc)}; fix this or choose another --output"),
-    Verdict.OUTAGE: lambda what, exc: StorageUnavailableError(f"{what} now: {reason(exc)}"),
-    Verdict.UNKNOWN: lambda what, exc: unknown_error(what, exc),
-}
+def _unwritable(said: str) -> OutputError:
+    return OutputError(f"{said}; fix this or choose another --output")
 
 
-def unknown_error(what: str, exc: Exception) -> StorageError:
-    """Return the error for an exception of an unknown kind."""
-    return StorageError(f"{what}: {type(exc).__name__}: {reason(exc)}")
+def classified(what: str, exc: Exception, *, permanent: Callable[[str], WavemillError]) -> WavemillError:
+    """Return wavemill's error for an error of a store; `what` begins its sentence.
+
+    `permanent` makes the error from the sentence where trying again cannot help. Otherwise it is a
+    StorageUnavailableError for an outage, and a StorageError for an unknown kind of error.
+    """
+    match verdict(exc):
+        case Verdict.PERMANENT:
+            return permanent(f"{what}: {reason(exc)}")
+        case Verdict.OUTAGE:
+            return StorageUnavailableError(f"{what} now: {reason(exc)}")
+        case Verdict.UNKNOWN:
+            return StorageError(f"{what}: {type(exc).__name__}: {reason(exc)}")
 
 
 def require_there(folder: Path, what: str) -> None:

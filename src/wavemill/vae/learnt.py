@@ -10,7 +10,7 @@ from wavemill.vae.losses import reconstruction_error
 from wavemill.vae.normalisation import Scheme
 from wavemill.vae.training_config import TrainingConfig
 
-LEAST_STEPS_TO_JUDGE = 100
+LEAST_STEPS_TO_JUDGE = 100  # fewer are a trial run
 LEARNT_SHARE = 0.98  # of the average spectrogram's error; a collapsed network comes within 1 % of it
 
 
@@ -23,11 +23,8 @@ def average_error(source: SpectrogramSource, held_out: Indices, scheme: Scheme, 
 
 
 def require_learnt(held_out_error: float, average: float, *, steps: int) -> None:
-    """Raise TrainingError if the held-out error is no better than that of one average spectrogram.
-
-    A training of fewer than `LEAST_STEPS_TO_JUDGE` steps is a trial run and always passes.
-    """
-    if steps >= LEAST_STEPS_TO_JUDGE and held_out_error > average * LEARNT_SHARE:
+    """Raise TrainingError if the held-out error is no better than that of one average spectrogram."""
+    if held_out_error > average * LEARNT_SHARE:
         raise TrainingError(
             f"nothing was learnt in {steps} steps: the held-out error {held_out_error:.5f} is no better than that of "
             f"one average spectrogram, {average:.5f}; try a lower --learning-rate, go on with --resume and more "

@@ -20,7 +20,7 @@ from wavemill.keras_seam import keras, keras_defaults
 from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.folder import require_writable
-from wavemill.vae.learnt import average_error, require_learnt
+from wavemill.vae.learnt import LEAST_STEPS_TO_JUDGE, average_error, require_learnt
 from wavemill.vae.lineage import ancestors, inherited_rule
 from wavemill.vae.model import Model
 from wavemill.vae.network import Network, build_network
@@ -112,9 +112,10 @@ class TrainingRun:
 
     def require_learnt(self) -> None:
         """Raise TrainingError if the model is no better than one average spectrogram."""
-        average = average_error(self.source, self.held_out, self.scheme, self.config)
         steps = self.progress.epoch * self.batches.steps_per_epoch
-        require_learnt(self.progress.best_error, average, steps=steps)
+        if steps >= LEAST_STEPS_TO_JUDGE:
+            average = average_error(self.source, self.held_out, self.scheme, self.config)
+            require_learnt(self.progress.best_error, average, steps=steps)
 
     def save(self, evaluate: Evaluate | None = None) -> str:
         """Write the model folder with the best weights and return its digest."""

@@ -17,7 +17,7 @@ from wavemill.errors import DatabaseUnavailableError, DatabaseUnusableError, Set
 from wavemill.jobs import migrate
 from wavemill.jobs.database import Database
 from wavemill.jobs.queries import get_job
-from wavemill.jobs.readiness import require_primary
+from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.submit import write_batch
 
@@ -189,7 +189,7 @@ def test_a_read_only_server_is_told_before_a_submission_begins(
     )
     migrate.ensure(database, to_write=True)  # a worker waits until it is promoted
     with pytest.raises(DatabaseUnavailableError, match="read-only, as a standby is"):
-        require_primary(database)
+        require_rights(database, on_primary=True)
 
 
 def test_who_may_read_and_write_needs_no_more(postgres_url: str, as_role: Callable[..., Database]) -> None:

@@ -26,6 +26,12 @@ def write_noise(
 
 
 @pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where a test builds its dataset."""
+    return tmp_path / "dataset"
+
+
+@pytest.fixture
 def recordings(tmp_path: Path) -> Path:
     """Two digits by two speakers, three of each."""
     folder = tmp_path / "recordings"

@@ -23,11 +23,6 @@ DIGITS = preset("digits")
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "dataset"
-
-
-@pytest.fixture
 def audio(tmp_path: Path) -> Path:
     folder = tmp_path / "audio"
     folder.mkdir()

@@ -26,11 +26,6 @@ DIGITS = preset("digits")
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "dataset"
-
-
-@pytest.fixture
 def audio(tmp_path: Path) -> Path:
     """Thirty recordings, a third of them in a folder of their own."""
     folder = tmp_path / "audio"
