@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wavemill.arrays import FloatArray
-from wavemill.inversion.stft import Stft, analyze, fold, synthesize, unfold
+from wavemill.inversion.stft import Stft, fold, unfold
+from wavemill.inversion.tiles import analyze, synthesize
 
 ComplexArray = npt.NDArray[np.complex64]
 

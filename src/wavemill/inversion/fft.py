@@ -1,7 +1,7 @@
 """Complex Fourier transforms of any length, in place, of sixteen frames at once.
 
-`put_in_order` takes numbers in the permuted order of `places_for` and returns them in order;
-`put_out_of_order` does the reverse. So no transform needs a separate pass to permute.
+`put_in_order` takes numbers in the permuted order of `fft_plan.places_for` and returns them in
+order; `put_out_of_order` does the reverse. So no transform needs a separate pass to permute.
 """
 
 from __future__ import annotations
@@ -10,46 +10,17 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from wavemill.arrays import FloatArray
+from wavemill.inversion.fft_plan import LANES, IntArray
 from wavemill.inversion.kernel import inlined, kernel
-from wavemill.inversion.lanes import LANES, load, quarter_turned, store, turned
-
-IntArray = npt.NDArray[np.int64]
+from wavemill.inversion.lanes import load, quarter_turned, store, turned
 
 # A tile holds sixteen frames of n complex numbers as a flat array: the sixteen real parts of the
 # first number, then its sixteen imaginary parts, then the second number, and so on.
 STRIDE = 2 * LANES
 
 _EIGHTH = np.float32(math.sqrt(0.5))
-
-
-def radices_for(n: int) -> IntArray:
-    """Return factors of n: eights first, then fours, then primes.
-
-    One eight fewer is taken if a lone factor of two would remain.
-    """
-    radices = []
-    for radix in (8, 4, *range(2, n + 1)):
-        while n % radix == 0 and not (radix == 8 and n % 32 == 16):  # split 16 into 4 * 4, not 8 * 2
-            radices.append(radix)
-            n //= radix
-    return np.array(radices, np.int64)
-
-
-def places_for(n: int, radices: IntArray) -> IntArray:
-    """Return the index of the number at each place of a tile that is out of order."""
-    order = np.arange(n)
-    for done, radix in enumerate(radices[::-1]):
-        order = np.moveaxis(order.reshape(*order.shape[:done], -1, radix), -1, done)
-    return order.ravel()
-
-
-def roots_for(n: int) -> FloatArray:
-    """Return the cosine and sine of -2 pi k / n for each k < n, interleaved."""
-    angles = -2 * math.pi * np.arange(n) / n
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).ravel()
 
 
 @inlined

@@ -8,9 +8,11 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.fft import STRIDE, put_in_order, put_out_of_order
+from wavemill.inversion.fft_plan import LANES
 from wavemill.inversion.kernel import inlined, kernel
-from wavemill.inversion.lanes import LANES, stretched, with_magnitude
-from wavemill.inversion.stft import Stft, cut, merge, overlap_add, read_row, split, weigh, write_row
+from wavemill.inversion.lanes import stretched, with_magnitude
+from wavemill.inversion.stft import Stft
+from wavemill.inversion.tiles import cut, merge, overlap_add, read_row, split, weigh, write_row
 
 
 @kernel

@@ -13,6 +13,7 @@ from wavemill.inversion.clip import read_clip
 from wavemill.inversion.methods import KNOWN, METHODS, Method
 from wavemill.inversion.reconstruction import reconstruct
 from wavemill.inversion.stft import stft_for
+from wavemill.inversion.transforms import transforms_named
 
 
 def invert(
@@ -24,6 +25,7 @@ def invert(
     length: int | None = None,
     n_iter: int | None = None,
     n_threads: int = 1,
+    transforms: str | None = None,
 ) -> FloatArray:
     """Estimate the waveforms whose STFT magnitudes are `magnitude`.
 
@@ -59,6 +61,10 @@ def invert(
         Number of iterations; None means the method's usual number.
     n_threads : int >= 1
         Number of threads that the clips are distributed over.
+    transforms : "simd", "scipy" or None
+        What computes Fourier transforms and iterations: compiled kernels, or SciPy, which is many
+        times slower and gives the same waveforms but for rounding. None means the kernels, or SciPy
+        where the installed numba cannot compile them.
 
     Returns
     -------
@@ -79,6 +85,7 @@ def invert(
     """
     chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)
+    functions = transforms_named(transforms)
     clips = check_magnitude(magnitude, n_fft=n_fft)
     stft = stft_for(n_fft, hop_length, clips.shape[2], length)
     waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
@@ -86,7 +93,7 @@ def invert(
     def write(index: int) -> None:
         clip = read_clip(clips, index, stft=stft, hop_unit=2 if chosen.is_fine else 1)
         if clip is not None:  # silence stays zero
-            reconstruct(clip, chosen, iterations, waveforms[index, : stft.n_samples])
+            reconstruct(clip, chosen, iterations, functions, waveforms[index, : stft.n_samples])
 
     each(write, n_items=len(clips), n_threads=n_threads)
     return waveforms

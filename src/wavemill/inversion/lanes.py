@@ -18,7 +18,7 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic as untyped_intrinsic
 from numba.extending import lower_builtin, models, register_model
 
-LANES = 16
+from wavemill.inversion.fft_plan import LANES
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _BITS = ir.VectorType(ir.IntType(32), LANES)

@@ -6,15 +6,15 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip, with_frames_between
-from wavemill.inversion.griffin_lim import polish, project, search
 from wavemill.inversion.methods import Method
 from wavemill.inversion.phases import PhaseArray, spectra_of
-from wavemill.inversion.stft import Stft, analyze, fold, stft_for, synthesize, unfold
+from wavemill.inversion.stft import Stft, fold, stft_for, unfold
+from wavemill.inversion.transforms import Transforms
 
 
-def reconstruct(clip: Clip, method: Method, n_iter: int, signal: FloatArray) -> None:
+def reconstruct(clip: Clip, method: Method, n_iter: int, transforms: Transforms, signal: FloatArray) -> None:
     """Write a clip's waveform into `signal`, cut to its size."""
-    folded = _find(clip, method, n_iter)
+    folded = _find(clip, method, n_iter, transforms)
     unfold(clip.full, folded, np.float32(clip.scale), signal)
 
 
@@ -29,17 +29,19 @@ def starting_phases(clip: Clip, method: Method) -> tuple[PhaseArray, FloatArray,
     return method.start(clip, dense, fine), dense, fine
 
 
-def _find(clip: Clip, method: Method, n_iter: int) -> FloatArray:
+def _find(clip: Clip, method: Method, n_iter: int, transforms: Transforms) -> FloatArray:
     phases, magnitude, stft = starting_phases(clip, method)
     if n_iter == 0:
-        return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases)
-    folded = _synthesized(stft, magnitude, phases)
+        return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases, transforms)
+    folded = _synthesized(stft, magnitude, phases, transforms)
     if method.is_fine:
-        polish(stft, magnitude, folded, n_iter - 1)
+        transforms.polish(stft, magnitude, folded, n_iter - 1)
         # The given frames are every second fine one, so the last fine iteration is done on them
         # instead.
-        return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1)
-    return _searched(clip, folded, n_iter, method.momentum) if method.momentum else _polished(clip, folded, n_iter)
+        return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1, transforms)
+    if method.momentum:
+        return _searched(clip, folded, n_iter, method.momentum, transforms)
+    return _polished(clip, folded, n_iter, transforms)
 
 
 def _given(phases: PhaseArray, clip: Clip) -> PhaseArray:
@@ -50,11 +52,11 @@ def _given(phases: PhaseArray, clip: Clip) -> PhaseArray:
     return given.ravel()
 
 
-def _synthesized(stft: Stft, magnitude: FloatArray, phases: PhaseArray) -> FloatArray:
+def _synthesized(stft: Stft, magnitude: FloatArray, phases: PhaseArray, transforms: Transforms) -> FloatArray:
     spectra = np.empty(stft.n_rows * 2 * stft.n_lanes, np.float32)
     spectra_of(magnitude, phases, stft.n_lanes, spectra)
     folded = np.empty(stft.weight.size, np.float32)
-    synthesize(stft, spectra, folded)
+    transforms.synthesize(stft, spectra, folded)
     return folded
 
 
@@ -67,29 +69,29 @@ def _refolded(fine: Stft, folded: FloatArray, stft: Stft) -> FloatArray:
     return other
 
 
-def _polished(clip: Clip, folded: FloatArray, n_iter: int) -> FloatArray:
+def _polished(clip: Clip, folded: FloatArray, n_iter: int, transforms: Transforms) -> FloatArray:
     """Iterate; at a lower sample rate, make the last synthesis at the full rate."""
     if clip.work is clip.full:
-        polish(clip.work, clip.magnitude, folded, n_iter)
+        transforms.polish(clip.work, clip.magnitude, folded, n_iter)
         return folded
-    polish(clip.work, clip.magnitude, folded, n_iter - 1)
+    transforms.polish(clip.work, clip.magnitude, folded, n_iter - 1)
     spectra = np.zeros(clip.full.n_rows * 2 * clip.full.n_lanes, np.float32)
-    project(clip.work, clip.magnitude, folded, spectra)
-    return _raised(clip, spectra)
+    transforms.project(clip.work, clip.magnitude, folded, spectra)
+    return _raised(clip, spectra, transforms)
 
 
-def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float) -> FloatArray:
+def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float, transforms: Transforms) -> FloatArray:
     """Iterate with momentum, then convert the signal to the full sample rate."""
-    search(clip.work, clip.magnitude, folded, n_iter, momentum)
+    transforms.search(clip.work, clip.magnitude, folded, n_iter, momentum)
     if clip.work is clip.full:
         return folded
     spectra = np.zeros(clip.full.n_rows * 2 * clip.full.n_lanes, np.float32)
-    analyze(clip.work, folded, spectra)
-    return _raised(clip, spectra)
+    transforms.analyze(clip.work, folded, spectra)
+    return _raised(clip, spectra, transforms)
 
 
-def _raised(clip: Clip, spectra: FloatArray) -> FloatArray:
+def _raised(clip: Clip, spectra: FloatArray, transforms: Transforms) -> FloatArray:
     """Return the signal at the full rate, from spectra that are 0 above the lower rate's rows."""
     folded = np.empty(clip.full.weight.size, np.float32)
-    synthesize(clip.full, spectra, folded)
+    transforms.synthesize(clip.full, spectra, folded)
     return folded

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from wavemill.inversion.fft import places_for, put_in_order, put_out_of_order, radices_for, roots_for
+from wavemill.inversion.fft import put_in_order, put_out_of_order
+from wavemill.inversion.fft_plan import places_for, radices_for, roots_for
 from wavemill.inversion.kernel import kernel
 
 
