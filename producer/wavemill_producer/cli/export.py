@@ -10,8 +10,8 @@ from typing import IO
 
 import click
 
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, say
 
 _TEXT = ("csv", "jsonl")
 

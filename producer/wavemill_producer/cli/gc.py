@@ -7,7 +7,7 @@ import re
 import click
 
 from wavemill.errors import OutputError, StorageError, StorageUnavailableError
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.printing import json_option, print_json, say
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DEFAULT_AGE_S = 30.0 * _UNITS_S["d"]

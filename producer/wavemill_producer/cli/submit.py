@@ -17,9 +17,9 @@ from wavemill.operations.requests import (
     SampleParams,
     VaryParams,
 )
+from wavemill_cli.paths import Location
+from wavemill_cli.printing import warn_on_stderr
 from wavemill_producer.cli import submitting as common
-from wavemill_producer.cli.paths import Location
-from wavemill_producer.cli.printing import warn_on_stderr
 
 if TYPE_CHECKING:
     from wavemill_producer.orders import Orders

@@ -11,8 +11,8 @@ import click
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.operations.requests import FORMATS, METHODS
 from wavemill.text.terminal import progress_bar
-from wavemill_producer.cli.paths import Location
-from wavemill_producer.cli.printing import duration, json_option, number_of, print_json, say
+from wavemill_cli.paths import Location
+from wavemill_cli.printing import duration, json_option, number_of, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset

@@ -11,8 +11,8 @@ import click
 
 from wavemill.text.shown import shown
 from wavemill.text.terminal import console
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.evaluation.evaluation import Evaluation
