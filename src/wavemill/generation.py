@@ -13,7 +13,7 @@ from wavemill.operations.requests import PATHS, VaryParams, interpolation_weight
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, Source, Synthesis
 from wavemill.synthesis.sound import DEFAULT_METHOD, require_shape, spectrograms_to_audio
-from wavemill.vae.model import Model
+from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class SoundGenerator:
 
     Parameters
     ----------
+    model : SpectrogramModel
+        What `wavemill.vae.package.load_model` returns, or a `wavemill.testing.sine_model.SineModel`.
     method : str
         One of `wavemill.inversion.METHODS`.
     n_threads : int > 0
@@ -52,7 +54,7 @@ class SoundGenerator:
     >>> sevens = generator.sample([1, 2, 3], labels={"digit": "7"}).audio
     """
 
-    def __init__(self, model: Model, *, method: str = DEFAULT_METHOD, n_threads: int = 1) -> None:
+    def __init__(self, model: SpectrogramModel, *, method: str = DEFAULT_METHOD, n_threads: int = 1) -> None:
         self.model = model
         self._method = method
         self._n_threads = n_threads
