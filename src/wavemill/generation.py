@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from wavemill.arrays import FloatArray
 from wavemill.operations.requests import PATHS, VaryParams, interpolation_weights
 from wavemill.synthesis import from_model
-from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, Source, Synthesis
+from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, SourceClip, Synthesis
 from wavemill.synthesis.sound import DEFAULT_METHOD, require_shape, spectrograms_to_audio
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
@@ -142,10 +142,10 @@ class SoundGenerator:
             n_threads=self._n_threads,
         )
 
-    def _sources(self, spectrograms: FloatArray, durations_s: Sequence[float] | None) -> list[Source]:
+    def _sources(self, spectrograms: FloatArray, durations_s: Sequence[float] | None) -> list[SourceClip]:
         require_shape(spectrograms, self.model.features)
         durations = [self.model.features.duration_s] * len(spectrograms) if durations_s is None else durations_s
-        return [Source(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
+        return [SourceClip(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
 
     def _generated(self, made: Synthesis) -> Generated:
         return Generated(

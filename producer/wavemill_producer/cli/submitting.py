@@ -17,7 +17,7 @@ from wavemill_cli.printing import duration, json_option, number_of, print_json, 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
     from wavemill_producer.batch import Batch
-    from wavemill_producer.orders import Orders
+    from wavemill_producer.submitter import Submitter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -115,22 +115,22 @@ def lines(file: TextIO) -> Iterator[str]:
 
 
 def submit(
-    place_order: Callable[[Orders[Any], dict[str, Any]], Any],
+    call_operation: Callable[[Submitter[Any], dict[str, Any]], Any],
     *,
     dry_run: bool,
     wait_for_it: bool,
     as_json: bool,
     **queue: Any,
 ) -> None:
-    """Submit, or only check, and report. `place_order` calls the operation with queue options."""
+    """Submit, or only check, and report. `call_operation` is called with a `Submitter` and with queue options."""
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
         if dry_run:
-            _report_dry_run(place_order(producer.dry_run, queue), as_json=as_json)
+            _report_dry_run(call_operation(producer.dry_run, queue), as_json=as_json)
             return
         with _progress(quiet=as_json) as progress:
-            batch = place_order(producer, {**queue, "progress": progress})
+            batch = call_operation(producer, {**queue, "progress": progress})
         status = _status(batch)
         if as_json:
             print_json({"batch_id": batch.id, "total": status["total"]})

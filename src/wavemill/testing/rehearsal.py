@@ -46,7 +46,7 @@ class RehearsalWorker(ChunkWorker):
         outcomes: list[Outcome] = []
         for start in range(0, len(claim.jobs), _SUB_BATCH):
             part = claim.jobs[start : start + _SUB_BATCH]
-            if state := self._ordered_to_stop(claim):
+            if state := self._ordered_state(claim):
                 outcomes += [Outcome(job=job, state=state) for job in part]
                 continue
             outcomes += [self._outcome(store, claim, job) for job in part]
