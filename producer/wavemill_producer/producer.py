@@ -122,11 +122,17 @@ class Producer(Submitter[Batch]):
     def _repeat(self, action: Callable[[], T]) -> T:
         return repeat(action, for_s=self._patience_s)
 
-    def batch(self, batch_id: str) -> Batch:
-        """Return the batch with that ID; NotFoundError if there is none."""
-        found = self._batch(batch_id)
-        found.status()
-        return found
+    def batch(self, id_or_name: str) -> Batch:
+        """Return the batch with that ID, or with that name.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such batch.
+        UsageError
+            Several batches have that name.
+        """
+        return self._batch(self._repeat(lambda: queries.find_batch(self.database, id_or_name)))
 
     def batches(self, *, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest batches' statuses, newest first."""
@@ -143,7 +149,7 @@ class Producer(Submitter[Batch]):
     ) -> Iterator[Row[Any]]:
         """Yield jobs of one batch or of all, in the order of their IDs; `flag` is one of `wavemill.jobs.flags.Flag`."""
         if batch_id is not None:
-            self.batch(batch_id)
+            batch_id = self.batch(batch_id).id
         return pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
@@ -154,6 +160,8 @@ class Producer(Submitter[Batch]):
 
     def find_job(self, spectrogram_id: str, *, batch_id: str | None = None) -> dict[str, Any]:
         """Return the newest job of a spectrogram, as `job` does; NotFoundError if there is none."""
+        if batch_id is not None:
+            batch_id = self.batch(batch_id).id
         job_id = self._repeat(lambda: queries.find_job(self.database, spectrogram_id, batch_id=batch_id))
         return self.job(job_id)
 
