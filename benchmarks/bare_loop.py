@@ -19,7 +19,7 @@ from wavemill_worker.devices import configure_tensorflow
 
 if TYPE_CHECKING:  # TensorFlow is not to be imported before it is set up
     from wavemill.dataset.index import Dataset, Entry
-    from wavemill.synthesis.from_model import Source
+    from wavemill.synthesis.from_model import SourceClip
     from wavemill.vae.model import Model
 
 _PART = 32  # clips in one forward pass, as in a worker
@@ -70,15 +70,15 @@ class Loop:
         for first in range(0, len(ids), _PART):
             self._make(first, [self._load(entries[spectrogram_id]) for spectrogram_id in ids[first : first + _PART]])
 
-    def _load(self, entry: Entry) -> Source:
+    def _load(self, entry: Entry) -> SourceClip:
         from wavemill.audio.features import denormalise
         from wavemill.dataset.arrays import read_spectrogram
-        from wavemill.synthesis.from_model import Source
+        from wavemill.synthesis.from_model import SourceClip
 
         db = denormalise(read_spectrogram(self._dataset, entry), entry.min_db, entry.max_db)
-        return Source(spectrogram=db, duration_s=entry.duration_s)
+        return SourceClip(spectrogram=db, duration_s=entry.duration_s)
 
-    def _make(self, first: int, sources: Sequence[Source]) -> None:
+    def _make(self, first: int, sources: Sequence[SourceClip]) -> None:
         from wavemill.audio.wav import encode
         from wavemill.synthesis import from_model
         from wavemill.synthesis.sound import spectrograms_to_audio

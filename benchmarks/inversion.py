@@ -44,8 +44,8 @@ class Clips:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table; PESQ is None without its package."""
+class MethodFigures:
+    """The figures of one method under one preset; PESQ is None without its package."""
 
     preset: str
     method: str
@@ -55,7 +55,9 @@ class Row:
     pesq: float | None
 
 
-def measure(paths: Sequence[Path], *, presets: Sequence[str] = ("course", "digits"), rounds: int = 5) -> list[Row]:
+def measure(
+    paths: Sequence[Path], *, presets: Sequence[str] = ("course", "digits"), rounds: int = 5
+) -> list[MethodFigures]:
     """Measure all methods, and librosa's, on recordings."""
     return [row for name in presets for row in _measure_preset(read(paths, preset(name)), rounds)]
 
@@ -73,7 +75,7 @@ def read(paths: Sequence[Path], features: Features) -> Clips:
     return Clips(features=features, recordings=recordings, magnitudes=restored)
 
 
-def _measure_preset(clips: Clips, rounds: int) -> list[Row]:
+def _measure_preset(clips: Clips, rounds: int) -> list[MethodFigures]:
     runs = _runs(clips)
     waveforms = {method: run() for method, run in runs.items()}  # also compiles and warms up
     seconds: dict[str, list[float]] = {method: [] for method in runs}
@@ -88,7 +90,7 @@ def _measure_preset(clips: Clips, rounds: int) -> list[Row]:
         median_s = float(np.median(seconds[method]))
         intelligibility, quality = judge(clips.recordings, waveform, clips.features.sample_rate_hz)
         rows.append(
-            Row(
+            MethodFigures(
                 preset=clips.features.preset,
                 method=method,
                 ms_per_clip=1_000 * median_s / len(clips.recordings),
@@ -135,7 +137,7 @@ def _pesq(heard: FloatArray, made: FloatArray, rate_hz: int) -> float:
         return float("nan")
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[MethodFigures]) -> str:
     """Return the rows as a Markdown table."""
     lines = [
         "| preset | method | ms a clip | times as fast | STOI | PESQ |",

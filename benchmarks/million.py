@@ -23,7 +23,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, make_url, select, text, update
 
 from benchmarks import listing
-from wavemill.dataset.writing import DatasetWriter, Row
+from wavemill.dataset.writing import DatasetWriter, NewEntry
 from wavemill.jobs.control import settle_cancelled
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.migrate import upgrade
@@ -82,13 +82,13 @@ def ids(n: int) -> Iterator[str]:
 def big_dataset(folder: Path, n: int) -> Path:
     """Write a dataset's index of `n` entries, without the arrays, which no producer looks at."""
     with DatasetWriter.open(folder, preset(DEFAULT_PRESET), origin="build") as writer:
-        writer.put(_index_row(ID) for ID in ids(n))
+        writer.put(_new_entry(ID) for ID in ids(n))
         writer.finish({})
     return folder
 
 
-def _index_row(spectrogram_id: str) -> Row:
-    return Row(
+def _new_entry(spectrogram_id: str) -> NewEntry:
+    return NewEntry(
         spectrogram_id=spectrogram_id, file=f"spectrograms/{spectrogram_id}.npy", labels={"digit": "7"},
         min_db=-80.0, max_db=0.0, duration_s=0.5, sha256="0" * 64, cut=False,
         source=f"{spectrogram_id}.wav", source_bytes=8_044, source_mtime_ns=0,

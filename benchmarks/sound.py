@@ -19,11 +19,11 @@ def measure(plan: Plan) -> list[Row]:
     return [_row(row, _reference(rows, row.preset)) for row in rows if row.method != inversion.REFERENCE]
 
 
-def _reference(rows: list[inversion.Row], preset: str) -> inversion.Row:
+def _reference(rows: list[inversion.MethodFigures], preset: str) -> inversion.MethodFigures:
     return next(row for row in rows if row.preset == preset and row.method == inversion.REFERENCE)
 
 
-def _row(row: inversion.Row, reference: inversion.Row) -> Row:
+def _row(row: inversion.MethodFigures, reference: inversion.MethodFigures) -> Row:
     remark = f"STOI {row.stoi:.3f} ({row.stoi - reference.stoi:+.3f})"
     if row.pesq is not None and reference.pesq is not None:
         remark = f"PESQ {row.pesq:.2f} ({row.pesq - reference.pesq:+.2f}), {remark}"

@@ -11,10 +11,11 @@ from wavemill.jobs import queries
 from wavemill.jobs.database import Database
 from wavemill.settings import Settings
 from wavemill.storage.locations import is_url
-from wavemill_producer.orders import Order, Orders
+from wavemill_producer.submission import Submission
+from wavemill_producer.submitter import Submitter
 
 
-class DryRun(Orders[dict[str, Any]]):
+class DryRun(Submitter[dict[str, Any]]):
     """Makes all checks of a submission and reports what it would queue, but queues nothing.
 
     Unknown IDs are counted instead of refused. `output_bytes` is an upper bound for 16-bit sound:
@@ -29,26 +30,26 @@ class DryRun(Orders[dict[str, Any]]):
         self.settings = settings
         self._database = database
 
-    def _take(self, order: Order) -> dict[str, Any]:
-        total = sum(1 for _ in order.new_jobs)
+    def _accept(self, submission: Submission) -> dict[str, Any]:
+        total = sum(1 for _ in submission.new_jobs)
         if not total:
             raise UsageError("there is nothing to do: no IDs were given")
         return {
             "total": total,
-            "duplicates": order.checked.duplicates,
-            "unknown": order.checked.unknown,
-            "unknown_examples": list(order.checked.unknown_examples),
-            "chunks": -(-total // order.request.chunk_size),
-            "output_bytes": total * order.bytes_per_job,
-            "free_bytes": _free_bytes(order.request.output),
-            **self._estimate(order, total),
+            "duplicates": submission.checked.duplicates,
+            "unknown": submission.checked.unknown,
+            "unknown_examples": list(submission.checked.unknown_examples),
+            "chunks": -(-total // submission.request.chunk_size),
+            "output_bytes": total * submission.bytes_per_job,
+            "free_bytes": _free_bytes(submission.request.output),
+            **self._estimate(submission, total),
         }
 
-    def _estimate(self, order: Order, total: int) -> dict[str, Any]:
+    def _estimate(self, submission: Submission, total: int) -> dict[str, Any]:
         rate, source = queries.expected_rate(
             self._database,
-            operation=order.request.operation,
-            model_digest=order.request.model_digest,
+            operation=submission.request.operation,
+            model_digest=submission.request.model_digest,
             alive_within_s=self.settings.lease_s,
         )
         before = queries.all_left(self._database)["jobs_left"]

@@ -28,8 +28,9 @@ from wavemill.transport import message_count, sender
 from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
-from wavemill_producer.orders import Order, Orders
 from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.submission import Submission
+from wavemill_producer.submitter import Submitter
 from wavemill_producer.waiting import PATIENCE_S, repeat
 
 T = TypeVar("T")
@@ -37,10 +38,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Producer(Orders[Batch]):
+class Producer(Submitter[Batch]):
     """Submits batches. Holds one connection to the table, and one to the broker while it publishes.
 
-    The operations are those of `Orders`; each returns a `Batch`.
+    The operations are those of `Submitter`; each returns a `Batch`.
 
     Examples
     --------
@@ -85,26 +86,26 @@ class Producer(Orders[Batch]):
         """The same operations, which check and count but queue nothing: `producer.dry_run.reconstruct(...)`."""
         return DryRun(self.settings, self.database)
 
-    def _take(self, order: Order) -> Batch:
+    def _accept(self, submission: Submission) -> Batch:
         self._repeat(lambda: require_rights(self.database, on_primary=True))
         batch_id, _ = write_batch(
             self.database,
-            order.request,
-            order.new_jobs,
-            progress=order.progress,
+            submission.request,
+            submission.new_jobs,
+            progress=submission.progress,
             patience_s=or_a_day(self._patience_s),
         )
-        if order.checked.duplicates:
-            logger.warning("%d duplicate IDs were left out; each ID is queued once", order.checked.duplicates)
-        if order.reuse:
-            self._reuse(batch_id, order)
+        if submission.checked.duplicates:
+            logger.warning("%d duplicate IDs were left out; each ID is queued once", submission.checked.duplicates)
+        if submission.reuse:
+            self._reuse(batch_id, submission)
         self.announce(batch_id)
         return self._batch(batch_id)
 
-    def _reuse(self, batch_id: str, order: Order) -> None:
+    def _reuse(self, batch_id: str, submission: Submission) -> None:
         worker_id = f"{self.settings.worker_name}/reuse/{os.getpid()}-{secrets.token_hex(3)}"
         try:
-            with input_digests(order.request) as digests:
+            with input_digests(submission.request) as digests:
                 reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
         except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
             logger.warning("%s. Batch %s is queued; outputs that were not copied yet are rendered", exc, batch_id)
@@ -121,11 +122,17 @@ class Producer(Orders[Batch]):
     def _repeat(self, action: Callable[[], T]) -> T:
         return repeat(action, for_s=self._patience_s)
 
-    def batch(self, batch_id: str) -> Batch:
-        """Return the batch with that ID; NotFoundError if there is none."""
-        found = self._batch(batch_id)
-        found.status()
-        return found
+    def batch(self, id_or_name: str) -> Batch:
+        """Return the batch with that ID, or with that name.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such batch.
+        UsageError
+            Several batches have that name.
+        """
+        return self._batch(self._repeat(lambda: queries.find_batch(self.database, id_or_name)))
 
     def batches(self, *, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest batches' statuses, newest first."""
@@ -142,7 +149,7 @@ class Producer(Orders[Batch]):
     ) -> Iterator[Row[Any]]:
         """Yield jobs of one batch or of all, in the order of their IDs; `flag` is one of `wavemill.jobs.flags.Flag`."""
         if batch_id is not None:
-            self.batch(batch_id)
+            batch_id = self.batch(batch_id).id
         return pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
@@ -153,6 +160,8 @@ class Producer(Orders[Batch]):
 
     def find_job(self, spectrogram_id: str, *, batch_id: str | None = None) -> dict[str, Any]:
         """Return the newest job of a spectrogram, as `job` does; NotFoundError if there is none."""
+        if batch_id is not None:
+            batch_id = self.batch(batch_id).id
         job_id = self._repeat(lambda: queries.find_job(self.database, spectrogram_id, batch_id=batch_id))
         return self.job(job_id)
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from wavemill.arrays import FloatArray
 from wavemill.operations.requests import PATHS, VaryParams, interpolation_weights
 from wavemill.synthesis import from_model
-from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, Source, Synthesis
+from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, SourceClip, Synthesis
 from wavemill.synthesis.sound import DEFAULT_METHOD, require_shape, spectrograms_to_audio
-from wavemill.vae.model import Model
+from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class SoundGenerator:
 
     Parameters
     ----------
+    model : SpectrogramModel
+        What `wavemill.vae.package.load_model` returns, or a `wavemill.testing.sine_model.SineModel`.
     method : str
         One of `wavemill.inversion.METHODS`.
     n_threads : int > 0
@@ -52,7 +54,7 @@ class SoundGenerator:
     >>> sevens = generator.sample([1, 2, 3], labels={"digit": "7"}).audio
     """
 
-    def __init__(self, model: Model, *, method: str = DEFAULT_METHOD, n_threads: int = 1) -> None:
+    def __init__(self, model: SpectrogramModel, *, method: str = DEFAULT_METHOD, n_threads: int = 1) -> None:
         self.model = model
         self._method = method
         self._n_threads = n_threads
@@ -140,10 +142,10 @@ class SoundGenerator:
             n_threads=self._n_threads,
         )
 
-    def _sources(self, spectrograms: FloatArray, durations_s: Sequence[float] | None) -> list[Source]:
+    def _sources(self, spectrograms: FloatArray, durations_s: Sequence[float] | None) -> list[SourceClip]:
         require_shape(spectrograms, self.model.features)
         durations = [self.model.features.duration_s] * len(spectrograms) if durations_s is None else durations_s
-        return [Source(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
+        return [SourceClip(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
 
     def _generated(self, made: Synthesis) -> Generated:
         return Generated(

@@ -57,6 +57,22 @@ def test_a_job_is_found_by_the_id_of_its_spectrogram(table: Database) -> None:
     assert "there is no job of '8_ann_0'" in _cli(table, "job", "8_ann_0", code=1)
 
 
+def test_a_batch_is_found_by_its_name(table: Database) -> None:
+    first = write_batch(table, request(name="digits"), new_jobs(["7_ann_0"]))[0]
+    assert json.loads(_cli(table, "status", "digits", "--json"))["id"] == first
+    assert first in _cli(table, "jobs", "--batch", "digits", "--json")
+    assert json.loads(_cli(table, "job", "7_ann_0", "--batch", "digits", "--json"))["batch_id"] == first
+    assert first in _cli(table, "export", "digits", "--format", "csv")
+    assert json.loads(_cli(table, "cancel", "digits", "--json")) == {"batch_id": first, "cancelled": 1}
+    assert json.loads(_cli(table, "gc", "digits", "--dry-run", "--json"))["batches"][0]["batch_id"] == first
+    second = write_batch(table, request(name="digits"), new_jobs(["7_ann_0"]))[0]
+    refused = _cli(table, "cancel", "digits", code=2)
+    assert f"several batches have the name 'digits', name one by its ID: {second}, {first}" in " ".join(refused.split())
+    named_like_an_id = write_batch(table, request(name=first), new_jobs(["7_ann_0"]))[0]
+    assert json.loads(_cli(table, "status", first, "--json"))["id"] == first
+    assert named_like_an_id != first
+
+
 def test_a_wait_tells_once_why_nothing_moves(table: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     batch_id, _ = write_batch(table, request(), new_jobs(["a", "b"]))
     claimed = claim(table, batch_id, 0, 1)

@@ -18,8 +18,9 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.rendering.chunk_worker import ChunkWorker
+from wavemill.rendering.device_kinds import device_kind
 from wavemill.settings import Settings
-from wavemill_worker import beats, devices, log, rehearsal
+from wavemill_worker import beats, devices, log
 from wavemill_worker.background import Background
 from wavemill_worker.undertaker import suffix_of
 
@@ -50,14 +51,9 @@ class Child:
         self._heart.keep_running(self._beat_until_ended)
 
     def _chunk_worker(self) -> ChunkWorker:
-        seconds_per_job = rehearsal.seconds_per_job(self._device)
-        if seconds_per_job is not None:
-            return rehearsal.Rehearsal(
-                self._database,
-                self._settings,
-                worker_id=self.worker_id,
-                stop=self._stop,
-                seconds_per_job=seconds_per_job,
+        if kind := device_kind(self._device):
+            return kind.chunk_worker(
+                self._device, self._database, self._settings, worker_id=self.worker_id, stop=self._stop
             )
         n_threads = devices.current_threads()
         devices.configure_tensorflow(n_threads)

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from wavemill.errors import UsageError
-from wavemill_worker import rehearsal
+from wavemill.rendering.device_kinds import device_kind
 
 CPU = "cpu"
+_OWN_WORDS = frozenset({CPU, "auto", "all"})
 _DEVICE_VARIABLE = "WAVEMILL_DEVICE"
 _THREADS_VARIABLE = "WAVEMILL_CHILD_THREADS"
 
@@ -37,14 +38,14 @@ def discover_gpus() -> list[str]:
 
 
 def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
-    """Turn `--devices` into a list of `cpu` or GPU indices.
+    """Turn `--devices` into a list of `cpu`, GPU indices, or a device of another kind.
 
     `auto` is every GPU, or the CPU if there is none. `all` is every GPU, and an error if there is
-    none. `0,1` names GPUs.
+    none. `0,1` names GPUs. Other packages may add more kinds: see `wavemill.rendering.device_kinds`.
     """
     if text == CPU or (text == "auto" and not gpus):
         return [CPU]
-    if rehearsal.seconds_per_job(text) is not None:
+    if is_of_another_kind(text):
         return [text]
     if text in {"auto", "all"}:
         if not gpus:
@@ -63,9 +64,17 @@ def parse_devices(text: str, gpus: Sequence[str]) -> list[str]:
     return wanted
 
 
+def is_of_another_kind(text: str) -> bool:
+    """Whether the device is of a kind that a package has added, see `wavemill.rendering.device_kinds`.
+
+    UsageError if it is, but its options are wrong.
+    """
+    return text not in _OWN_WORDS and device_kind(text) is not None
+
+
 def is_gpu(device: str) -> bool:
     """Whether the device is a GPU, given by its index or UUID."""
-    return device != CPU and rehearsal.seconds_per_job(device) is None
+    return device != CPU and not is_of_another_kind(device)
 
 
 def name(device: str) -> str:

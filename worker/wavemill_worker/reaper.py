@@ -51,7 +51,7 @@ class Reaper:
         self._settings = settings
         self._tidy = tidy
         self._send = sender(app)
-        self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._wakes: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dead: list[str] = []
         self.duty = Background("the reaper", self._step)
 
@@ -59,15 +59,15 @@ class Reaper:
         """Sweep until `stop` is set. Call `wake` after setting it, to end the current pause."""
         while not stop.is_set():
             self.duty.once()
-            self._await_orders()
+            self._await_wake()
 
     def wake(self, *, dead: str | None = None) -> None:
         """Sweep now; `dead` is the token of a process that is known to have died with all its children."""
-        self._orders.put(dead)
+        self._wakes.put(dead)
 
-    def _await_orders(self) -> None:
+    def _await_wake(self) -> None:
         try:
-            dead = self._orders.get(timeout=self._settings.sweep_s)
+            dead = self._wakes.get(timeout=self._settings.sweep_s)
         except queue.Empty:
             return
         if dead is not None:

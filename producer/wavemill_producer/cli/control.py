@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_producer.cli.printing import json_option, number_of, print_json, say, warn_on_stderr
+from wavemill_cli.printing import json_option, number_of, print_json, say, warn_on_stderr
 
 
 @click.command()
@@ -18,13 +18,14 @@ def cancel(batch_id: str, as_json: bool) -> None:
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
-        count = producer.batch(batch_id).cancel()
+        batch = producer.batch(batch_id)
+        count = batch.cancel()
     said = (
-        f"cancelled {number_of(count, 'queued job')} of batch {batch_id}"
+        f"cancelled {number_of(count, 'queued job')} of batch {batch.id}"
         if count
-        else f"batch {batch_id} had no queued jobs"
+        else f"batch {batch.id} had no queued jobs"
     )
-    _report(said, as_json=as_json, batch_id=batch_id, cancelled=count)
+    _report(said, as_json=as_json, batch_id=batch.id, cancelled=count)
 
 
 @click.command()
@@ -38,8 +39,9 @@ def pause(batch_id: str, as_json: bool) -> None:
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
-        producer.batch(batch_id).pause()
-    _report(f"paused batch {batch_id}", as_json=as_json, batch_id=batch_id)
+        batch = producer.batch(batch_id)
+        batch.pause()
+    _report(f"paused batch {batch.id}", as_json=as_json, batch_id=batch.id)
 
 
 @click.command()
@@ -54,8 +56,9 @@ def resume(batch_id: str, as_json: bool) -> None:
 
     warn_on_stderr()
     with Producer.from_env() as producer:
-        producer.batch(batch_id).resume()
-    _report(f"resumed batch {batch_id}", as_json=as_json, batch_id=batch_id)
+        batch = producer.batch(batch_id)
+        batch.resume()
+    _report(f"resumed batch {batch.id}", as_json=as_json, batch_id=batch.id)
 
 
 @click.command()
@@ -71,9 +74,10 @@ def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
 
     warn_on_stderr()
     with Producer.from_env() as producer:
-        count = producer.batch(batch_id).retry(only_failed=only_failed)
+        batch = producer.batch(batch_id)
+        count = batch.retry(only_failed=only_failed)
     _report(
-        f"queued {number_of(count, 'job')} of batch {batch_id} again", as_json=as_json, batch_id=batch_id, retried=count
+        f"queued {number_of(count, 'job')} of batch {batch.id} again", as_json=as_json, batch_id=batch.id, retried=count
     )
 
 

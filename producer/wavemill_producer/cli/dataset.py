@@ -16,8 +16,8 @@ from wavemill.errors import UsageError, WavemillError
 from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
 from wavemill.text.shown import json_text
 from wavemill.text.terminal import progress_bar
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_id, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_id, print_json, say
 
 _PROBLEMS_SHOWN = 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.printing import json_option, print_json, say
 
 
 @click.group()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wavemill_producer.cli.paths import FilePath, Location
-from wavemill_producer.cli.printing import say
+from wavemill_cli.paths import FilePath, Location
+from wavemill_cli.printing import say
 
 if TYPE_CHECKING:
     from wavemill.settings import Settings
@@ -86,7 +86,7 @@ def _build_dataset(dataset_dir: Path) -> int:
 
 
 def _show(batch: Batch) -> None:
-    from wavemill_producer.cli.printing import print_table
+    from wavemill_cli.printing import print_table
 
     columns = ["job", "spectrogram", "state", "attempt", "peak", "sha256", "WAV or error"]
     rows = [

@@ -12,7 +12,7 @@ import click
 
 from wavemill.errors import TransientError, WavemillError
 from wavemill.text.secrets_in_urls import without_secrets
-from wavemill_producer.cli.printing import json_option, print_json, print_table, say
+from wavemill_cli.printing import json_option, print_json, print_table, say
 from wavemill_producer.cli.status import refusal
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import IO
 
 import click
 
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, say
 
 _TEXT = ("csv", "jsonl")
 
@@ -41,10 +41,10 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
 
     if output is None and kind in _TEXT and as_json:
         raise click.UsageError("--json reports what was written to a file: name a file with --output")
-    if output is None and kind not in _TEXT:
-        output = Path(f"{batch_id}.{kind}")
     with Producer.from_env() as producer:
         batch = producer.batch(batch_id)
+        if output is None and kind not in _TEXT:
+            output = Path(f"{batch.id}.{kind}")
         with _opened(output) as file:
             exported = FORMATS[kind](batch.jobs(), file, batch.status())
     _report(exported.jobs, exported.files, exported.damaged, output, as_json=as_json)

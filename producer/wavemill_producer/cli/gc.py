@@ -7,7 +7,7 @@ import re
 import click
 
 from wavemill.errors import OutputError, StorageError, StorageUnavailableError
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.printing import json_option, print_json, say
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DEFAULT_AGE_S = 30.0 * _UNITS_S["d"]
@@ -56,12 +56,14 @@ def gc(
     Example: wavemill gc --older-than 30d --dry-run
     """
     from wavemill.jobs.prune import batches_to_prune, prune_batch
+    from wavemill.jobs.queries import find_batch
     from wavemill_producer.producer import Producer
 
     age_s = (0.0 if batch_ids else _DEFAULT_AGE_S) if older_than_s is None else older_than_s
     report = []
     with Producer.from_env() as producer:
-        for batch in batches_to_prune(producer.database, older_than_s=age_s, batch_ids=batch_ids):
+        named = [find_batch(producer.database, one, pruned_too=True) for one in batch_ids]
+        for batch in batches_to_prune(producer.database, older_than_s=age_s, batch_ids=named):
             line = {"batch_id": batch.id, "name": batch.name, "jobs": batch.total, "done": batch.done, "error": None}
             if not dry_run:
                 try:

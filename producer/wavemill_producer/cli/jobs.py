@@ -6,7 +6,7 @@ import click
 
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill_producer.cli.printing import json_option, print_json, print_table, say
+from wavemill_cli.printing import json_option, print_json, print_table, say
 
 _LAST_JOB_ID = 2**63 - 1  # the largest integer that the databases hold
 _JOB_ID = click.IntRange(min=0, max=_LAST_JOB_ID)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavemill.text.terminal import console, progress_bar
-from wavemill_producer.cli.printing import (
-    counts,
+from wavemill_cli.printing import (
     duration,
     json_option,
     number_of,
@@ -66,7 +65,7 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
     parts = [f"{word} {status[key]}" for word, key in (("with", "model"), ("from", "dataset")) if status[key]]
     say(f"work     {' '.join([status['operation'], *parts])}")
     say(f"output   {status['output']}/{status['id']}")
-    say(f"state    {status['state']}: {counts(status)} of {status['total']}")
+    say(f"state    {status['state']}: {_counts(status)} of {status['total']}")
     say(f"rate     {_rate(status)}, time left {duration(status['eta_s'])}")
 
 
@@ -120,7 +119,7 @@ def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[
             b["operation"],
             b["state"],
             b["total"],
-            counts(b),
+            _counts(b),
             b["jobs_per_second"],
             duration(b["eta_s"]),
         ]
@@ -217,7 +216,7 @@ def wait_for(
             say(f"the batch goes on; follow it with: wavemill wait {batch.id}", err=True)
             raise
     if not quiet:
-        say(f"batch {batch.id}: {counts(last)}; outputs: {last['output']}/{batch.id}", err=True)
+        say(f"batch {batch.id}: {_counts(last)}; outputs: {last['output']}/{batch.id}", err=True)
         if last["counts"]["failed"]:
             say(f"why: wavemill jobs --batch {batch.id} --state failed", err=True)
     return 0 if state == "done" else EXIT_SOME_FAILED
@@ -246,3 +245,8 @@ class _Standstill:
             return None
         self._told.add(reason)
         return reason
+
+
+def _counts(status: Mapping[str, Any]) -> str:
+    """Format how many jobs are in each state, without the zeros."""
+    return ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count) or "empty"

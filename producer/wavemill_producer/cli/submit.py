@@ -17,12 +17,12 @@ from wavemill.operations.requests import (
     SampleParams,
     VaryParams,
 )
+from wavemill_cli.paths import Location
+from wavemill_cli.printing import warn_on_stderr
 from wavemill_producer.cli import submitting as common
-from wavemill_producer.cli.paths import Location
-from wavemill_producer.cli.printing import warn_on_stderr
 
 if TYPE_CHECKING:
-    from wavemill_producer.orders import Orders
+    from wavemill_producer.submitter import Submitter
 
 
 @click.group()
@@ -148,7 +148,7 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
     pairs = [(str(start), str(end))] if pairs_file is None else _pairs(pairs_file)
     params = InterpolateParams(**_taken(options, "method", "format", "keep_latents", "path"))
     arguments = _taken(options, "dataset", "model", "steps", "check_ids")
-    common.submit(lambda orders, queue: orders.interpolate(pairs, params=params, **arguments, **queue), **options)
+    common.submit(lambda submitter, queue: submitter.interpolate(pairs, params=params, **arguments, **queue), **options)
 
 
 @submit.command()
@@ -174,7 +174,7 @@ def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options
     """
     taken = _taken(options, "method", "format", "keep_latents", "temperature")
     params = SampleParams(seed=seed, labels=_labels(labels), **taken)
-    common.submit(lambda orders, queue: orders.sample(count, model=model, params=params, **queue), **options)
+    common.submit(lambda submitter, queue: submitter.sample(count, model=model, params=params, **queue), **options)
 
 
 @submit.command()
@@ -200,7 +200,7 @@ def decode(model: str, latents: str, ids_file: TextIO | None, **options: Any) ->
     folder = absolute(latents)
     names = names_below(folder, ".npy") if ids_file is None else common.lines(ids_file)
     params = DecodeParams(latents=folder, **_taken(options, "method", "format"))
-    common.submit(lambda orders, queue: orders.decode(names, model=model, params=params, **queue), **options)
+    common.submit(lambda submitter, queue: submitter.decode(names, model=model, params=params, **queue), **options)
 
 
 def _submit_ids(operation: str, dataset: str, seed: int, options: dict[str, Any], **arguments: Any) -> None:
@@ -211,10 +211,10 @@ def _submit_ids(operation: str, dataset: str, seed: int, options: dict[str, Any]
     with Dataset.open(dataset) as opened:
         ids = common.chosen_ids(opened, seed=seed, **choice)
 
-        def place_order(orders: Orders[Any], queue: dict[str, Any]) -> Any:
-            return getattr(orders, operation)(ids, dataset=dataset, **arguments, **queue)
+        def call_operation(submitter: Submitter[Any], queue: dict[str, Any]) -> Any:
+            return getattr(submitter, operation)(ids, dataset=dataset, **arguments, **queue)
 
-        common.submit(place_order, **options)
+        common.submit(call_operation, **options)
 
 
 def _taken(options: dict[str, Any], *names: str) -> dict[str, Any]:

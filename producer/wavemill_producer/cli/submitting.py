@@ -11,13 +11,13 @@ import click
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.operations.requests import FORMATS, METHODS
 from wavemill.text.terminal import progress_bar
-from wavemill_producer.cli.paths import Location
-from wavemill_producer.cli.printing import duration, json_option, number_of, print_json, say
+from wavemill_cli.paths import Location
+from wavemill_cli.printing import duration, json_option, number_of, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
     from wavemill_producer.batch import Batch
-    from wavemill_producer.orders import Orders
+    from wavemill_producer.submitter import Submitter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,7 +79,7 @@ sound_options = options(
 
 queue_options = options(
     click.option("--output", type=Location(), required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/."),
-    click.option("--name", help="Name of the batch, shown by `wavemill status`."),
+    click.option("--name", help="Name of the batch; other commands take it in place of the ID."),
     click.option(
         "--priority",
         type=click.IntRange(PRIORITIES.start, PRIORITIES.stop - 1),
@@ -115,32 +115,36 @@ def lines(file: TextIO) -> Iterator[str]:
 
 
 def submit(
-    place_order: Callable[[Orders[Any], dict[str, Any]], Any],
+    call_operation: Callable[[Submitter[Any], dict[str, Any]], Any],
     *,
     dry_run: bool,
     wait_for_it: bool,
     as_json: bool,
     **queue: Any,
 ) -> None:
-    """Submit, or only check, and report. `place_order` calls the operation with queue options."""
+    """Submit, or only check, and report. `call_operation` is called with a `Submitter` and with queue options."""
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
         if dry_run:
-            _report_dry_run(place_order(producer.dry_run, queue), as_json=as_json)
+            _report_dry_run(call_operation(producer.dry_run, queue), as_json=as_json)
             return
         with _progress(quiet=as_json) as progress:
-            batch = place_order(producer, {**queue, "progress": progress})
+            batch = call_operation(producer, {**queue, "progress": progress})
         status = _status(batch)
-        if as_json:
-            print_json({"batch_id": batch.id, "total": status["total"]})
-        else:
-            _report_batch(status, reuse=queue["reuse"])
+        report = {"batch_id": batch.id, "total": status["total"]}
+        if not as_json or wait_for_it:
+            _report_batch(status, reuse=queue["reuse"], err=as_json)
+        code = 0
         if wait_for_it:
             from wavemill_producer.cli.status import say_if_nobody_works, wait_for
 
             say_if_nobody_works(producer)
-            click.get_current_context().exit(wait_for(batch, quiet=as_json))
+            code = wait_for(batch, quiet=as_json)
+            report |= {name: _status(batch)[name] for name in ("state", "counts", "output")}
+        if as_json:
+            print_json(report)
+        click.get_current_context().exit(code)
 
 
 def _status(batch: Batch) -> dict[str, Any]:
@@ -164,11 +168,12 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int], None]]:
         yield lambda written: bar.update(task, description=f"{written:,} jobs written")
 
 
-def _report_batch(status: dict[str, Any], *, reuse: bool) -> None:
+def _report_batch(status: dict[str, Any], *, reuse: bool, err: bool) -> None:
     reused = f", {status['counts']['done']} of them done already" if reuse else ""
     say(
         f"queued {number_of(status['total'], 'job')} as batch {status['id']}{reused}; "
-        f"follow it with: wavemill status {status['id']} --watch"
+        f"follow it with: wavemill status {status['id']} --watch",
+        err=err,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_producer.cli.printing import say
+from wavemill_cli.printing import say
 
 _POLL_S = 0.5
 

@@ -11,13 +11,13 @@ from wavemill.audio.load import audio_suffixes
 from wavemill.audio.mel import mel_bank
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.pool import available_cores, map_in_processes
-from wavemill.dataset.source_list import SourceList
-from wavemill.dataset.sources import Problem, Source, require_folder
-from wavemill.dataset.writing import DatasetWriter, Row
+from wavemill.dataset.recording_files import Problem, RecordingFile, require_folder
+from wavemill.dataset.recording_list import RecordingList
+from wavemill.dataset.writing import DatasetWriter, NewEntry
 from wavemill.errors import DatasetError
 from wavemill.presets import Features
 
-Progress = Callable[[int, int], None]  # called with: done, total
+ProgressCallback = Callable[[int, int], None]  # called with: done, total
 
 _BATCH_SIZE = 64  # recordings per call of a process, per commit of rows, and per pack
 # A process spends seconds on imports. In that time, about this many spectrograms can be built.
@@ -47,7 +47,7 @@ def build(
     packed: bool | None = None,
     jobs: int | None = None,
     prune: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BuildReport:
     """Build a dataset from every recording below `audio_dir`, or bring an existing one up to date.
 
@@ -89,10 +89,10 @@ def build(
         mel_bank(features)  # refuses more bands than there are frequencies, before anything is written
     require_folder(audio_dir)
     with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
-        sources = SourceList(writer, audio_dir)
-        sources.scan(audio_suffixes(), prune=prune)
-        removed = sources.remove_gone()
-        builder = _Builder(audio_dir, writer, sources, progress or _no_progress)
+        recordings = RecordingList(writer, audio_dir)
+        recordings.scan(audio_suffixes(), prune=prune)
+        removed = recordings.remove_gone()
+        builder = _Builder(audio_dir, writer, recordings, progress or _no_progress)
         builder.build_all(jobs)
         return builder.finish(removed)
 
@@ -100,39 +100,41 @@ def build(
 class _Builder:
     """Builds the pending spectrograms and counts the results."""
 
-    def __init__(self, audio_dir: Path, writer: DatasetWriter, sources: SourceList, progress: Progress) -> None:
+    def __init__(
+        self, audio_dir: Path, writer: DatasetWriter, recordings: RecordingList, progress: ProgressCallback
+    ) -> None:
         self._audio_dir = audio_dir
         self._writer = writer
-        self._sources = sources
+        self._recordings = recordings
         self._progress = progress
         self._done = 0
-        self._total = sources.pending
+        self._total = recordings.pending
         self._unreadable: list[Problem] = []
 
     def build_all(self, jobs: int | None) -> None:
         """Build everything. If a recording cannot be read, try the next one that has its ID."""
         self._progress(self._done, self._total)
-        while self._sources.pending:
+        while self._recordings.pending:
             failed = list(self._build_pending(jobs))
-            self._sources.fall_back(failed)
-            self._total += self._sources.pending
+            self._recordings.fall_back(failed)
+            self._total += self._recordings.pending
 
     def finish(self, removed: int) -> BuildReport:
         """Mark the dataset complete and return the report; DatasetError if the dataset is empty."""
-        sources, findings = self._sources, self._sources.findings
+        recordings, findings = self._recordings, self._recordings.findings
         built = self._done - len(self._unreadable)
-        if built + sources.reused + sources.kept == 0:
+        if built + recordings.reused + recordings.kept == 0:
             raise DatasetError(
                 f"none of the {len(self._unreadable)} recordings in {self._audio_dir} can be read; "
                 f"the first: {self._unreadable[0][1]}"
             )
-        skipped = sorted([*findings.skipped, *sources.doubled()])
+        skipped = sorted([*findings.skipped, *recordings.doubled()])
         manifest = self._writer.finish({"unreadable": len(self._unreadable), "skipped": len(skipped)})
         return BuildReport(
             built=built,
-            reused=sources.reused,
+            reused=recordings.reused,
             removed=removed,
-            kept=sources.kept,
+            kept=recordings.kept,
             cut=manifest.counts["cut"],
             silent=manifest.counts["silent"],
             unreadable=sorted(self._unreadable),
@@ -140,7 +142,7 @@ class _Builder:
             ignored=findings.ignored,
         )
 
-    def _build_pending(self, jobs: int | None) -> Iterator[Source]:
+    def _build_pending(self, jobs: int | None) -> Iterator[RecordingFile]:
         """Add finished batches to the index as they come; yield the recordings that failed."""
         make = partial(
             make_spectrograms,
@@ -149,17 +151,17 @@ class _Builder:
             features=self._writer.features,
             packed=self._writer.packed,
         )
-        pending = self._sources.pending
+        pending = self._recordings.pending
         processes = jobs or (available_cores() if pending >= _WORTH_PROCESSES else 1)
-        batches = self._sources.pending_batches(_BATCH_SIZE)
+        batches = self._recordings.pending_batches(_BATCH_SIZE)
         results = map_in_processes(make, batches, processes=processes) if processes > 1 else map(make, batches)
         for batch in results:
             failures = [made for made in batch if isinstance(made, Failure)]
-            self._writer.put(made for made in batch if isinstance(made, Row))
-            self._unreadable.extend((failure.source.path, failure.reason) for failure in failures)
+            self._writer.put(made for made in batch if isinstance(made, NewEntry))
+            self._unreadable.extend((failure.recording.path, failure.reason) for failure in failures)
             self._done += len(batch)
             self._progress(self._done, self._total)
-            yield from (failure.source for failure in failures)
+            yield from (failure.recording for failure in failures)
 
 
 def _no_progress(_done: int, _total: int) -> None:

@@ -15,8 +15,8 @@ from wavemill.dataset.arrays import check_values, most_bytes, parse_array
 from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.dataset.course_pickle import Range, read_ranges
 from wavemill.dataset.making import write_array
-from wavemill.dataset.sources import Problem, labels_of, printable
-from wavemill.dataset.writing import DatasetWriter, Row
+from wavemill.dataset.recording_files import Problem, labels_of, printable
+from wavemill.dataset.writing import DatasetWriter, NewEntry
 from wavemill.errors import DatasetError, InvalidIdError, SilentSpectrogramError, SpectrogramError
 from wavemill.operations.identifiers import validate_id
 from wavemill.presets import MOST_LEVEL_DB, PRESETS
@@ -100,7 +100,7 @@ def _import_all(
     importer = _Importer(known=known, dataset_dir=writer.folder)
     for start in range(0, len(paths), _BATCH_SIZE):
         batch = paths[start : start + _BATCH_SIZE]
-        writer.put(row for path in batch if (row := importer.row_of(path)))
+        writer.put(entry for path in batch if (entry := importer.new_entry(path)))
         progress(start + len(batch), len(paths))
     if not importer.imported:
         raise DatasetError(f"nothing in {paths[0].parent} can be imported; {importer.first_problem()}")
@@ -110,7 +110,7 @@ def _import_all(
 
 @dataclass(kw_only=True)
 class _Importer:
-    """Turns files into rows, and records the files that cannot be imported."""
+    """Turns files into entries of the index, and records the files that cannot be imported."""
 
     known: Mapping[str, set[Range]]
     dataset_dir: Path
@@ -119,18 +119,18 @@ class _Importer:
     without_range: list[str] = field(default_factory=list)
     unreadable: list[Problem] = field(default_factory=list)
 
-    def row_of(self, path: Path) -> Row | None:
-        """Write the array and return its row; if that fails, record why and return None."""
+    def new_entry(self, path: Path) -> NewEntry | None:
+        """Write the array and return its entry; if that fails, record why and return None."""
         if path.name not in self.known:
             self.without_range.append(printable(path.name))
             return None
         try:
-            row = self._import(path, self.known[path.name])
+            entry = self._import(path, self.known[path.name])
         except (SpectrogramError, InvalidIdError, OSError) as exc:
             self.unreadable.append((printable(path.name), printable(str(exc))))
             return None
-        self.imported.add(row.spectrogram_id)
-        return row
+        self.imported.add(entry.spectrogram_id)
+        return entry
 
     def first_problem(self) -> str:
         """Describe what was wrong with the first file."""
@@ -138,7 +138,7 @@ class _Importer:
             return f"the first problem: {self.unreadable[0][1]}"
         return f"the pickle knows none of its {len(self.without_range)} arrays, such as {self.without_range[0]}"
 
-    def _import(self, path: Path, ranges: set[Range]) -> Row:
+    def _import(self, path: Path, ranges: set[Range]) -> NewEntry:
         spectrogram_id = validate_id(_id_of(path.name, self.suffixes))
         if spectrogram_id in self.imported:
             raise SpectrogramError(f"another file has the same ID {spectrogram_id!r}; rename one of them")
@@ -146,7 +146,7 @@ class _Importer:
         min_db, max_db = _the_one(ranges, path.name)
         file, sha256 = write_array(self.dataset_dir, spectrogram_id, x)
         stat = path.stat()
-        return Row(
+        return NewEntry(
             spectrogram_id=spectrogram_id,
             file=file,
             labels=labels_of(spectrogram_id),

@@ -15,8 +15,8 @@ from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.audio.load import load_recording
 from wavemill.dataset.packs import write_pack
 from wavemill.dataset.placing import place
-from wavemill.dataset.sources import Source, labels_of
-from wavemill.dataset.writing import Row, spectrogram_file
+from wavemill.dataset.recording_files import RecordingFile, labels_of
+from wavemill.dataset.writing import NewEntry, spectrogram_file
 from wavemill.errors import AudioError
 from wavemill.presets import Features
 
@@ -25,7 +25,7 @@ from wavemill.presets import Features
 class Failure:
     """A recording from which no spectrogram could be made."""
 
-    source: Source
+    recording: RecordingFile
     reason: str
 
 
@@ -33,7 +33,7 @@ class Failure:
 class _Spectrogram:
     """The spectrogram of a recording, not yet written."""
 
-    source: Source
+    recording: RecordingFile
     x: NDArray[np.float32]
     min_db: float
     max_db: float
@@ -42,15 +42,15 @@ class _Spectrogram:
 
 
 def make_spectrograms(
-    sources: Sequence[Source], audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
-) -> list[Row | Failure]:
+    recordings: Sequence[RecordingFile], audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
+) -> list[NewEntry | Failure]:
     """Make the recordings' spectrograms and write them, in one pack or in files of their own.
 
     A failure of one recording does not affect the others. Raises StorageUnavailableError if the
     disk is full, since the next file could not be written either.
     """
-    made = [_make(source, audio_dir, features) for source in sources]
-    failures: list[Row | Failure] = [one for one in made if isinstance(one, Failure)]
+    made = [_make(recording, audio_dir, features) for recording in recordings]
+    failures: list[NewEntry | Failure] = [one for one in made if isinstance(one, Failure)]
     spectrograms = [one for one in made if isinstance(one, _Spectrogram)]
     write = _write_packed if packed else _write_each
     return failures + write(spectrograms, dataset_dir)
@@ -66,59 +66,59 @@ def write_array(dataset_dir: Path, spectrogram_id: str, x: NDArray[np.float32]) 
     return file, hashlib.sha256(data).hexdigest()
 
 
-def _write_each(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[Row | Failure]:
-    rows: list[Row | Failure] = []
+def _write_each(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[NewEntry | Failure]:
+    results: list[NewEntry | Failure] = []
     for one in spectrograms:
         try:
-            file, sha256 = write_array(dataset_dir, one.source.spectrogram_id, one.x)
+            file, sha256 = write_array(dataset_dir, one.recording.spectrogram_id, one.x)
         except OSError as exc:  # such as a folder where the file should be
-            rows.append(_unwritten(one, exc))
+            results.append(_unwritten(one, exc))
         else:
-            rows.append(_row(one, file, sha256))
-    return rows
+            results.append(_new_entry(one, file, sha256))
+    return results
 
 
-def _write_packed(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[Row | Failure]:
+def _write_packed(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[NewEntry | Failure]:
     if not spectrograms:
         return []
     try:
         items = write_pack(dataset_dir, [one.x for one in spectrograms])
     except OSError as exc:
         return [_unwritten(one, exc) for one in spectrograms]
-    return [_row(one, file, sha256) for one, (file, sha256) in zip(spectrograms, items, strict=True)]
+    return [_new_entry(one, file, sha256) for one, (file, sha256) in zip(spectrograms, items, strict=True)]
 
 
 def _unwritten(one: _Spectrogram, exc: OSError) -> Failure:
-    return Failure(source=one.source, reason=f"its spectrogram cannot be written: {exc.strerror}")
+    return Failure(recording=one.recording, reason=f"its spectrogram cannot be written: {exc.strerror}")
 
 
-def _make(source: Source, audio_dir: Path, features: Features) -> _Spectrogram | Failure:
+def _make(recording: RecordingFile, audio_dir: Path, features: Features) -> _Spectrogram | Failure:
     try:
-        recording = load_recording(audio_dir / source.path, features)
-        x, min_db, max_db = normalise(extract(pad_or_cut(recording.signal, features.n_samples), features))
+        loaded = load_recording(audio_dir / recording.path, features)
+        x, min_db, max_db = normalise(extract(pad_or_cut(loaded.signal, features.n_samples), features))
     except AudioError as exc:
-        return Failure(source=source, reason=str(exc))
+        return Failure(recording=recording, reason=str(exc))
     return _Spectrogram(
-        source=source,
+        recording=recording,
         x=np.ascontiguousarray(x),  # librosa's arrays are column-major
         min_db=min_db,
         max_db=max_db,
-        duration_s=len(recording.signal) / features.sample_rate_hz,
-        cut=recording.cut,
+        duration_s=len(loaded.signal) / features.sample_rate_hz,
+        cut=loaded.cut,
     )
 
 
-def _row(made: _Spectrogram, file: str, sha256: str) -> Row:
-    return Row(
-        spectrogram_id=made.source.spectrogram_id,
+def _new_entry(made: _Spectrogram, file: str, sha256: str) -> NewEntry:
+    return NewEntry(
+        spectrogram_id=made.recording.spectrogram_id,
         file=file,
-        labels=labels_of(made.source.spectrogram_id),
+        labels=labels_of(made.recording.spectrogram_id),
         min_db=made.min_db,
         max_db=made.max_db,
         duration_s=made.duration_s,
         sha256=sha256,
         cut=made.cut,
-        source=made.source.path,
-        source_bytes=made.source.n_bytes,
-        source_mtime_ns=made.source.mtime_ns,
+        source=made.recording.path,
+        source_bytes=made.recording.n_bytes,
+        source_mtime_ns=made.recording.mtime_ns,
     )

@@ -48,8 +48,8 @@ _PUT = "INSERT OR REPLACE INTO spectrograms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of the index as the builder writes it."""
+class NewEntry:
+    """One spectrogram as the builder writes it into the index; `index.Entry` is what readers get."""
 
     spectrogram_id: str
     file: str
@@ -127,11 +127,11 @@ class DatasetWriter:
         except (OSError, ValueError):
             return False
 
-    def put(self, rows: Iterable[Row]) -> None:
-        """Add or replace rows whose files are already in place, and commit."""
+    def put(self, entries: Iterable[NewEntry]) -> None:
+        """Add or replace entries whose files are already in place, and commit."""
         self._begin_change()
         with self.connection:
-            self.connection.executemany(_PUT, map(_values, rows))
+            self.connection.executemany(_PUT, map(_values, entries))
 
     def remove(self, ids: Iterable[str]) -> None:
         """Delete rows and their files; unknown IDs are ignored."""
@@ -258,17 +258,17 @@ def _lock(folder: Path) -> int:
     return lock_fd
 
 
-def _values(row: Row) -> tuple[str | float | int, ...]:
+def _values(entry: NewEntry) -> tuple[str | float | int, ...]:
     return (
-        row.spectrogram_id,
-        row.file,
-        json.dumps(row.labels, sort_keys=True),
-        row.min_db,
-        row.max_db,
-        row.duration_s,
-        row.sha256,
-        row.cut,
-        row.source,
-        row.source_bytes,
-        row.source_mtime_ns,
+        entry.spectrogram_id,
+        entry.file,
+        json.dumps(entry.labels, sort_keys=True),
+        entry.min_db,
+        entry.max_db,
+        entry.duration_s,
+        entry.sha256,
+        entry.cut,
+        entry.source,
+        entry.source_bytes,
+        entry.source_mtime_ns,
     )

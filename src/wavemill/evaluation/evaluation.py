@@ -19,11 +19,11 @@ from wavemill.evaluation.sampling import Background, background, sampling_figure
 from wavemill.presets import Features
 from wavemill.recogniser.recogniser import Recogniser
 from wavemill.recogniser.recordings import Recordings
-from wavemill.synthesis.from_model import Source, reconstruct
+from wavemill.synthesis.from_model import SourceClip, reconstruct
 from wavemill.vae.held_out import HeldOut
 from wavemill.vae.model import Model
 
-Progress = Callable[[str], None]
+OnStep = Callable[[str], None]  # called with a sentence before each step
 
 FORMAT = 1
 TRUTH, INVERSION = "recordings", "inversion only"
@@ -66,7 +66,7 @@ def evaluate(
     *,
     recordings: Recordings | None = None,
     config: EvaluationConfig | None = None,
-    progress: Progress = lambda _: None,
+    progress: OnStep = lambda _: None,
 ) -> Evaluation:
     """Judge models on the recordings that the dataset's rule holds out.
 
@@ -124,7 +124,9 @@ def _inversions(models: Sequence[Model]) -> dict[str, Features]:
 
 def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config: EvaluationConfig) -> Rendition:
     spectrograms, lengths = reader.spectrograms(parts.held_out, model.features), lengths_s(judge.truth)
-    sources = [Source(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths, strict=True)]
+    sources = [
+        SourceClip(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths, strict=True)
+    ]
     reconstructed = reconstruct(model, sources).spectrograms  # restores the level, as a job does
     rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths))
     rendition.figures["latents"] = latent_figures(model, spectrograms)

@@ -19,7 +19,7 @@ from wavemill.evaluation.judge import Rendition
 from wavemill.operations.requests import interpolation_weights
 from wavemill.recogniser.recogniser import Recogniser
 from wavemill.synthesis import from_model
-from wavemill.synthesis.from_model import Source
+from wavemill.synthesis.from_model import SourceClip
 from wavemill.vae.model import Model
 
 Labels = Mapping[str, str]
@@ -45,7 +45,7 @@ HOW = {
 def interpolation_figures(
     model: Model,
     recogniser: Recogniser,
-    sources: Sequence[Source],
+    sources: Sequence[SourceClip],
     labels: Sequence[Labels],
     plain: Rendition,
     *,
@@ -85,7 +85,7 @@ def draw_pairs(n_clips: int, n_pairs: int) -> NDArray[np.int64]:
     return np.array([rng.choice(n_clips, 2, replace=False) for _ in range(n_pairs)], np.int64).reshape(-1, 2)
 
 
-def way_sounds(model: Model, pairs: Sequence[tuple[Source, Source]]) -> list[FloatArray]:
+def way_sounds(model: Model, pairs: Sequence[tuple[SourceClip, SourceClip]]) -> list[FloatArray]:
     """Return the sounds at 8 kHz of every step of every pair, pair by pair."""
     weights = interpolation_weights(STEPS)
     every = [pair for pair in pairs for _ in weights]

@@ -14,8 +14,8 @@ from wavemill.dataset.index import Entry
 from wavemill.evaluation.clips import JUDGED
 from wavemill.evaluation.evaluation import TRUTH, Evaluation
 from wavemill.evaluation.judge import Rendition
+from wavemill.evaluation.measure_rows import MEASURES, measure_rows
 from wavemill.evaluation.pictures import loudest_db, spectrogram_png
-from wavemill.evaluation.rows import MEASURES, rows
 from wavemill.text.shown import shown
 
 # For each measure per clip: whether a greater value is worse.
@@ -61,10 +61,10 @@ def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
         finalize=lambda value: shown(value) if isinstance(value, str) else value,
     )
     figures = evaluation.as_dict()
-    orders = _orders(evaluation.renditions)
+    orders = _sort_orders(evaluation.renditions)
     return environment.get_template("report.html").render(
         figures=figures,
-        rows=list(rows(figures)),
+        rows=list(measure_rows(figures)),
         clips=[_shown(evaluation, i, orders) for i in chosen(evaluation, n_clips=n_clips, show=show)],
         orders=[(key, text) for key, (text, _, _) in orders.items()],
     )
@@ -81,7 +81,7 @@ def chosen(evaluation: Evaluation, *, n_clips: int, show: str) -> list[int]:
     return [int(worst_first[round(k)]) for k in np.linspace(0, len(worst_first) - 1, count)]
 
 
-def _orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendition, str]]:
+def _sort_orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendition, str]]:
     """Return the page's sort orders: key -> (text, rendition, measure), the last model's first."""
     names = {key: name for name, key, _ in MEASURES}
     orders = {}

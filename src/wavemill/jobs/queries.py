@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, select
 
-from wavemill.errors import NotFoundError
+from wavemill.errors import NotFoundError, UsageError
 from wavemill.jobs.counters import MARK_S
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.pages import page_of_ids
@@ -18,6 +18,7 @@ from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
 
 _LOOKED_AT = 1_000  # queued jobs that are searched for the reason of their wait
+_NAMED = 3  # batches of one name that an error lists
 
 
 def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
@@ -28,6 +29,27 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     if row is None:
         raise NotFoundError(f"there is no batch {batch_id!r}; list them with: wavemill status")
     return _status(row)
+
+
+def find_batch(database: Database, id_or_name: str, *, pruned_too: bool = False) -> str:
+    """Return the ID of the batch with this ID, or else of the only one with this name.
+
+    `pruned_too` finds batches whose removal has begun, too.
+    """
+    IDs = select(batches.c.id)
+    if not pruned_too:
+        IDs = IDs.where(batches.c.pruned_at.is_(None))
+    named = IDs.where(batches.c.name == id_or_name).order_by(batches.c.created_at.desc()).limit(_NAMED + 1)
+    with database.reading() as connection:
+        if connection.scalar(IDs.where(batches.c.id == id_or_name)) is not None:
+            return id_or_name
+        found: list[str] = list(connection.scalars(named))
+    if not found:
+        raise NotFoundError(f"there is no batch {id_or_name!r}; list them with: wavemill status")
+    if len(found) > 1:
+        newest = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        raise UsageError(f"several batches have the name {id_or_name!r}, name one by its ID: {newest}")
+    return found[0]
 
 
 def why_queued(database: Database, batch_id: str) -> str | None:

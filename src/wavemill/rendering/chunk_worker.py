@@ -123,7 +123,8 @@ class ChunkWorker:
         with self._avoided.watching(claim.batch.id):
             return self._work(claim)
 
-    def _ordered_to_stop(self, claim: Claim) -> State | None:
+    def _ordered_state(self, claim: Claim) -> State | None:
+        """Return the state that the rest of a claim is to get, or None to go on with it."""
         if self._stop.is_set():
             return State.QUEUED
         if monotonic() - self._looked_at < _LOOK_S:

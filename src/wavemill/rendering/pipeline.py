@@ -70,14 +70,14 @@ class Pipeline:
     ----------
     n_threads : int > 0
         Sub-batches at the same time.
-    ordered_to_stop : called before each sub-batch
+    ordered_state : called before each sub-batch
         Returns the state for the rest of the chunk, or None to go on.
     failure : returns the outcome of a job that raised
     """
 
-    def __init__(self, n_threads: int, *, ordered_to_stop: Callable[[Claim], State | None], failure: Failure) -> None:
+    def __init__(self, n_threads: int, *, ordered_state: Callable[[Claim], State | None], failure: Failure) -> None:
         self._n_threads = n_threads
-        self._ordered_to_stop = ordered_to_stop
+        self._ordered_state = ordered_state
         self._failure = failure
         self._gpu_breaker = Breaker("inversion on the GPU", instead="the CPU takes over")
         self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
@@ -112,7 +112,7 @@ class Pipeline:
         return loaded
 
     def _sub_batch(self, chunk: _Chunk, jobs: Sequence[ClaimedJob], loading: _Loading) -> _SubBatch:
-        if state := self._ordered_to_stop(chunk.claim):
+        if state := self._ordered_state(chunk.claim):
             return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in jobs])
         loaded = loading.result()
         done = _SubBatch(outcomes=loaded.failed)

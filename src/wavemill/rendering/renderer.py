@@ -41,7 +41,7 @@ class Renderer(ChunkWorker):
     ) -> None:
         super().__init__(database, settings, worker_id=worker_id, stop=stop)
         self._runtime = Runtime(settings.models, mixed_precision=settings.mixed_precision)
-        self._pipeline = Pipeline(n_threads, ordered_to_stop=self._ordered_to_stop, failure=self._failure)
+        self._pipeline = Pipeline(n_threads, ordered_state=self._ordered_state, failure=self._failure)
 
     def close(self) -> None:
         """End the threads."""

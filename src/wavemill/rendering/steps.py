@@ -22,7 +22,7 @@ from wavemill.operations.requests import InterpolateParams, Operation, Params, S
 from wavemill.rendering.latent_files import LatentFile, read_latent
 from wavemill.rendering.resources import BatchTools
 from wavemill.synthesis import from_model
-from wavemill.synthesis.from_model import Source, Synthesis
+from wavemill.synthesis.from_model import SourceClip, Synthesis
 from wavemill.synthesis.levels import Levels
 
 P = TypeVar("P", bound=Params)
@@ -40,7 +40,7 @@ class Input:
     """
 
     job: ClaimedJob
-    sources: tuple[Source, ...] = ()
+    sources: tuple[SourceClip, ...] = ()
     latent: LatentFile | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -98,9 +98,9 @@ class _Operation(Generic[P]):
             return entries[spectrogram_id]
         return self._tools.dataset.get(spectrogram_id)  # raises what is wrong
 
-    def _source(self, entry: Entry) -> Source:
+    def _source(self, entry: Entry) -> SourceClip:
         normalised = read_spectrogram(self._tools.dataset, entry)
-        return Source(
+        return SourceClip(
             spectrogram=denormalise(normalised, entry.min_db, entry.max_db),
             duration_s=entry.duration_s,
         )

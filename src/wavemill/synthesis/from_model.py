@@ -18,7 +18,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.operations.requests import PATHS
 from wavemill.synthesis.levels import Levels, restore_energy
-from wavemill.vae.model import Model
+from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
 DEFAULT_PEAK_DB = 20.0  # as a speech clip that peaks at half of full scale, with a window of 256
 
@@ -46,7 +46,7 @@ class Synthesis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SourceClip:
     """A clip that an operation starts from: float32 [shape=(F, T), in dB], and its length."""
 
     spectrogram: FloatArray
@@ -58,20 +58,28 @@ class Source:
         return Levels.of(self.spectrogram)
 
 
-def reconstruct(model: Model, sources: Sequence[Source], *, seeds: Sequence[int] | None = None) -> Synthesis:
+def reconstruct(
+    model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
+) -> Synthesis:
     """Encode and decode; with `seeds`, draw each latent from its posterior instead of taking the mean."""
     latents = model.encode(_stack(sources), seeds=seeds)  # (B, F, T) -> (B, D)
     return decode(model, latents, [source.levels for source in sources], [source.duration_s for source in sources])
 
 
-def vary(model: Model, sources: Sequence[Source], *, seeds: Sequence[int], temperature: float) -> Synthesis:
+def vary(
+    model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int], temperature: float
+) -> Synthesis:
     """Return a neighbour of each source; see `Model.vary_latents` for how far a temperature goes."""
     latents = model.vary_latents(model.encode(_stack(sources)), seeds=seeds, strength=temperature)
     return decode(model, latents, [source.levels for source in sources], [source.duration_s for source in sources])
 
 
 def interpolate(
-    model: Model, pairs: Sequence[tuple[Source, Source]], weights: Sequence[float], *, path: str = PATHS[0]
+    model: SpectrogramModel,
+    pairs: Sequence[tuple[SourceClip, SourceClip]],
+    weights: Sequence[float],
+    *,
+    path: str = PATHS[0],
 ) -> Synthesis:
     """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second."""
     first, second = (model.encode(_stack([pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
@@ -84,7 +92,9 @@ def interpolate(
     )
 
 
-def decode(model: Model, latents: FloatArray, levels: Sequence[Levels], durations_s: Sequence[float]) -> Synthesis:
+def decode(
+    model: SpectrogramModel, latents: FloatArray, levels: Sequence[Levels], durations_s: Sequence[float]
+) -> Synthesis:
     """Turn latents (B, D) into spectrograms of these levels."""
     spectrograms = model.decode(
         latents,
@@ -101,7 +111,11 @@ def decode(model: Model, latents: FloatArray, levels: Sequence[Levels], duration
 
 
 def sample(
-    model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+    model: SpectrogramModel,
+    seeds: Sequence[int],
+    *,
+    labels: Mapping[str, str] | None = None,
+    temperature: float | None = None,
 ) -> Synthesis:
     """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} say of which kind.
 
@@ -143,5 +157,5 @@ def spherical(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
     return np.asarray(np.float32(parts[0]) * a + np.float32(parts[1]) * b, np.float32)
 
 
-def _stack(sources: Sequence[Source]) -> FloatArray:
+def _stack(sources: Sequence[SourceClip]) -> FloatArray:
     return np.stack([source.spectrogram for source in sources])  # (F, T) each -> (B, F, T)

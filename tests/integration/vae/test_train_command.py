@@ -16,6 +16,7 @@ from wavemill.dataset.build import build
 from wavemill.errors import ModelChangedError
 from wavemill.presets import Features
 from wavemill.vae.package import load_model
+from wavemill.vae.training_config import SPATIAL_CHANNELS, SPATIAL_STEP, TrainingConfig
 from wavemill_worker.cli.model import model as model_command
 from wavemill_worker.cli.train import train as train_command
 
@@ -110,6 +111,20 @@ def test_an_interrupted_training_says_how_to_go_on_and_its_best_weights_can_be_k
     result = invoke(train_command, dataset_dir, tmp_path / "m", *options, "--finish", "--json")
     assert result.exit_code == 0
     assert load_model(tmp_path / "m").record.training["epochs_done"] >= 1
+
+
+def test_the_help_states_the_defaults_of_each_architecture() -> None:
+    text = " ".join(train_command.get_help(click.Context(train_command)).split())
+    named = {name: TrainingConfig.for_architecture(name) for name in ("residual", "spatial", "course")}
+    for option in ("epochs", "batch_size", "learning_rate", "beta"):
+        values = {name: f"{getattr(config, option):g}" for name, config in named.items()}
+        others = [f"; {name}: {values[name]}" for name in ("spatial", "course") if values[name] != values["residual"]]
+        assert f"[{values['residual']}{''.join(others)}]" in text, option
+    for option in ("patience", "added_share", "seed"):
+        assert f"[{getattr(named['residual'], option):g}]" in text, option
+    assert (
+        f"[{named['residual'].latent_dim}; spatial: {SPATIAL_CHANNELS} numbers for each {SPATIAL_STEP} bins x" in text
+    )
 
 
 @pytest.mark.parametrize("module", ["train", "model"])

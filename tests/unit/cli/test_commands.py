@@ -104,6 +104,7 @@ def test_each_command_stands_in_the_readme() -> None:
     ("arguments", "code", "said"),
     [
         (["nonsense"], 2, "No such command 'nonsense'"),
+        (["statsu"], 2, "Did you mean 'status'?"),
         (["submit", "reconstruct"], 2, "Missing option"),
         (["status", "no-such-batch"], 1, "there is no batch 'no-such-batch'; list them with: wavemill status"),
         (["job", "12345"], 1, "there is no job 12345"),

@@ -21,7 +21,7 @@ from wavemill.evaluation.interpolation import (
     way_sounds,
 )
 from wavemill.evaluation.judge import Rendition
-from wavemill.synthesis.from_model import Source, reconstruct
+from wavemill.synthesis.from_model import SourceClip, reconstruct
 from wavemill.vae.package import load_model
 
 
@@ -97,7 +97,7 @@ def test_a_models_ways_begin_and_end_with_its_reconstructions(small_dataset: Pat
     with Dataset.open(small_dataset) as dataset:
         entries = split(dataset, "speaker=anna").held_out
         spectrograms = Clips(dataset, None).spectrograms(entries, model.features)
-    sources = [Source(spectrogram=s, duration_s=e.duration_s) for s, e in zip(spectrograms, entries, strict=True)]
+    sources = [SourceClip(spectrogram=s, duration_s=e.duration_s) for s, e in zip(spectrograms, entries, strict=True)]
     from wavemill.evaluation.clips import sounds
 
     whole = reconstruct(model, sources).spectrograms

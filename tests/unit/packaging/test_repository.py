@@ -26,9 +26,9 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
 
 
-def test_the_wheel_holds_the_three_packages_and_one_model_with_its_card(distributions: tuple[Path, Path]) -> None:
+def test_the_wheel_holds_the_four_packages_and_one_model_with_its_card(distributions: tuple[Path, Path]) -> None:
     names = zipfile.ZipFile(distributions[0]).namelist()
-    for package in ("wavemill", "wavemill_producer", "wavemill_worker"):
+    for package in ("wavemill", "wavemill_cli", "wavemill_producer", "wavemill_worker"):
         assert f"{package}/py.typed" in names
     assert "wavemill/jobs/migrations/versions/0001_first_tables.py" in names
     assert "wavemill/demo/7_anna_0.wav" in names

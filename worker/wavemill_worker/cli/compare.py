@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, say
 from wavemill_worker.cli.evaluate import (
     held_out_option,
     pairs_option,

@@ -11,8 +11,8 @@ import click
 
 from wavemill.text.shown import shown
 from wavemill.text.terminal import console
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, say
 
 if TYPE_CHECKING:
     from wavemill.evaluation.evaluation import Evaluation
@@ -145,13 +145,13 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from wavemill.evaluation.rows import rows
+    from wavemill.evaluation.measure_rows import measure_rows
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     for name in figures["figures"]:
         table.add_column(Text(shown(name)), justify="right")
-    for row in rows(figures):
+    for row in measure_rows(figures):
         table.add_row(*(Text(shown(cell)) for cell in (row.name, *row.cells)))
     console().print(table)
     for note in figures["notes"]:

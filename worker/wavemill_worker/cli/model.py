@@ -10,8 +10,8 @@ import click
 
 from wavemill.errors import ModelError
 from wavemill.vae.record import find_model, known_models, list_models, read_record, verify
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, print_table, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, print_table, say
 
 
 def _models_of_settings() -> Path:

@@ -10,8 +10,8 @@ import click
 
 from wavemill.text.shown import json_text
 from wavemill.text.terminal import progress_bar
-from wavemill_producer.cli.paths import FilePath
-from wavemill_producer.cli.printing import json_option, print_json, say
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, print_json, say
 from wavemill_worker.cli.free import require_free
 
 _folder = FilePath()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_producer.cli.printing import say
+from wavemill_cli.printing import say
 
 
 @click.command()
@@ -44,14 +44,14 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     from wavemill.jobs.database import Database
     from wavemill.jobs.migrate import ensure
     from wavemill.settings import Settings
-    from wavemill_worker import devices, log, rehearsal
+    from wavemill_worker import devices, log
     from wavemill_worker.supervisor import Supervisor
 
     if parent is not None:
         platforms.set_pdeathsig("SIGTERM")
         if os.getppid() != parent:
             return
-    if rehearsal.seconds_per_job(device_text) is None and find_spec("tensorflow") is None:
+    if not devices.is_of_another_kind(device_text) and find_spec("tensorflow") is None:
         raise UsageError("a worker needs TensorFlow: pip install 'wavemill[worker]' (CPU) or 'wavemill[gpu]'")
     settings = Settings.from_env()
     if gpu_memory_mb is not None:

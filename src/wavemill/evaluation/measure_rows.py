@@ -37,14 +37,14 @@ _OUTSIDE = "pocketsphinx_digit"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class MeasureRow:
     """A measure with one cell for each rendition; the cell is empty where there is no figure."""
 
     name: str
     cells: Sequence[str]
 
 
-def rows(figures: Mapping[str, Any]) -> Iterator[Row]:
+def measure_rows(figures: Mapping[str, Any]) -> Iterator[MeasureRow]:
     """Yield the rows for `Evaluation.as_dict`'s result, without measures that have no figure."""
     renditions = list(figures["figures"].values())
     heard = [key.removesuffix("_accuracy") for key in renditions[0] if key.endswith("_accuracy")]
@@ -53,7 +53,7 @@ def rows(figures: Mapping[str, Any]) -> Iterator[Row]:
         for kind in kinds if "{kind}" in path else [""]:
             cells = [_cell(figures_of, path.format(kind=kind), form) for figures_of in renditions]
             if any(cells):
-                yield Row(name=name.format(kind=kind), cells=cells)
+                yield MeasureRow(name=name.format(kind=kind), cells=cells)
 
 
 def _cell(figures: Any, path: str, form: str) -> str:

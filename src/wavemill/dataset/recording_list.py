@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from wavemill.dataset.sources import Findings, Problem, Source, find_recordings
+from wavemill.dataset.recording_files import Findings, Problem, RecordingFile, find_recordings
 from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
 from wavemill.presets import MOST_LEVEL_DB
@@ -64,7 +64,7 @@ _LARGE_SHARE = 0.2
 _HANDFUL = 5
 
 
-class SourceList:
+class RecordingList:
     """The recordings below a folder: already built, pending, or gone."""
 
     def __init__(self, writer: DatasetWriter, audio_dir: Path) -> None:
@@ -106,15 +106,15 @@ class SourceList:
             after, removed = gone[-1], removed + len(gone)
         return removed
 
-    def pending_batches(self, batch_size: int) -> Iterator[list[Source]]:
+    def pending_batches(self, batch_size: int) -> Iterator[list[RecordingFile]]:
         """Yield the recordings to build in batches; the caller may write rows in between."""
         after = 0
         statement = "SELECT rowid, * FROM temp.pending WHERE rowid > ? ORDER BY rowid LIMIT ?"
         while rows := self._connection.execute(statement, (after, batch_size)).fetchall():
             after = rows[-1][0]
-            yield [Source(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4]) for row in rows]
+            yield [RecordingFile(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4]) for row in rows]
 
-    def fall_back(self, failed: Iterable[Source]) -> None:
+    def fall_back(self, failed: Iterable[RecordingFile]) -> None:
         """Make other recordings with the IDs of failed ones pending, such as x.wav after x.flac.
 
         Spectrograms built earlier from failed recordings stay, unless their files are lost too.
@@ -215,8 +215,8 @@ def _is_gone(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
 
-def _columns(source: Source) -> tuple[str, str, int, int]:
-    return source.spectrogram_id, source.path, source.n_bytes, source.mtime_ns
+def _columns(found: RecordingFile) -> tuple[str, str, int, int]:
+    return found.spectrogram_id, found.path, found.n_bytes, found.mtime_ns
 
 
 def _seen(findings: Findings) -> str:

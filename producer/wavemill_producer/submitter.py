@@ -1,19 +1,15 @@
-"""The operations that can be submitted, and the checks that come before anything is queued.
-
-Does not import TensorFlow: models and datasets are checked by their records and indexes.
-"""
+"""`Submitter`: the operations that can be submitted."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Generic, TypedDict, TypeVar, Unpack
+from typing import Generic, TypeVar, Unpack
 
 from wavemill import contract
 from wavemill.dataset.index import Dataset
-from wavemill.errors import PresetMismatchError, UsageError
+from wavemill.errors import UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
 from wavemill.operations.requests import (
     FORMATS,
@@ -28,57 +24,26 @@ from wavemill.operations.requests import (
     VaryParams,
     require_plain_text,
 )
-from wavemill.places import expanded
 from wavemill.presets import Features
 from wavemill.settings import Settings
-from wavemill.storage.locations import is_url, require_known_scheme
-from wavemill.vae.record import ModelRecord, find_model, read_record, verify
+from wavemill.vae.record import find_model, read_record
+from wavemill_producer.checks import (
+    check_model,
+    checked_output,
+    expanded_path,
+    require_labels,
+    require_no_posterior,
+    require_reusable,
+)
 from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
+from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
 _HEADER_BYTES = 1_000  # the file header with the provenance
 
 
-class Options(TypedDict, total=False):
-    """The arguments that every operation takes besides its own.
-
-    Attributes
-    ----------
-    output : str or Path, required
-        Folder as the workers see it, or an fsspec URL; outputs are written below OUTPUT/BATCH/.
-    name : str, for people
-    priority : int, 0 to 9; 9 goes first
-    progress : callable, called with the number of jobs written so far
-    key : str
-        Idempotency key: the same key returns the same batch, even to two producers at once. The
-        same key with another request is an error.
-    reuse : bool
-        Copy outputs that an earlier batch made from the same inputs and still has, instead of
-        rendering them again.
-    """
-
-    output: str | Path
-    name: str | None
-    priority: int
-    progress: Callable[[int], None]
-    key: str | None
-    reuse: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """A batch to submit. `new_jobs` is a stream; reading it checks the IDs."""
-
-    request: BatchRequest
-    new_jobs: Iterable[NewJob]
-    checked: Checked
-    bytes_per_job: int
-    progress: Callable[[int], None]
-    reuse: bool
-
-
-class Orders(ABC, Generic[R]):
-    """The operations. Each builds an `Order` and hands it to the subclass's `_take`.
+class Submitter(ABC, Generic[R]):
+    """The operations. Each checks its arguments, builds an `Submission` and hands it to the subclass's `_accept`.
 
     They raise UsageError, InvalidIdError, UnknownSpectrogramError, DatasetError, ModelError or
     DatabaseUnavailableError, and then nothing is queued. A broker that is down raises nothing: the
@@ -93,7 +58,7 @@ class Orders(ABC, Generic[R]):
     counts_unknown = False  # True: count unknown IDs instead of refusing the batch
 
     @abstractmethod
-    def _take(self, order: Order) -> R: ...
+    def _accept(self, submission: Submission) -> R: ...
 
     def reconstruct(
         self,
@@ -152,10 +117,10 @@ class Orders(ABC, Generic[R]):
     ) -> R:
         """Queue `count` jobs per ID, each for a sound near it in the model's latent space."""
         checked = self._checked()
-        with Dataset.open(_expanded(dataset)) as opened:
+        with Dataset.open(expanded_path(dataset)) as opened:
             known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
             jobs = variation_jobs(known, count)
-            return self._order(Operation.VARY, jobs, opened, model, params or VaryParams(), options, checked=checked)
+            return self._submit(Operation.VARY, jobs, opened, model, params or VaryParams(), options, checked=checked)
 
     def interpolate(
         self,
@@ -170,9 +135,9 @@ class Orders(ABC, Generic[R]):
     ) -> R:
         """Queue `steps` jobs per pair of IDs: the sounds from one to the other."""
         checked = self._checked()
-        with Dataset.open(_expanded(dataset)) as opened:
+        with Dataset.open(expanded_path(dataset)) as opened:
             jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
-            return self._order(
+            return self._submit(
                 Operation.INTERPOLATE, jobs, opened, model, params or InterpolateParams(), options, checked=checked
             )
 
@@ -181,15 +146,15 @@ class Orders(ABC, Generic[R]):
     ) -> R:
         """Queue `count` jobs, each a new sound."""
         params = params or SampleParams()
-        _require_labels(read_record(find_model(_expanded(model), self.settings.models)), params.labels)
+        require_labels(read_record(find_model(expanded_path(model), self.settings.models)), params.labels)
         jobs = sample_jobs(count, labels=params.labels, seed=params.seed)
-        return self._order(Operation.SAMPLE, jobs, None, model, params, options)
+        return self._submit(Operation.SAMPLE, jobs, None, model, params, options)
 
     def decode(self, names: Iterable[str], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]) -> R:
         """Queue one job per name: the sound of the latents in `params.latents`/NAME.npy."""
         checked = self._checked()
         jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
-        return self._order(Operation.DECODE, jobs, None, model, params, options, checked=checked)
+        return self._submit(Operation.DECODE, jobs, None, model, params, options, checked=checked)
 
     def _checked(self) -> Checked:
         return Checked(counts_unknown=self.counts_unknown)
@@ -207,11 +172,11 @@ class Orders(ABC, Generic[R]):
         n_sounds: int,
     ) -> R:
         checked = self._checked()
-        with Dataset.open(_expanded(dataset)) as opened:
+        with Dataset.open(expanded_path(dataset)) as opened:
             jobs = plain_jobs(checked_ids(ids, dataset=opened if check_ids else None, checked=checked))
-            return self._order(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
+            return self._submit(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
 
-    def _order(
+    def _submit(
         self,
         operation: Operation,
         new_jobs: Iterable[NewJob],
@@ -223,21 +188,21 @@ class Orders(ABC, Generic[R]):
         checked: Checked | None = None,
         n_sounds: int = 1,
     ) -> R:
-        _require_known(options)
+        require_known(options)
         priority = options.get("priority", contract.DEFAULT_PRIORITY)
         if priority not in contract.PRIORITIES:
             raise UsageError(
                 f"priority {priority}: expected 0 to {contract.PRIORITIES.stop - 1}, the highest goes first"
             )
-        checked_model = None if model is None else _check_model(self.settings, model, dataset)
+        checked_model = None if model is None else check_model(self.settings, model, dataset)
         if checked_model and checked_model.kind == "ae" and isinstance(params, ReconstructParams | EncodeParams):
-            _require_no_posterior(params)
+            require_no_posterior(params)
         request = BatchRequest(
             operation=operation.value,
             dataset=None if dataset is None else str(dataset.path.resolve()),
             model=None if checked_model is None else checked_model.name,
             model_digest=None if checked_model is None else checked_model.digest,
-            output=_output(options["output"], dataset),
+            output=checked_output(options["output"], dataset),
             params=params.as_dict(),
             name=options.get("name"),
             priority=priority,
@@ -247,10 +212,10 @@ class Orders(ABC, Generic[R]):
         )
         require_plain_text(vars(request))
         if options.get("reuse"):
-            _require_reusable(operation, params)
+            require_reusable(operation, params)
         features = checked_model.features if checked_model else _features(dataset)
-        return self._take(
-            Order(
+        return self._accept(
+            Submission(
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
@@ -261,82 +226,6 @@ class Orders(ABC, Generic[R]):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _CheckedModel:
-    """A verified model: the name that workers look it up by, its kind, digest and features."""
-
-    name: str
-    kind: str
-    digest: str
-    features: Features
-
-
-def _check_model(settings: Settings, model: str | Path, dataset: Dataset | None) -> _CheckedModel:
-    folder = find_model(_expanded(model), settings.models)
-    digest, record = verify(folder), read_record(folder)
-    if dataset is not None and record.features != dataset.features:
-        raise PresetMismatchError(
-            f"model {str(model)!r} was trained on preset {record.features.preset!r} ({record.features.shape}), "
-            f"{dataset.path} holds {dataset.features.preset!r} ({dataset.features.shape}); build the dataset with: "
-            f"wavemill dataset build --preset {record.features.preset}"
-        )
-    is_named = folder.resolve() == (settings.models / str(model)).resolve()
-    name = str(model) if is_named else str(folder.resolve())
-    return _CheckedModel(name=name, kind=record.kind, digest=digest, features=record.features)
-
-
-def _require_reusable(operation: Operation, params: Params) -> None:
-    if operation in {Operation.ENCODE, Operation.DECODE} or params.keep_latents:
-        raise UsageError("--reuse copies neither latents nor sounds made from latents: omit --reuse, or --keep-latents")
-
-
-def _require_no_posterior(params: Params) -> None:
-    if params.seed is not None:
-        raise UsageError("a plain autoencoder has no posterior to draw from: omit --sample (the seed)")
-
-
 def _features(dataset: Dataset | None) -> Features:
     assert dataset is not None  # every operation has a model or a dataset
     return dataset.features
-
-
-def _require_labels(record: ModelRecord, labels: Mapping[str, str]) -> None:
-    for key, value in labels.items():
-        if value not in record.labels.get(key, ()):
-            known = "; ".join(f"{k}={'|'.join(values)}" for k, values in record.labels.items()) or "none"
-            raise UsageError(f"model {record.name!r} cannot sample {key}={value}; labels that it knows: {known}")
-
-
-def _require_known(options: Options) -> None:
-    """Refuse options that a caller without a type checker has misspelt, misplaced or left out."""
-    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        raise UsageError(
-            f"there is no option {', '.join(unknown)}; settings of the operation go into `params`, such as "
-            f"SampleParams(labels=...); other options: {', '.join(Options.__annotations__)}"
-        )
-    if "output" not in options:
-        raise UsageError("expected an `output`: the folder or URL below which OUTPUT/BATCH/ is written")
-
-
-def _expanded(path: str | Path) -> Path:
-    try:
-        return expanded(path)
-    except ValueError as exc:
-        raise UsageError(str(exc)) from exc
-
-
-def _output(output: str | Path, dataset: Dataset | None) -> str:
-    if not str(output):
-        raise UsageError("--output is empty; expected a folder, such as out, or a URL")
-    if is_url(str(output)):
-        require_known_scheme(str(output))
-        return str(output)
-    folder = _expanded(output).resolve()
-    if dataset is not None and folder.is_relative_to(dataset.path.resolve()):
-        raise UsageError(f"--output {folder} lies inside the dataset {dataset.path}; choose a folder beside it")
-    for place in (folder, *folder.parents):
-        if place.is_dir():
-            break
-        if place.exists():
-            raise UsageError(f"--output {folder}: {place} is a file, not a folder")
-    return str(folder)

@@ -1,13 +1,14 @@
 """A device for tests of the queue: real processes, claims and files, but no computing.
 
-`wavemill worker --devices rehearsal:0.01` sleeps 0.01 s per job. Tests use it to kill workers
-thousands of times, and benchmarks to run more workers than there are cores.
+`wavemill worker --devices rehearsal:0.01` sleeps 0.01 s per job. It needs neither a model nor
+TensorFlow. Tests use it to kill workers thousands of times, and benchmarks to run more workers than
+there are cores.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
+import threading
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -15,35 +16,21 @@ from typing import Any
 from wavemill.dataset.files import require_dataset_there
 from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.jobs.claims import Claim, ClaimedJob
+from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
 from wavemill.rendering.chunk_worker import ChunkWorker
+from wavemill.settings import Settings
 from wavemill.storage.locations import batch_root
 from wavemill.storage.staging import JobOutputs, OutputStore
 from wavemill.storage.stores import open_store
 
-logger = logging.getLogger(__name__)
-
-PREFIX = "rehearsal"
+_NAME = "rehearsal"
 _LONGEST_S = 3_600
 _SUB_BATCH = 16  # jobs between two checks whether to stop, as many as in a forward pass
 
 
-def seconds_per_job(device: str) -> float | None:
-    """Return how long the device sleeps per job; None for a real device."""
-    name, _, text = device.partition(":")
-    if name != PREFIX:
-        return None
-    try:
-        seconds = float(text or 0)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= _LONGEST_S:
-        raise UsageError(f"--devices {device}: expected 0 to {_LONGEST_S:,} seconds per job, as in {PREFIX}:0.01")
-    return seconds
-
-
-class Rehearsal(ChunkWorker):
+class RehearsalWorker(ChunkWorker):
     """Reads each job's input and writes a file with the worker, the job and the attempt.
 
     Each attempt writes different bytes, so that a test can tell from the digest which attempt wrote
@@ -59,7 +46,7 @@ class Rehearsal(ChunkWorker):
         outcomes: list[Outcome] = []
         for start in range(0, len(claim.jobs), _SUB_BATCH):
             part = claim.jobs[start : start + _SUB_BATCH]
-            if state := self._ordered_to_stop(claim):
+            if state := self._ordered_state(claim):
                 outcomes += [Outcome(job=job, state=state) for job in part]
                 continue
             outcomes += [self._outcome(store, claim, job) for job in part]
@@ -84,3 +71,32 @@ def _digest_of_input(claim: Claim, job: ClaimedJob) -> str:
     except FileNotFoundError as exc:
         require_dataset_there(Path(claim.batch.dataset))
         raise UnknownSpectrogramError(f"{job.spectrogram_id}: there is no file {path}") from exc
+
+
+class Rehearsal:
+    """The kind of device that computes nothing: `rehearsal`, or `rehearsal:SECONDS` for each job."""
+
+    def check(self, device: str) -> None:
+        """Raise UsageError if the seconds are not a number from 0 to 3,600."""
+        _seconds_per_job(device)
+
+    def chunk_worker(
+        self, device: str, database: Database, settings: Settings, *, worker_id: str, stop: threading.Event
+    ) -> RehearsalWorker:
+        """Build the worker that sleeps."""
+        seconds_per_job = _seconds_per_job(device)
+        return RehearsalWorker(database, settings, worker_id=worker_id, stop=stop, seconds_per_job=seconds_per_job)
+
+
+def _seconds_per_job(device: str) -> float:
+    text = device.partition(":")[2]
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_S:
+        raise UsageError(f"--devices {device}: expected 0 to {_LONGEST_S:,} seconds per job, as in {_NAME}:0.01")
+    return seconds
+
+
+REHEARSAL = Rehearsal()

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,8 +90,3 @@ def duration(seconds: float | None) -> str:
 def number_of(count: int, noun: str) -> str:
     """Say how many: `1 job`, `2 jobs`."""
     return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def counts(status: Mapping[str, Any]) -> str:
-    """Format how many jobs are in each state, without the zeros."""
-    return ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count) or "empty"

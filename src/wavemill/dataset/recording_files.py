@@ -23,8 +23,8 @@ Problem = tuple[str, str]  # a path, and what is wrong with it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A recording to make a spectrogram from."""
+class RecordingFile:
+    """A file to make a spectrogram from, as the scan found it."""
 
     spectrogram_id: str
     path: str  # relative to the folder of recordings
@@ -54,7 +54,7 @@ class Findings:
 
 def find_recordings(
     folder: Path, suffixes: frozenset[str], findings: Findings, *, leave_out: Path | None = None
-) -> Iterator[Source]:
+) -> Iterator[RecordingFile]:
     """Yield the recordings below `folder`, in no particular order; DatasetError if there is no such folder.
 
     Links to folders are not followed. The folder `leave_out` is skipped without a finding in
@@ -88,22 +88,22 @@ class _Scan:
         self._findings = findings
         self._leave_out = leave_out
 
-    def list_folder(self, folder: PurePosixPath) -> Iterator[Source]:
+    def list_folder(self, folder: PurePosixPath) -> Iterator[RecordingFile]:
         """Yield the recordings in one folder; add the folders in it to `waiting`."""
         is_empty = True
         try:
             with os.scandir(self._root / folder) as entries:
                 for entry in entries:
                     is_empty = False
-                    if source := self._examine(entry, folder / entry.name):
-                        yield source
+                    if found := self._examine(entry, folder / entry.name):
+                        yield found
         except OSError as exc:
             self._findings.skip_unexamined(folder, f"cannot be listed: {reason(exc)}")
             return
         if is_empty:
             self._findings.empty.add(str(folder))
 
-    def _examine(self, entry: os.DirEntry[str], path: PurePosixPath) -> Source | None:
+    def _examine(self, entry: os.DirEntry[str], path: PurePosixPath) -> RecordingFile | None:
         if entry.name.startswith(".") or entry.name in _JUNK:
             self._findings.ignored += 1
             return None
@@ -117,7 +117,7 @@ class _Scan:
             elif problem := _unusable_name(path):
                 self._findings.skip(path, problem)
             else:
-                return self._source(entry.stat(), path)
+                return self._recording_file(entry.stat(), path)
         except OSError as exc:
             self._findings.skip_unexamined(path, f"cannot be examined: {reason(exc)}")
         return None
@@ -131,11 +131,11 @@ class _Scan:
         else:
             self.waiting.append(path)
 
-    def _source(self, status: os.stat_result, path: PurePosixPath) -> Source | None:
+    def _recording_file(self, status: os.stat_result, path: PurePosixPath) -> RecordingFile | None:
         if not stat.S_ISREG(status.st_mode):
             self._findings.skip(path, "is not a regular file")
             return None
-        return Source(
+        return RecordingFile(
             spectrogram_id=path.with_suffix("").as_posix(),
             path=str(path),
             n_bytes=status.st_size,
