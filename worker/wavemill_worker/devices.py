@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from wavemill.cores import available_cores
 from wavemill.errors import UsageError
 from wavemill.rendering.device_kinds import device_kind
 
@@ -115,7 +116,7 @@ def current_threads(variables: Mapping[str, str] = os.environ) -> int:
 
 def threads_per_process(n_processes: int, configured: int) -> int:
     """Return the threads per process: `configured`, or if 0 an equal share of the cores."""
-    return configured or max(1, len(os.sched_getaffinity(0)) // n_processes)
+    return configured or max(1, available_cores() // n_processes)
 
 
 def configure_tensorflow(n_threads: int) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from wavemill.audio.load import audio_suffixes
 from wavemill.audio.mel import mel_bank
+from wavemill.cores import available_cores
 from wavemill.dataset.making import Failure, make_spectrograms
-from wavemill.dataset.pool import available_cores, map_in_processes
+from wavemill.dataset.pool import map_in_processes
 from wavemill.dataset.recording_files import Problem, RecordingFile, require_folder
 from wavemill.dataset.recording_list import RecordingList
 from wavemill.dataset.writing import DatasetWriter, NewEntry

@@ -20,11 +20,6 @@ Result = TypeVar("Result")
 _IN_FLIGHT_PER_PROCESS = 2  # one in work, one waiting
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def map_in_processes(
     function: Callable[[Batch], Result], batches: Iterable[Batch], *, processes: int
 ) -> Iterator[Result]:

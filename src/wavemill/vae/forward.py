@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wavemill.arrays import FloatArray
-from wavemill.dataset.pool import available_cores
+from wavemill.cores import available_cores
 from wavemill.errors import DeviceMemoryError, UsageError
 from wavemill.keras_seam import tf
 

@@ -104,7 +104,7 @@ def train(
         require_free(model_dir, "MODEL")
     for folder in (dataset_dir, *added):  # before TensorFlow is imported, which takes a while
         Dataset.open(folder).close()
-    from wavemill.dataset.pool import available_cores
+    from wavemill.cores import available_cores
     from wavemill.keras_seam import tf
     from wavemill.vae.package import load_model
     from wavemill.vae.quality import measure
