@@ -22,7 +22,7 @@ from wavemill.rendering.device_kinds import device_kind
 from wavemill.settings import Settings
 from wavemill_worker import beats, devices, log
 from wavemill_worker.background import Background
-from wavemill_worker.undertaker import suffix_of
+from wavemill_worker.lost_workers import suffix_of
 
 logger = logging.getLogger(__name__)
 

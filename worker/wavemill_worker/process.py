@@ -10,11 +10,12 @@ from typing import Any
 
 from billiard.process import active_children
 from celery import platforms, signals
+from celery.exceptions import SecurityWarning
 
 from wavemill.settings import Settings
 from wavemill.surroundings import settle
 from wavemill.text.terminal import guard
-from wavemill_worker import beats, log, seam, undertaker
+from wavemill_worker import beats, log, lost_workers, seam
 from wavemill_worker.app import create_app
 
 
@@ -25,16 +26,16 @@ def main() -> None:
     name, token, supervisor_pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
     platforms.set_pdeathsig("SIGTERM")
     # Celery warns when it runs as root, because of pickled messages; ours are JSON only.
-    warnings.filterwarnings("ignore", category=platforms.SecurityWarning)
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     if os.getppid() != supervisor_pid:
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
     log.set_up(settings.log_level)
-    undertaker.name_process(token)
+    lost_workers.name_process(token)
     signals.worker_shutting_down.connect(_tell_children)
     app = create_app(settings)
-    seam.install(app, beat_name=beats.loop_file(token))
-    undertaker.install(settings, app)
+    lost = lost_workers.LostWorkers(settings, app)
+    seam.install(app, beat_name=beats.loop_file(token), on_death=lost.report_death)
     # Not `worker_main`: Celery's command line reads options from variables such as APP and BROKER_URL.
     worker = app.Worker(
         hostname=name,

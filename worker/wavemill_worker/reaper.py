@@ -77,7 +77,7 @@ class Reaper:
         # Dead processes come first, since their jobs wait. If this fails, the next step tries
         # again.
         while self._dead:
-            bury(self._database, f"-{self._dead[0]}", self._send, settings=self._settings, app=self._app)
+            take_back_jobs(self._database, f"-{self._dead[0]}", self._send, settings=self._settings, app=self._app)
             self._dead.pop(0)
             self._tidy()
         if is_my_turn(self._database, period_s=0.8 * self._settings.sweep_s):
@@ -101,7 +101,7 @@ class Reaper:
         publish_due(self._database, self._send, at_most=self._settings.max_messages - present)
 
 
-def bury(database: Database, suffix: str, send: Send, *, settings: Settings, app: Any) -> None:
+def take_back_jobs(database: Database, suffix: str, send: Send, *, settings: Settings, app: Any) -> None:
     """Take the jobs of dead processes back and send their messages again at once."""
     if reclaimed := reclaim_dead(database, suffix, max_deaths=settings.max_deaths):
         logger.warning("took %d jobs back from a process that died", sum(reclaimed.values()))

@@ -1,21 +1,25 @@
-"""Changes how kombu and Celery receive messages and wait for a broker.
+"""Changes how kombu and Celery receive messages, wait for a broker and lose child processes.
 
-Only this module uses their internals. It is written against kombu and Celery 5.7. With another
-version, none of the changes is made and a worker is plain Celery: it works as long as every message
-is ours, and the broker either answers or is gone.
+Only this module uses their internals, which `INTERNALS` lists. It is written against kombu and
+Celery 5.7, and `pyproject.toml` admits no other version. With another version, none of the changes
+is made and a worker is plain Celery: it works as long as every message is ours, and the broker
+either answers or is gone. The jobs of a child that dies are then taken back when their lease ends.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
 import celery
 import kombu
+from billiard.process import active_children
 from celery import Celery
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 from celery.worker.state import maybe_shutdown
 from kombu.transport import redis as transport
 from redis import Redis
@@ -28,12 +32,32 @@ from wavemill_worker.screening import Screen
 logger = logging.getLogger(__name__)
 
 _KNOWN_VERSION = (5, 7)
+# Everything undocumented that this module overrides, calls or reads, as module:name.
+INTERNALS = (
+    "kombu.transport.redis:Transport.Channel",
+    "kombu.transport.redis:Channel.do_restore",
+    "kombu.transport.redis:Channel._get_client",
+    "kombu.transport.redis:Channel._queue_bind",
+    "kombu.transport.redis:Channel._brpop_start",
+    "celery.worker.consumer:Consumer.register_with_event_loop",
+    "celery.worker.consumer:Consumer.ensure_connected",
+    "celery.worker.consumer:Consumer.first_connection_attempt",
+    "celery.worker.consumer:Consumer.on_connection_error_after_connected",
+    "celery.worker.consumer:Consumer.on_connection_error_before_connected",
+    "celery.worker.state:maybe_shutdown",
+    "celery.worker.request:Request.worker_pid",
+    "celery.app.task:Task.Request",
+)
 _PAUSE_S = 1.0  # before asking again a broker that refused, or whose connection was lost
 _MAX_PAUSE_S = 2.0
 
 
-def install(app: Celery, *, beat_name: str) -> None:
-    """Make this process screen messages, wait for its broker, and beat in `beat_name`."""
+def install(app: Celery, *, beat_name: str, on_death: Callable[[int], None]) -> None:
+    """Make this process screen messages, wait for its broker, and beat in `beat_name`.
+
+    From then on, `on_death` is called with the process ID of a child that died during a task. It
+    must return at once.
+    """
     if not (kombu.VERSION[:2] == celery.VERSION[:2] == _KNOWN_VERSION):
         logger.warning(
             "written for kombu and Celery %d.%d, found %s and %s: a damaged message may end this worker's process",
@@ -46,6 +70,8 @@ def install(app: Celery, *, beat_name: str) -> None:
     transport.Transport.Channel = ScreenedChannel
     app.conf.worker_consumer = f"{__name__}:{PatientConsumer.__name__}"
     PatientConsumer.beat_name = beat_name
+    WatchedRequest.on_death = staticmethod(on_death)
+    app.Task.Request = WatchedRequest
 
 
 class ScreenedRedis(Redis):
@@ -117,14 +143,14 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
 
     def ensure_connected(self, conn: Any) -> Any:
         """Try every 1 to 2 s until the broker answers; Celery's own pauses grow to 30 s."""
-        self._beat_and_obey()
+        self._beat_and_check_shutdown()
         conn.ensure_connection(
             self._note_failure,
             None,
             interval_start=_PAUSE_S,
             interval_step=_PAUSE_S,
             interval_max=_MAX_PAUSE_S,
-            callback=self._beat_and_obey,
+            callback=self._beat_and_check_shutdown,
         )
         self.first_connection_attempt = False
         if self._is_waiting:
@@ -151,6 +177,19 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
             logger.warning("the broker %s does not answer (%s); waiting for it", self.conninfo.as_uri(), exc)
             self._is_waiting = True
 
-    def _beat_and_obey(self) -> None:
+    def _beat_and_check_shutdown(self) -> None:
         beats.beat(self.beat_name)
         maybe_shutdown()
+
+
+class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
+    """A task whose failure may mean that its process died."""
+
+    on_death: Callable[[int], None]
+
+    def on_failure(self, *arguments: Any, **keywords: Any) -> None:
+        """Report the process that took the task if it is gone."""
+        super().on_failure(*arguments, **keywords)
+        pid = self.worker_pid
+        if pid is not None and pid not in [process.pid for process in active_children()]:
+            self.on_death(pid)

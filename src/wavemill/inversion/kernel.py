@@ -1,12 +1,21 @@
-"""Compile the numeric loops of this package with numba."""
+"""Compile the numeric loops of this package with numba.
+
+Only this module uses private names of numba, which `INTERNALS` lists; `pyproject.toml` bounds its
+version. Where a name is gone, kernels work but are compiled anew in each process.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numba
 from numba import njit
+
+logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,8 +24,8 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
-
-
+# The attributes, from a compiled function on, to the time and size by which numba tells stale code.
+INTERNALS = ("_cache", "_cache_file", "_source_stamp")
 _SOURCES = frozenset(Path(__file__).parent.glob("*.py"))
 
 
@@ -35,14 +44,33 @@ def kernel(function: F) -> F:
     else:
         if compiled is function:  # NUMBA_DISABLE_JIT is set, for debugging
             return function
-        compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
+        if not _watch_all_sources(compiled, Path(function.__code__.co_filename)):
+            compiled = njit(**_OPTIONS)(function)  # slow to start, but never stale
     result: F = compiled
     return result
 
 
+def _watch_all_sources(compiled: Any, file: Path) -> bool:
+    """Make numba recompile a kernel when any file of this package changes; False if that is impossible.
+
+    By itself, numba looks at the kernel's own file, but not at those of the kernels that it calls.
+    """
+    *path, name = INTERNALS
+    for attribute in path:
+        compiled = getattr(compiled, attribute, None)
+    if not hasattr(compiled, name):
+        _say_unknown()
+        return False
+    setattr(compiled, name, _stamp(file))
+    return True
+
+
+@lru_cache(maxsize=1)
+def _say_unknown() -> None:
+    logger.warning("numba %s is not known to wavemill: its machine code is not kept on disk", numba.__version__)
+
+
 def _stamp(file: Path) -> tuple[float, int]:
-    # numba recompiles a kernel when its own file changes, but not when a file of a kernel that it
-    # calls does.
     sources = [path.stat() for path in _SOURCES | {file}]
     return max(source.st_mtime for source in sources), sum(source.st_size for source in sources)
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic as untyped_intrinsic
-from numba.extending import lower_builtin, models, register_model
+from numba.extending import lower_builtin, models, register_model, type_callable
 
 from wavemill.inversion.fft_plan import LANES
 
@@ -90,10 +89,9 @@ def _reciprocal_root(builder: Any, x: Any) -> Any:
 def _operation(function: Callable[..., Any], part: str) -> None:
     """Define `+` or `-` of two values for numba."""
 
-    class _Template(ConcreteTemplate):  # type: ignore[misc]  # numba has no types
-        cases: ClassVar = [signature(_lanes, _lanes, _lanes)]
-
-    infer_global(function)(_Template)
+    @type_callable(function)  # type: ignore[untyped-decorator]
+    def _typed(_context: Any) -> Callable[[Any, Any], Any]:
+        return lambda left, right: _lanes if left == right == _lanes else None
 
     @lower_builtin(function, _lanes, _lanes)  # type: ignore[untyped-decorator]
     def _lowered(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:

@@ -110,7 +110,7 @@ def _batch_of_dead_workers(database: Database, n_workers: int) -> str:
     return batch_id
 
 
-@pytest.mark.parametrize("seen_by", ["a sweep", "those who buried them"])
+@pytest.mark.parametrize("seen_by", ["a sweep", "their parents"])
 def test_workers_that_die_together_stop_no_batch(database: Database, seen_by: str) -> None:
     batch_id = _batch_of_dead_workers(database, 24)
     if seen_by == "a sweep":
