@@ -17,7 +17,7 @@ from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
-from wavemill.jobs.patience import or_a_day
+from wavemill.jobs.patience import day_if_none
 from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
@@ -93,7 +93,7 @@ class Producer(Submitter[Batch]):
             submission.request,
             submission.new_jobs,
             progress=submission.progress,
-            patience_s=or_a_day(self._patience_s),
+            patience_s=day_if_none(self._patience_s),
         )
         if submission.checked.duplicates:
             logger.warning("%d duplicate IDs were left out; each ID is queued once", submission.checked.duplicates)

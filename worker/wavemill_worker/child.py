@@ -43,12 +43,12 @@ class Child:
         self.renderer = self._chunk_worker()
         self._registered = False
         self._started = perf_counter()
-        self._heart = Background("the heartbeat", self._beat)
+        self._heartbeat = Background("the heartbeat", self._beat)
         self.keep_beating()
 
     def keep_beating(self) -> None:
         """Start the heartbeat's thread, or restart it if it has ended."""
-        self._heart.keep_running(self._beat_until_ended)
+        self._heartbeat.keep_running(self._beat_until_ended)
 
     def _chunk_worker(self) -> ChunkWorker:
         if kind := device_kind(self._device):
@@ -88,7 +88,7 @@ class Child:
     def close(self) -> None:
         """Stop the heartbeat and remove this worker from the table."""
         self._ended.set()
-        self._heart.join()
+        self._heartbeat.join()
         try:
             unregister_worker(self._database, self.worker_id)
         except DatabaseUnavailableError as exc:
@@ -97,12 +97,12 @@ class Child:
 
     def _beat_until_ended(self) -> None:
         while True:
-            self._heart.once()
+            self._heartbeat.once()
             if self._ended.wait(self._settings.lease_s / _BEATS_PER_LEASE):
                 return
 
     def _beat(self) -> None:
-        trouble = self._heart.trouble(silent_s=self._settings.lease_s)
+        trouble = self._heartbeat.trouble(silent_s=self._settings.lease_s)
         name, host = self.worker_id, self._settings.worker_name
         # If one beat is lost, there is time for another before the lease ends.
         with answers_within(self._settings.lease_s / 2):

@@ -141,9 +141,11 @@ class RecordingList:
         waiting: Counter[str] = Counter()  # empty folder -> number of spectrograms of recordings once in it
         rows = self._connection.execute(_MISSED)
         while page := list(islice(rows, _PAGE)):
-            fates = [(row[0], self._fate(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune)) for row in page]
+            decisions = [
+                (row[0], self._decision(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune)) for row in page
+            ]
             for table in ("kept", "gone"):
-                ids = [(spectrogram_id,) for spectrogram_id, fate in fates if fate == table]
+                ids = [(spectrogram_id,) for spectrogram_id, decision in decisions if decision == table]
                 self._connection.executemany(f"INSERT INTO temp.{table} VALUES (?)", ids)  # noqa: S608 constants
         self._connection.commit()
         self.findings.skipped.extend(
@@ -155,7 +157,7 @@ class RecordingList:
             for folder, count in waiting.items()
         )
 
-    def _fate(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
+    def _decision(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
         """Return the table for a spectrogram whose `source` was not found; None for neither."""
         folders = [str(parent) for parent in PurePosixPath(source).parents]
         places = [source, *folders]

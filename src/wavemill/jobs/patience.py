@@ -27,6 +27,6 @@ def limit_s(usual: float | None) -> float | None:
     return chosen[0] if usual is None or chosen[0] is None else min(usual, chosen[0])
 
 
-def or_a_day(limit: float | None) -> float:
+def day_if_none(limit: float | None) -> float:
     """Return the limit, or one day for None: some APIs cannot wait without a limit."""
     return 86_400.0 if limit is None else limit

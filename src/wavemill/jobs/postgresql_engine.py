@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
-from wavemill.jobs.patience import or_a_day
+from wavemill.jobs.patience import day_if_none
 
 if TYPE_CHECKING:
     from wavemill.jobs.silence import ListeningConnection
@@ -28,7 +28,7 @@ def postgresql_engine(url: URL, *, silence_s: float | None) -> Engine:
     transaction, and only direct connections use prepared statements. Without prepared statements,
     claiming and finishing 64 jobs takes half as long again.
     """
-    engine = create_engine(url, pool_size=_POOL_SIZE, pool_timeout=or_a_day(silence_s))
+    engine = create_engine(url, pool_size=_POOL_SIZE, pool_timeout=day_if_none(silence_s))
     listener = _Listener(engine, silence_s)
     event.listen(engine, "do_connect", listener.connect)
     event.listen(engine, "begin", listener.begin)
@@ -59,7 +59,10 @@ class _Listener:
 
     def check(self, connection: ListeningConnection, _record: Any, _fairy: Any) -> None:
         """Ping a connection that has been idle for a while; if it is dead, the pool replaces all of its connections."""
-        if connection.rests_since is None or monotonic() - connection.rests_since < or_a_day(self._silence_s) * _LATELY:
+        if (
+            connection.rests_since is None
+            or monotonic() - connection.rests_since < day_if_none(self._silence_s) * _LATELY
+        ):
             return
         try:
             connection.execute("")

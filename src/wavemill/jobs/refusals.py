@@ -36,7 +36,7 @@ def withdraw(database: Database, worker_id: str, model_digest: str) -> None:
         connection.execute(delete(refusals).where(*this))
 
 
-def nobody_can(database: Database, model_digest: str, alive_within_s: float, *, asked_by: str) -> str | None:
+def why_no_worker_can(database: Database, model_digest: str, alive_within_s: float, *, asked_by: str) -> str | None:
     """Return a sentence that names the living workers and why each refuses a model; None while one may serve it.
 
     Parameters

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from wavemill.jobs import outages
-from wavemill.jobs.patience import limit_s, or_a_day
+from wavemill.jobs.patience import day_if_none, limit_s
 
 _SWITCH_BUSY_S = 1.0  # short, so that retries do not double the limit
 _TABLES = """
@@ -23,19 +23,19 @@ def sqlite_engine(url: URL, *, silence_s: float | None) -> Engine:
     """Return an engine that connects when it is first used; make the file's folder."""
     assert url.database is not None  # by `wavemill.server_urls`
     Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(url, pool_timeout=or_a_day(silence_s))
+    engine = create_engine(url, pool_timeout=day_if_none(silence_s))
 
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin by itself; see `begin`
         cursor = connection.cursor()
         if _may_be_changed(cursor):
-            _switch_to_wal(cursor, within_s=or_a_day(limit_s(silence_s)))
+            _switch_to_wal(cursor, within_s=day_if_none(limit_s(silence_s)))
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     def begin(connection: Connection) -> None:
-        busy_ms = int(or_a_day(limit_s(silence_s)) * 1000)
+        busy_ms = int(day_if_none(limit_s(silence_s)) * 1000)
         if connection.info.get("busy_ms") != busy_ms:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
             connection.info["busy_ms"] = busy_ms

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from wavemill.errors import UsageError
-from wavemill.jobs.certainty import write_surely
+from wavemill.jobs.confirmed_write import write_confirmed
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch, own_key
 from wavemill.jobs.outbox import add_chunks
@@ -101,7 +101,7 @@ def write_batch(
     """
     with _read_ahead(database, _pages(new_jobs)) as pages:
         try:
-            return write_surely(
+            return write_confirmed(
                 database,
                 lambda connection: _write(connection, request, pages, progress),
                 can_repeat=lambda: pages.can_begin_again,

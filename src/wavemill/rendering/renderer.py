@@ -12,7 +12,7 @@ from wavemill.errors import DatabaseUnavailableError, ModelError, ModelNotHereEr
 from wavemill.jobs.claims import Claim
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
-from wavemill.jobs.refusals import nobody_can, refuse, withdraw
+from wavemill.jobs.refusals import refuse, why_no_worker_can, withdraw
 from wavemill.jobs.states import State
 from wavemill.presets import DEFAULT_PRESET, preset
 from wavemill.rendering.chunk_worker import ChunkWorker
@@ -69,7 +69,7 @@ class Renderer(ChunkWorker):
         def ask() -> str | None:
             refuse(self._database, self._worker_id, digest, str(exc))
             wait_s = _LEASES_TO_WAIT * self._settings.lease_s
-            return nobody_can(self._database, digest, wait_s, asked_by=self._worker_id)
+            return why_no_worker_can(self._database, digest, wait_s, asked_by=self._worker_id)
 
         try:
             sentence = self._while_database_is_gone(ask)

@@ -22,7 +22,7 @@ _PAUSE_S = 0.5
 Written = tuple[str, int]
 
 
-def write_surely(
+def write_confirmed(
     database: Database, write: Callable[[Connection], Written], *, can_repeat: Callable[[], bool], for_s: float
 ) -> Written:
     """Run `write` in a transaction; return what it returned if, and only if, that was committed.
