@@ -79,9 +79,7 @@ def test_a_store_of_a_finished_batch_that_does_not_answer_stops_no_reaper(
         eventually(lambda: (tmp_path / "requests").exists(), what="a request to the store")
         batch = rehearsals.submit(_ids(64))
         eventually(lambda: next(batch.jobs(state="running"), None), what="a running job")
-        signal_process(
-            celery_processes(supervisor.pid)[0], signal.SIGKILL
-        )  # and its child with it: only the reaper is left
+        signal_process(celery_processes(supervisor.pid)[0], signal.SIGKILL)  # its child ends with it
         assert rehearsals.wait(batch, timeout_s=40) == "done"
     assert supervisor.returncode == 0
     assert batch.status()["counts"]["done"] == 64

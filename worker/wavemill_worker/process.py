@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 from billiard.process import active_children
-from celery import platforms, signals
+from celery import signals
 from celery.exceptions import SecurityWarning
 
 from wavemill.settings import Settings
@@ -17,17 +17,17 @@ from wavemill.surroundings import settle
 from wavemill.text.terminal import guard
 from wavemill_worker import beats, log, lost_workers, seam
 from wavemill_worker.app import create_app
+from wavemill_worker.parent import end_with_parent
 
 
 def main() -> None:
-    """Run until SIGTERM. The kernel sends one if the supervisor dies."""
+    """Run until SIGTERM. The kernel kills this process if the supervisor dies."""
     settle()
     guard()
     name, token, supervisor_pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    platforms.set_pdeathsig("SIGTERM")
     # Celery warns when it runs as root, because of pickled messages; ours are JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    if os.getppid() != supervisor_pid:
+    if not end_with_parent(supervisor_pid):
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
     log.set_up(settings.log_level)

@@ -34,23 +34,19 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
 
     Example: wavemill worker --devices 0,1
     """
-    import os
     import signal
     from importlib.util import find_spec
-
-    from celery import platforms
 
     from wavemill.errors import UsageError
     from wavemill.jobs.database import Database
     from wavemill.jobs.migrate import ensure
     from wavemill.settings import Settings
     from wavemill_worker import devices, log
+    from wavemill_worker.parent import end_with_parent
     from wavemill_worker.supervisor import Supervisor
 
-    if parent is not None:
-        platforms.set_pdeathsig("SIGTERM")
-        if os.getppid() != parent:
-            return
+    if parent is not None and not end_with_parent(parent):
+        return
     if not devices.is_of_another_kind(device_text) and find_spec("tensorflow") is None:
         raise UsageError("a worker needs TensorFlow: pip install 'wavemill[worker]' (CPU) or 'wavemill[gpu]'")
     settings = Settings.from_env()
