@@ -30,7 +30,7 @@ def main() -> None:
     dataset_dir, model_dir, output, mixed = sys.argv[1:]
     configure_tensorflow(1)
     from wavemill.dataset.index import Dataset
-    from wavemill.vae.forward import use_mixed_precision
+    from wavemill.vae.network.forward import use_mixed_precision
     from wavemill.vae.package import load_model
 
     if int(mixed):
@@ -71,12 +71,10 @@ class Loop:
             self._make(first, [self._load(entries[spectrogram_id]) for spectrogram_id in ids[first : first + _PART]])
 
     def _load(self, entry: Entry) -> SourceClip:
-        from wavemill.audio.features import denormalise
-        from wavemill.dataset.arrays import read_spectrogram
+        from wavemill.dataset.decibels import read_db
         from wavemill.synthesis.from_model import SourceClip
 
-        db = denormalise(read_spectrogram(self._dataset, entry), entry.min_db, entry.max_db)
-        return SourceClip(spectrogram=db, duration_s=entry.duration_s)
+        return SourceClip(spectrogram=read_db(self._dataset, entry), duration_s=entry.duration_s)
 
     def _make(self, first: int, sources: Sequence[SourceClip]) -> None:
         from wavemill.audio.wav import encode

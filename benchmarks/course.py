@@ -9,12 +9,11 @@ import librosa
 import numpy as np
 import soundfile
 
-from wavemill.audio.features import denormalise, to_magnitude
-from wavemill.dataset.arrays import read_spectrogram
+from wavemill.audio.features import to_magnitude
+from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset
 from wavemill.vae.model import Model
-from wavemill.vae.normalisation import denormalise as from_network
-from wavemill.vae.normalisation import normalise as to_network
+from wavemill.vae.network.scaling import db_to_network, network_to_db
 
 
 def run_course_script(
@@ -26,12 +25,12 @@ def run_course_script(
     """
     features = model.features
     entries = [dataset.get(ID) for ID in ids]
-    decibels = np.stack([denormalise(read_spectrogram(dataset, e), e.min_db, e.max_db) for e in entries])  # (B, F, T)
+    decibels = np.stack([read_db(dataset, e) for e in entries])  # (B, F, T)
     scheme = dict(model.record.normalisation)
-    mean = model.network.encoder.predict(to_network(decibels, scheme)[..., None], verbose=0)[0]
+    mean = model.network.encoder.predict(db_to_network(decibels, scheme)[..., None], verbose=0)[0]
     x = model.network.decoder.predict(mean, verbose=0)[..., 0]
     peak_db, floor_db = decibels.max(axis=(1, 2)), decibels.min(axis=(1, 2))
-    decoded = from_network(x, scheme, peak_db=peak_db, floor_db=floor_db)
+    decoded = network_to_db(x, scheme, peak_db=peak_db, floor_db=floor_db)
     for kind, made in {"generated": decoded, **({"original": decibels} if originals else {})}.items():
         folder = output / kind
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from benchmarks.loop import bare_loop
 from benchmarks.plan import Plan
 from benchmarks.rounds import medians_s
 from benchmarks.row import Row
-from wavemill.vae.normalisation import normalise
+from wavemill.vae.network.scaling import db_to_network
 from wavemill.vae.package import load_model
 
 _AT_ONCE = 64
@@ -21,7 +21,7 @@ def measure(plan: Plan) -> list[Row]:
     db = random_db(_AT_ONCE, model.features.shape)
 
     def predict(clips: np.ndarray, batch_size: int) -> None:
-        x = normalise(clips, dict(model.record.normalisation))[..., None]
+        x = db_to_network(clips, dict(model.record.normalisation))[..., None]
         latents = model.network.encoder.predict(x, batch_size=batch_size, verbose=0)
         mean = latents[0] if isinstance(latents, list | tuple) else latents
         model.network.decoder.predict(mean, batch_size=batch_size, verbose=0)

@@ -16,7 +16,9 @@ from wavemill.places import expanded
 from wavemill.presets import Features
 from wavemill.settings import Settings
 from wavemill.storage.locations import is_url, require_known_scheme
-from wavemill.vae.record import ModelRecord, find_model, read_record, verify
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.finding import find_model
+from wavemill.vae.folder.record import ModelRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True)

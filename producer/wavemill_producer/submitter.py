@@ -26,7 +26,8 @@ from wavemill.operations.requests import (
 )
 from wavemill.presets import Features
 from wavemill.settings import Settings
-from wavemill.vae.record import find_model, read_record
+from wavemill.vae.folder.finding import find_model
+from wavemill.vae.folder.record import read_record
 from wavemill_producer.checks import (
     check_model,
     checked_output,

@@ -12,8 +12,7 @@ import soundfile
 from click.testing import CliRunner
 from support.outputs import check_outputs
 
-from wavemill.audio.features import denormalise
-from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset
 from wavemill.errors import PresetMismatchError
 from wavemill.generation import SoundGenerator
@@ -56,9 +55,7 @@ def test_a_trained_model_turns_mel_spectrograms_into_sound_of_the_source_s_lengt
     assert generator.model.features == preset("digits-mel")
     with Dataset.open(mel_dataset) as dataset:
         entries = list(dataset.get_many(sorted(dataset.ids())).values())
-        spectrograms = np.stack(
-            [denormalise(read_spectrogram(dataset, entry), entry.min_db, entry.max_db) for entry in entries]
-        )
+        spectrograms = np.stack([read_db(dataset, entry) for entry in entries])
     durations_s = [entry.duration_s for entry in entries]
     made = generator.reconstruct(spectrograms, durations_s=durations_s)
     assert [len(sound) for sound in made.audio] == [round(8_000 * s) for s in durations_s]

@@ -13,7 +13,7 @@ from wavemill.dataset.build import build
 from wavemill.presets import PRESETS, Features
 
 if TYPE_CHECKING:
-    from wavemill.vae.prior import Prior
+    from wavemill.vae.latents.prior import Prior
 
 DIGITS = PRESETS["digits"]
 
@@ -36,10 +36,10 @@ def save_untrained_model(folder: Path, features: Features = DIGITS, *, kind: str
     """Write a small model with seeded weights; return its digest."""
     import keras
 
-    from wavemill.vae.network import build_network
-    from wavemill.vae.normalisation import normalisation_for
+    from wavemill.vae.folder.record import ModelRecord
+    from wavemill.vae.network.architectures import build_network
+    from wavemill.vae.network.scaling import normalisation_for
     from wavemill.vae.package import save_model
-    from wavemill.vae.record import ModelRecord
 
     keras.utils.set_random_seed(1)
     config = {"fine": 4, "coarse": 8, "frame": 16, "neck": 4, "encoder_depth": 1, "decoder_depth": 1, "frame_depth": 1}
@@ -61,7 +61,7 @@ def save_untrained_model(folder: Path, features: Features = DIGITS, *, kind: str
 
 
 def _seeded_prior(latent_dim: int) -> Prior:
-    from wavemill.vae.prior import Prior
+    from wavemill.vae.latents.prior import Prior
 
     rng = np.random.default_rng(1)
     labels = [{"digit": str(i % 10), "speaker": ("ann", "ben")[i // 10 % 2]} for i in range(80)]

@@ -123,7 +123,7 @@ def configure_tensorflow(n_threads: int) -> None:
     """Limit TensorFlow to `n_threads` and let GPU memory grow. Call it before any other use.
 
     On a CPU, batches run in parallel and each operation uses one thread: see
-    `wavemill.vae.forward`.
+    `wavemill.vae.network.forward`.
     """
     # Keras imports scikit-learn if librosa has installed it. That takes a quarter of the start-up
     # time, for wrappers that are not used here.

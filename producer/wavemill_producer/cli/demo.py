@@ -43,7 +43,7 @@ def demo(ctx: click.Context, folder: Path, model: str) -> None:
 
 
 def _run(settings: Settings, folder: Path, model: str) -> int:
-    from wavemill.vae.record import find_model
+    from wavemill.vae.folder.finding import find_model
     from wavemill_producer.cli.status import EXIT_SOME_FAILED, wait_for
     from wavemill_producer.embedded import embedded_broker
     from wavemill_producer.producer import Producer

@@ -156,7 +156,8 @@ def _supervisors(settings: Settings) -> str:
 
 
 def _models(settings: Settings) -> str:
-    from wavemill.vae.record import known_models, verify
+    from wavemill.vae.folder.digests import verify
+    from wavemill.vae.folder.finding import known_models
 
     found = [f"{folder.name} ({verify(folder)[:12]})" for folder in known_models(settings.models)]
     return ", ".join(found) or f"none in {settings.models}; train one, or set WAVEMILL_MODELS"

@@ -1,4 +1,7 @@
-"""Spectrograms: waveform -> dB -> [0, 1], and back to linear magnitudes."""
+"""Spectrograms: waveform -> dB -> the [0, 1] that a dataset stores, and back to linear magnitudes.
+
+What a network takes is scaled otherwise: see `wavemill.vae.network.scaling`.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +59,8 @@ def extract(signal: FloatArray, features: Features) -> FloatArray:
     return np.asarray(decibels, dtype=np.float32)
 
 
-def normalise(db: FloatArray) -> tuple[FloatArray, float, float]:
-    """Scale one spectrogram to [0, 1] by its own minimum and maximum.
+def db_to_stored(db: FloatArray) -> tuple[FloatArray, float, float]:
+    """Scale one spectrogram to the [0, 1] that a dataset stores, by its own minimum and maximum.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def normalise(db: FloatArray) -> tuple[FloatArray, float, float]:
     x : float32 [shape=(n_bins, n_frames)], in [0, 1]
         All zeros if the spectrogram is constant, like that of a silent clip; never NaN.
     min_db, max_db : float
-        The arguments of `denormalise`.
+        The arguments of `stored_to_db`.
     """
     least, greatest = db.min(), db.max()
     if greatest == least:
@@ -76,8 +79,8 @@ def normalise(db: FloatArray) -> tuple[FloatArray, float, float]:
     return (db - least) / (greatest - least), float(least), float(greatest)
 
 
-def denormalise(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArray:
-    """Undo `normalise`, for one spectrogram or for a batch.
+def stored_to_db(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArray:
+    """Undo `db_to_stored`, for one spectrogram or for a batch.
 
     Parameters
     ----------

@@ -9,7 +9,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_opened
 from wavemill.dataset.files import OutsideDatasetError, require_dataset_there
 from wavemill.dataset.headers import DTYPE, npy_header, read_header
 from wavemill.dataset.index import Dataset, Entry
@@ -20,6 +19,7 @@ from wavemill.errors import (
     UnknownSpectrogramError,
     WavemillError,
 )
+from wavemill.files.bounded import NotAFileError, TooLargeError, read_opened
 from wavemill.storage.errors import classified, is_missing
 
 _REBUILD = "build the dataset again: wavemill dataset build"

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wavemill.dataset.bounded import NotAFileError, read_file
 from wavemill.dataset.pickle_machine import PickleMachine
 from wavemill.errors import DatasetError
+from wavemill.files.bounded import NotAFileError, read_file
 
 Range = tuple[float, float]  # min_db, max_db
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from wavemill.dataset.bounded import FLAGS, NotAFileError, size_of
 from wavemill.dataset.manifest import SPECTROGRAMS_NAME
+from wavemill.files.bounded import FLAGS, NotAFileError, size_of
 from wavemill.storage.errors import require_there
 
 _FOLDERS_REMEMBERED = 4_096

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wavemill.dataset.bounded import FLAGS
 from wavemill.dataset.entries import ENTRY_COLUMNS
 from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import DatasetError, StorageUnavailableError
+from wavemill.files.bounded import FLAGS
 from wavemill.storage.errors import Verdict, is_missing, reason, verdict
 
 _MOST_BYTES = 2**20  # size of a row; a valid one has a few hundred bytes

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import wavemill
-from wavemill.dataset.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.errors import DatasetError, StorageUnavailableError, UsageError
+from wavemill.files.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.presets import Features
 from wavemill.storage.errors import Verdict, reason, verdict
 

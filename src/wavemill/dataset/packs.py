@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.dataset.bounded import size_of
 from wavemill.dataset.headers import DTYPE, Shape, npy_header, read_header
 from wavemill.dataset.manifest import SPECTROGRAMS_NAME
 from wavemill.dataset.placing import place
+from wavemill.files.bounded import size_of
 
 _HEADER_BYTES = 128  # the size that NumPy writes for any array of three axes
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavemill.arrays import FloatArray
-from wavemill.audio.features import denormalise, extract, pad_or_cut
-from wavemill.dataset.arrays import read_spectrogram
+from wavemill.audio.features import extract, pad_or_cut
+from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.presets import PRESETS, Features
 from wavemill.recogniser.recordings import Recordings
 from wavemill.synthesis.sound import spectrograms_to_audio
-from wavemill.vae.held_out import HeldOut
-from wavemill.vae.source import audible_entries
+from wavemill.vae.training.dataset_source import audible_entries
+from wavemill.vae.training.held_out import HeldOut
 
 # All sounds are judged at this rate and length. The rate is that of narrow-band PESQ and of the
 # recordings.
@@ -122,7 +122,7 @@ class Clips:
             When `features` differ from the dataset's and there are no recordings.
         """
         if features == self._dataset.features:
-            return np.stack([denormalise(read_spectrogram(self._dataset, e), e.min_db, e.max_db) for e in entries])
+            return np.stack([read_db(self._dataset, e) for e in entries])
         if self._recordings is None:
             raise PresetMismatchError(
                 f"the model wants preset {features.preset!r}, {self._dataset.path} holds "

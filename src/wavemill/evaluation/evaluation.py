@@ -20,8 +20,8 @@ from wavemill.presets import Features
 from wavemill.recogniser.recogniser import Recogniser
 from wavemill.recogniser.recordings import Recordings
 from wavemill.synthesis.from_model import SourceClip, reconstruct
-from wavemill.vae.held_out import HeldOut
 from wavemill.vae.model import Model
+from wavemill.vae.training.held_out import HeldOut
 
 OnStep = Callable[[str], None]  # called with a sentence before each step
 

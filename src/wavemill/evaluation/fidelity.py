@@ -10,7 +10,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, pad_or_cut
 from wavemill.evaluation.clips import JUDGED
-from wavemill.vae.quality import REPEATS, TOP_DB, log_spectral_distance, stoi_scores
+from wavemill.vae.training.quality import REPEATS, TOP_DB, log_spectral_distance, stoi_scores
 
 WORST_PESQ = 1.0  # the bottom of its scale
 

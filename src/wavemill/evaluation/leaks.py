@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wavemill.errors import UsageError
-from wavemill.vae.held_out import HeldOut
+from wavemill.vae.training.held_out import HeldOut
 
 
 def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from wavemill.arrays import FloatArray
-from wavemill.vae.augmentation import interpolation_matrix
+from wavemill.vae.training.augmentation import interpolation_matrix
 
 Targets = Mapping[str, FloatArray]
 

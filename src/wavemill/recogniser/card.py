@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wavemill.recogniser.recogniser import RecogniserRecord
-from wavemill.vae.card import table
+from wavemill.vae.folder.card import table
 
 
 def recogniser_card(record: RecogniserRecord) -> str:

@@ -17,11 +17,12 @@ from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser
 from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord
 from wavemill.text.shown import shown_lines
-from wavemill.vae.folder import write_folder
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.record import CARD_FILE, WEIGHTS_FILE, read_json_object
+from wavemill.vae.folder.record import RECOGNISER_FILE as RECORD_FILE
+from wavemill.vae.folder.replacement import read_steadily
+from wavemill.vae.folder.writing import write_folder
 from wavemill.vae.package import read_arrays
-from wavemill.vae.record import CARD_FILE, WEIGHTS_FILE, read_json_object, verify
-from wavemill.vae.record import RECOGNISER_FILE as RECORD_FILE
-from wavemill.vae.replacement import read_steadily
 
 FORMAT = 1
 _MOST_SAMPLES = 2**24  # half an hour

@@ -23,9 +23,9 @@ from wavemill.recogniser.network import build_recogniser
 from wavemill.recogniser.package import save_recogniser
 from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord, run
 from wavemill.recogniser.recordings import Recordings
-from wavemill.vae.folder import require_writable
-from wavemill.vae.held_out import HeldOut
-from wavemill.vae.record import RECOGNISER_FILE
+from wavemill.vae.folder.record import RECOGNISER_FILE
+from wavemill.vae.folder.writing import require_writable
+from wavemill.vae.training.held_out import HeldOut
 
 Targets = dict[str, FloatArray]
 

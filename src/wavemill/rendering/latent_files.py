@@ -16,7 +16,6 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.dataset.arrays import parse_array
-from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import (
     LatentError,
     SpectrogramError,
@@ -24,6 +23,7 @@ from wavemill.errors import (
     UnknownLatentError,
     UsageError,
 )
+from wavemill.files.bounded_json import parse_json
 from wavemill.presets import MOST_LEVEL_DB
 from wavemill.storage.errors import classified, is_missing, require_there
 from wavemill.storage.locations import file_system_of, is_url

@@ -27,7 +27,7 @@ from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import Made
 from wavemill.storage.staging import JobOutputs
 from wavemill.synthesis.sound import spectrograms_to_audio
-from wavemill.vae.quality import log_spectral_distance
+from wavemill.vae.training.quality import log_spectral_distance
 
 Sounds = Mapping[str, FloatArray]  # "generated", "original"
 

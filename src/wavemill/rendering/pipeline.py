@@ -29,7 +29,7 @@ from wavemill.rendering.outputs import Encoded, Sounds, encode_made, invert_made
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import AnyOperation, Input, Made, operation_of
 from wavemill.storage.locations import is_remote
-from wavemill.vae.forward import BATCH
+from wavemill.vae.network.forward import BATCH
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from wavemill.presets import Features
 from wavemill.storage.locations import batch_root
 from wavemill.storage.staging import OutputStore
 from wavemill.storage.stores import open_store
-from wavemill.vae.finding import folders_of_digest, stated_digest
-from wavemill.vae.forward import use_mixed_precision
+from wavemill.vae.folder.by_digest import folders_of_digest, stated_digest
 from wavemill.vae.model import Model
+from wavemill.vae.network.forward import use_mixed_precision
 from wavemill.vae.package import load_model
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Runtime:
     Parameters
     ----------
     mixed_precision : bool
-        See `wavemill.vae.forward.use_mixed_precision`; it holds for the whole process.
+        See `wavemill.vae.network.forward.use_mixed_precision`; it holds for the whole process.
     """
 
     def __init__(self, models_dir: Path, *, mixed_precision: bool = False) -> None:

@@ -14,8 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from wavemill.arrays import FloatArray
-from wavemill.audio.features import denormalise
-from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Entry
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams, source_ids
@@ -99,11 +98,7 @@ class _Operation(Generic[P]):
         return self._tools.dataset.get(spectrogram_id)  # raises what is wrong
 
     def _source(self, entry: Entry) -> SourceClip:
-        normalised = read_spectrogram(self._tools.dataset, entry)
-        return SourceClip(
-            spectrogram=denormalise(normalised, entry.min_db, entry.max_db),
-            duration_s=entry.duration_s,
-        )
+        return SourceClip(spectrogram=read_db(self._tools.dataset, entry), duration_s=entry.duration_s)
 
     def _seeds(self, inputs: Sequence[Input]) -> list[int]:
         return [self._params.item_seed(one.job.spectrogram_id) for one in inputs]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from wavemill.arrays import FloatArray
 from wavemill.presets import Features
-from wavemill.vae.prior import SampledLatents
+from wavemill.vae.latents.prior import SampledLatents
 
 
 class SpectrogramModel(Protocol):

@@ -10,7 +10,7 @@ from wavemill.arrays import FloatArray
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.operations.requests import HOTTEST
 from wavemill.presets import DEFAULT_PRESET, Features, preset
-from wavemill.vae.prior import SampledLatents
+from wavemill.vae.latents.prior import SampledLatents
 
 _LABEL = "sine"
 _PEAK_DB = 20.0  # an amplitude of about 0.18 of full scale with a window of 256

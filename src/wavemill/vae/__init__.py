@@ -1,1 +1,1 @@
-"""The variational autoencoder: its network, its training and the model folder it is saved in."""
+"""Variational autoencoders: `package.load_model` reads one, `model.Model` is one, `training` makes one."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.duration import sounding_s
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.presets import Features
-from wavemill.vae.duration import sounding_s
-from wavemill.vae.forward import Forward
-from wavemill.vae.network import Network
-from wavemill.vae.normalisation import denormalise, normalise
-from wavemill.vae.prior import TEMPERATURE, Prior, SampledLatents
-from wavemill.vae.record import ModelRecord
+from wavemill.vae.folder.record import ModelRecord
+from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
+from wavemill.vae.network.architectures import Network
+from wavemill.vae.network.forward import Forward
+from wavemill.vae.network.scaling import db_to_network, network_to_db
 
 
 class Model:
@@ -97,7 +97,7 @@ class Model:
         db : float32 [shape=(batch, n_bins, n_frames)], in dB, finite
         """
         self._check(db)
-        x = normalise(db, dict(self.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
+        x = db_to_network(db, dict(self.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
         mean, *log_variance = self._encode(x)
         return mean, log_variance[0] if log_variance else None
 
@@ -126,7 +126,7 @@ class Model:
             peak_db - np.float32(self.features.range_db) if floor_db is None else np.asarray(floor_db, np.float32)
         )
         (x,) = self._decode(latents)
-        return denormalise(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
+        return network_to_db(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
     def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
         """Encode and decode at each spectrogram's level; return (spectrograms in dB, latents)."""

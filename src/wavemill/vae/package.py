@@ -15,24 +15,24 @@ from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, StorageUnavailableError
 from wavemill.storage.errors import Verdict, is_missing, reason, require_there, verdict
 from wavemill.text.shown import shown_lines
-from wavemill.vae.archive import MisfitError, Shapes, declared_bytes, read_archive
-from wavemill.vae.card import model_card
-from wavemill.vae.folder import write_folder
-from wavemill.vae.forward import keep_operations_on_one_thread
-from wavemill.vae.model import Model
-from wavemill.vae.network import Network, build_network
-from wavemill.vae.record import (
+from wavemill.vae.folder.archive import MisfitError, Shapes, declared_bytes, read_archive
+from wavemill.vae.folder.card import model_card
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.finding import find_model
+from wavemill.vae.folder.record import (
     CARD_FILE,
     LATENTS_FILE,
     MOST_FILE_BYTES,
     RECORD_FILE,
     WEIGHTS_FILE,
     ModelRecord,
-    find_model,
     read_record,
-    verify,
 )
-from wavemill.vae.replacement import read_steadily
+from wavemill.vae.folder.replacement import read_steadily
+from wavemill.vae.folder.writing import write_folder
+from wavemill.vae.model import Model
+from wavemill.vae.network.architectures import Network, build_network
+from wavemill.vae.network.forward import keep_operations_on_one_thread
 
 Result = TypeVar("Result")
 
@@ -54,7 +54,7 @@ def save_model(
     Parameters
     ----------
     folder : the folder to write; a training in progress in its subfolder `.training` is kept
-    latents : the arrays of a `wavemill.vae.prior.Prior`
+    latents : the arrays of a `wavemill.vae.latents.prior.Prior`
     half_precision : store weights as float16, half the size, and note that in the record's
         `training`; the network still computes in float32
 
@@ -75,7 +75,7 @@ def load_model(path_or_name: str | Path, *, models_dir: str | Path = "models") -
     """Verify a model folder and rebuild its network.
 
     This limits TensorFlow operations to one thread each, unless TensorFlow is already initialised
-    or its threads are set: see `wavemill.vae.forward`. To train in the same process, set
+    or its threads are set: see `wavemill.vae.network.forward`. To train in the same process, set
     TensorFlow's threads first.
 
     Raises

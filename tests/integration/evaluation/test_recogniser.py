@@ -12,7 +12,7 @@ from wavemill.errors import ModelChangedError, ModelError, OutputError, UsageErr
 from wavemill.recogniser.package import load_recogniser
 from wavemill.recogniser.recordings import Recordings
 from wavemill.recogniser.training import RecogniserConfig, train_recogniser
-from wavemill.vae.record import list_models
+from wavemill.vae.folder.finding import list_models
 from wavemill_producer.cli.main import run
 from wavemill_worker.cli.recogniser import recogniser as command
 

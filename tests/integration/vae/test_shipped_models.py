@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from wavemill.presets import PRESETS, Features
+from wavemill.vae.folder.finding import list_models
 from wavemill.vae.package import load_model
-from wavemill.vae.quality import log_spectral_distance
-from wavemill.vae.record import list_models
+from wavemill.vae.training.quality import log_spectral_distance
 
 MODELS = list_models(Path(__file__).parents[3] / "models")
 

@@ -16,7 +16,7 @@ from wavemill.dataset.build import build
 from wavemill.errors import ModelChangedError
 from wavemill.presets import Features
 from wavemill.vae.package import load_model
-from wavemill.vae.training_config import SPATIAL_CHANNELS, SPATIAL_STEP, TrainingConfig
+from wavemill.vae.training.config import SPATIAL_CHANNELS, SPATIAL_STEP, TrainingConfig
 from wavemill_worker.cli.model import model as model_command
 from wavemill_worker.cli.train import train as train_command
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from wavemill.errors import ModelError, OutputError, TrainingError, UsageError
 from wavemill.presets import Features
-from wavemill.vae.checkpoint import checkpoint_file
 from wavemill.vae.package import get_weights, load_model, read_arrays
-from wavemill.vae.training import TrainingRun, train
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.training.checkpoint import checkpoint_file
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.run import TrainingRun, train
 
 TINY = {"fine": 8, "coarse": 8, "frame": 8, "neck": 4, "encoder_depth": 1, "decoder_depth": 1, "frame_depth": 1}
 

@@ -22,7 +22,7 @@ from wavemill.errors import (
     WavemillError,
 )
 from wavemill.presets import preset
-from wavemill.vae.source import audible_entries
+from wavemill.vae.training.dataset_source import audible_entries
 from wavemill_producer.ids import Checked, checked_ids
 
 ID = "7_ann_1"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wavemill.evaluation.leaks import leak_notes
-from wavemill.vae.held_out import HeldOut
+from wavemill.vae.training.held_out import HeldOut
 
 RULE = HeldOut.parse("index=5,6")
 CLEAN = {"validation_label": "index=5, 6,7", "dataset": "fsdd", "added": []}

@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from wavemill.recogniser.package import load_recogniser
-from wavemill.vae.record import list_models, read_record, verify
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.finding import list_models
+from wavemill.vae.folder.record import read_record
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -55,7 +57,7 @@ def test_a_plain_install_finds_the_shipped_model_in_any_folder(
 ) -> None:
     with zipfile.ZipFile(distributions[0]) as wheel:
         wheel.extractall(tmp_path / "site")
-    code = "from wavemill.vae.record import find_model, verify; print(verify(find_model('fsdd-vae')))"
+    code = "from wavemill.vae.folder.digests import verify; from wavemill.vae.folder.finding import find_model; print(verify(find_model('fsdd-vae')))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     run = [sys.executable, "-c", code]
     digest = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

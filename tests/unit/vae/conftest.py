@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from wavemill.presets import Features
-from wavemill.vae.forward import keep_operations_on_one_thread
-from wavemill.vae.network import Network, build_network
+from wavemill.vae.folder.record import ModelRecord
+from wavemill.vae.latents.prior import Prior
+from wavemill.vae.network.architectures import Network, build_network
+from wavemill.vae.network.forward import keep_operations_on_one_thread
 from wavemill.vae.package import save_model
-from wavemill.vae.prior import Prior
-from wavemill.vae.record import ModelRecord
 
 keep_operations_on_one_thread()  # as in a worker, and before any test can make TensorFlow begin
 

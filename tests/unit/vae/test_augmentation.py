@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from wavemill.vae.augmentation import augment, interpolation_matrix
+from wavemill.vae.training.augmentation import augment, interpolation_matrix
 
 
 def test_interpolation_agrees_with_a_hermite_spline_of_central_differences() -> None:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
-from wavemill.vae.batches import Batches, in_order, split
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.training.batches import Batches, in_order, split
+from wavemill.vae.training.config import TrainingConfig
 
 MIN_MAX = {"scheme": "min-max"}
 LABELS = [{"index": str(i % 5)} for i in range(20)]

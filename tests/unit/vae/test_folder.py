@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from wavemill.errors import ModelError, OutputError
-from wavemill.vae.folder import require_writable, write_folder
-from wavemill.vae.record import RECOGNISER_FILE, RECORD_FILE, find_model, verify
-from wavemill.vae.replacement import read_steadily
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.finding import find_model
+from wavemill.vae.folder.record import RECOGNISER_FILE, RECORD_FILE
+from wavemill.vae.folder.replacement import read_steadily
+from wavemill.vae.folder.writing import require_writable, write_folder
 
 
 def write(folder: Path, text: str, *, record_file: str = RECORD_FILE, more: tuple[str, ...] = ()) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from wavemill.errors import UsageError
-from wavemill.vae.held_out import HeldOut
+from wavemill.vae.training.held_out import HeldOut
 
 
 def test_a_rule_holds_out_those_whose_label_it_names() -> None:

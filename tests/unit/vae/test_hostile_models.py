@@ -18,12 +18,13 @@ import pytest
 from tests.support.memory import run_measured
 
 from wavemill.errors import ModelError
-from wavemill.vae.archive import MisfitError, read_archive
-from wavemill.vae.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
-from wavemill.vae.network import ARCHITECTURES, build_network
+from wavemill.vae.folder.archive import MisfitError, read_archive
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.record import read_record
+from wavemill.vae.network.architectures import ARCHITECTURES, build_network
+from wavemill.vae.network.sizes import count_weights
 from wavemill.vae.package import load_model
-from wavemill.vae.record import read_record, verify
-from wavemill.vae.sizes import count_weights
+from wavemill.vae.training.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
 from wavemill_producer.cli.main import run
 
 VAST = 20 * 2**30
@@ -32,7 +33,7 @@ MOST_MIB = 200
 BUILT = """
 from pathlib import Path
 from wavemill.vae.package import load_model
-from wavemill.vae.network import build_network
+from wavemill.vae.network.architectures import build_network
 build_network("residual", kind="ae", shape=(16, 16), latent_dim=5)
 """
 
@@ -174,7 +175,7 @@ def test_vast_files_and_pipes_of_a_model_are_not_read(model_dir: Path, name: str
         verify(model_dir), read_record(model_dir)
 
 
-RECORD = "from wavemill.vae.record import read_record, verify"
+RECORD = "from wavemill.vae.folder.digests import verify; from wavemill.vae.folder.record import read_record"
 
 
 def forge_directory(data: bytes) -> bytes:
@@ -263,7 +264,7 @@ def test_a_checkpoint_that_unzips_to_gigabytes_is_refused(tmp_path: Path) -> Non
     write_bomb(tmp_path / "c.npz", ["meta", "state/a"], 2**30)
     said, peak_mib = run_measured(
         f"read_checkpoint(Path({str(tmp_path / 'c.npz')!r}))",
-        before="from pathlib import Path; from wavemill.vae.checkpoint import read_checkpoint",
+        before="from pathlib import Path; from wavemill.vae.training.checkpoint import read_checkpoint",
     )
     assert said.startswith("ModelError: ")
     assert "the checkpoint cannot be read: expected arrays of at most" in said

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from wavemill.vae.losses import energy_weighted_error, kl_divergence, squared_error, total_loss
+from wavemill.vae.training.losses import energy_weighted_error, kl_divergence, squared_error, total_loss
 
 
 def test_the_kl_divergence_agrees_with_numerical_integration() -> None:

@@ -8,10 +8,9 @@ import pytest
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, UsageError
-from wavemill.vae.clusters import cluster
+from wavemill.vae.latents.prior import Prior, items_to_fit
+from wavemill.vae.latents.prototypes import TAKES
 from wavemill.vae.package import load_model, save_model
-from wavemill.vae.prior import Prior, items_to_fit
-from wavemill.vae.prototypes import TAKES
 
 CENTRES = {("1", "ann"): 10.0, ("1", "ben"): 20.0, ("2", "ann"): 30.0, ("2", "ben"): 40.0}
 SPREAD = np.array([[2.0, 1.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.1]])
@@ -165,15 +164,8 @@ def test_a_single_take_is_never_kept_as_it_is() -> None:
     assert {labels["digit"] for labels in prior.draw(range(50), labels={}, temperature=1.0)[2]} == {"1", "2"}
 
 
-def test_a_cluster_is_never_a_single_take() -> None:
-    rng = np.random.default_rng(0)
-    points = np.concatenate([rng.normal(size=(149, 3)), [[500.0, 0, 0]]])
-    for seed in (51, 54, 96):  # that make the odd one a component of its own, and then a group
-        assert np.bincount(cluster(points, seed)).min() > 1
-
-
 def test_of_a_large_set_as_many_items_of_each_group_are_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavemill.vae.prior.MOST_ITEMS", 100)
+    monkeypatch.setattr("wavemill.vae.latents.prior.MOST_ITEMS", 100)
     latents, peak_db, labels = takes(100)
     more = [*labels, {"digit": "1", "speaker": "ann"}]
     chosen = items_to_fit(more, 3)

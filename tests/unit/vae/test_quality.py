@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wavemill.presets import preset
 from wavemill.vae.package import load_model
-from wavemill.vae.quality import log_spectral_distance, mean_stoi, measure, sound
+from wavemill.vae.training.quality import log_spectral_distance, mean_stoi, measure, sound
 
 
 def test_a_constant_error_where_it_is_loud_is_the_distance() -> None:
@@ -43,7 +43,7 @@ def test_what_is_measured_is_spread_over_all_that_is_held_out(
 
     read = []
     monkeypatch.setitem(sys.modules, "pystoi", None)  # the spectrograms are noise, too short for it
-    monkeypatch.setattr("wavemill.vae.quality.MOST_ITEMS", 4)
+    monkeypatch.setattr("wavemill.vae.training.quality.MOST_ITEMS", 4)
     figures = measure(load_model(model_dir), Source(), np.arange(1, 32, 2))  # 1, 3, ... 31
     assert read == [[1, 11, 21, 31]]
     assert figures["held_out_spectrograms"] == 4

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from wavemill.errors import ModelChangedError, ModelError
-from wavemill.vae.record import find_model, list_models, read_record, verify
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.finding import find_model, list_models
+from wavemill.vae.folder.record import read_record
 
 
 def test_the_digest_is_that_of_the_listing_and_sha256sum_agrees(model_dir: Path) -> None:
@@ -83,8 +85,8 @@ def test_a_model_is_found_by_name_and_by_path(model_dir: Path) -> None:
 
 def test_reading_a_record_imports_neither_numpy_nor_tensorflow(model_dir: Path) -> None:
     program = (
-        "import sys; from wavemill.vae.record import verify, read_record; "
-        f"verify({str(model_dir)!r}); read_record({str(model_dir)!r}); "
+        "import sys; from wavemill.vae.folder import by_digest, digests, finding, record; "
+        f"digests.verify({str(model_dir)!r}); record.read_record({str(model_dir)!r}); "
         "sys.exit(bool({'numpy', 'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wavemill.errors import UsageError
 from wavemill.presets import PRESETS
-from wavemill.vae.sources import JoinedSource
+from wavemill.vae.training.joined_source import JoinedSource
 
 
 class Marked:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from wavemill.vae.network import build_network
-from wavemill.vae.trainer import Trainer, warm_up_steps
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.network.architectures import build_network
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.trainer import Trainer, warm_up_steps
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 60, 140), (0.99, 180, 200)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wavemill.vae.record import RECORD_FILES, TRAINING_NAME
+from wavemill.vae.folder.record import RECORD_FILES, TRAINING_NAME
 
 
 def require_free(folder: Path, metavar: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from wavemill.errors import ModelError
-from wavemill.vae.record import find_model, known_models, list_models, read_record, verify
+from wavemill.vae.folder.digests import verify
+from wavemill.vae.folder.finding import find_model, known_models, list_models
+from wavemill.vae.folder.record import read_record
 from wavemill_cli.paths import FilePath
 from wavemill_cli.printing import json_option, print_json, print_table, say
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavemill.text.terminal import progress_bar
-from wavemill.vae.held_out import HeldOut
+from wavemill.vae.training.held_out import HeldOut
 from wavemill_cli.paths import FilePath
 from wavemill_cli.printing import json_option, print_json, say
 from wavemill_worker.cli.free import require_free
@@ -20,8 +20,8 @@ from wavemill_worker.cli.free import require_free
 if TYPE_CHECKING:
     from wavemill.presets import Features
     from wavemill.vae.model import Model
-    from wavemill.vae.training import EpochReport
-    from wavemill.vae.training_config import TrainingConfig
+    from wavemill.vae.training.config import TrainingConfig
+    from wavemill.vae.training.run import EpochReport
 
 _folder = FilePath()
 
@@ -106,11 +106,11 @@ def train(
         Dataset.open(folder).close()
     from wavemill.cores import available_cores
     from wavemill.keras_seam import tf
+    from wavemill.vae.folder.record import read_record
     from wavemill.vae.package import load_model
-    from wavemill.vae.quality import measure
-    from wavemill.vae.record import read_record
-    from wavemill.vae.source import DatasetSource
-    from wavemill.vae.training import train as train_model
+    from wavemill.vae.training.dataset_source import DatasetSource
+    from wavemill.vae.training.quality import measure
+    from wavemill.vae.training.run import train as train_model
 
     with suppress(RuntimeError):  # TensorFlow is already in use: the calling program has set its threads
         tf.config.threading.set_intra_op_parallelism_threads(available_cores())  # `load_model` would choose one
@@ -144,7 +144,7 @@ def train(
 def _config(
     features: Features, architecture: str | None, start: Model | None, options: dict[str, Any]
 ) -> TrainingConfig:
-    from wavemill.vae.training_config import TrainingConfig
+    from wavemill.vae.training.config import TrainingConfig
 
     if start:
         architecture = architecture or start.record.architecture
@@ -166,7 +166,7 @@ def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
 
 @contextmanager
 def _says_how_to_go_on(model_dir: Path) -> Iterator[None]:
-    from wavemill.vae.checkpoint import checkpoint_file
+    from wavemill.vae.training.checkpoint import checkpoint_file
 
     try:
         yield

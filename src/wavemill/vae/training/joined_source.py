@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.presets import Features
-from wavemill.vae.batches import SpectrogramSource
+from wavemill.vae.training.batches import SpectrogramSource
 
 
 class JoinedSource:

@@ -11,8 +11,9 @@ from pathlib import Path
 from wavemill.errors import ModelError, StorageUnavailableError
 from wavemill.shipped import shipped_folder
 from wavemill.storage.errors import Verdict, is_missing, reason, require_there, verdict
-from wavemill.vae.record import DIGEST_FILE, list_models, named_folders
-from wavemill.vae.replacement import read_steadily
+from wavemill.vae.folder.finding import list_models, named_folders
+from wavemill.vae.folder.record import DIGEST_FILE
+from wavemill.vae.folder.replacement import read_steadily
 
 _MAX_LISTING_BYTES = 1_000_000  # ten thousand files; no model has a larger listing
 

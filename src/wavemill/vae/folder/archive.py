@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.dataset.bounded import FLAGS, NotAFileError, size_of
 from wavemill.dataset.headers import read_header
+from wavemill.files.bounded import FLAGS, NotAFileError, size_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 

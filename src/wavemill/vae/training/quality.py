@@ -13,8 +13,8 @@ from wavemill.audio.features import to_magnitude
 from wavemill.inversion import invert
 from wavemill.inversion.kernel import kernel
 from wavemill.presets import Features
-from wavemill.vae.batches import SpectrogramSource
 from wavemill.vae.model import Model
+from wavemill.vae.training.batches import SpectrogramSource
 
 TOP_DB = 50.0
 # Held-out items measured, spread evenly. Enough for two digits; half a minute of inversion and

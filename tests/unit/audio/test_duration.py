@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from wavemill.audio.duration import sounding_s
 from wavemill.presets import PRESETS
-from wavemill.vae.duration import sounding_s
 
 DIGITS = PRESETS["digits"]
 

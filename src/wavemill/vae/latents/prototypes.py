@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
-from wavemill.vae.directions import left_singular
+from wavemill.vae.latents.clusters import RANK, leading
 
 IntArray = NDArray[np.int64]
 Matrix = NDArray[np.float64]
@@ -28,7 +28,6 @@ TAKES = 4  # latents per prototype at least, if the group has that many; no late
 NEIGHBOURS = 3
 MOST_NUMBERS = 2**20  # two megabytes; a spatial latent has fewer prototypes
 MOST_PROTOTYPES = 2**13
-RANK = 128  # directions in which distances are measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Prototypes:
         n_groups = int(group_of.max()) + 1
         middles = np.stack([points[group_of == group].mean(axis=0) for group in range(n_groups)])
         # (N, E) -> (N, R), with equal variance in all directions
-        whitened, _ = left_singular(points - middles[group_of], RANK)
+        whitened = leading(points - middles[group_of], RANK, whiten=True)
         most = max(1, min(MOST_PROTOTYPES, MOST_NUMBERS // points.shape[1]) // n_groups)
         bundles = [_bundles(np.flatnonzero(group_of == group), whitened, most) for group in range(n_groups)]
         starts = np.cumsum([0, *(len(own) for own in bundles)])

@@ -1,4 +1,8 @@
-"""Scale spectrograms from dB to a network's [0, 1] and back, each by its own level."""
+"""Scale spectrograms from dB to the [0, 1] that a network takes and gives, and back.
+
+A model's record names its scheme. Datasets store another [0, 1], by minimum and maximum (`wavemill.audio.features`);
+both ends meet in dB, so that a model does not depend on how its dataset was stored.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,8 @@ def normalisation_for(architecture: str) -> Scheme:
     return {"scheme": "peak", "range_db": 50.0, "fade_db": FADE_DB, "fade_to_db": FADE_TO_DB}
 
 
-def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
-    """Scale spectrograms to [0, 1].
+def db_to_network(db: FloatArray, scheme: Scheme) -> FloatArray:
+    """Scale spectrograms to a network's input.
 
     Parameters
     ----------
@@ -52,13 +56,13 @@ def normalise(db: FloatArray, scheme: Scheme) -> FloatArray:
     return x
 
 
-def denormalise(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db: FloatArray) -> FloatArray:
-    """Undo `normalise`, given each spectrogram's level.
+def network_to_db(x: FloatArray, scheme: Scheme, *, peak_db: FloatArray, floor_db: FloatArray) -> FloatArray:
+    """Undo `db_to_network`, given each spectrogram's level.
 
     Parameters
     ----------
     x : float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
-    scheme : as in `normalise`
+    scheme : as in `db_to_network`
     peak_db, floor_db : float32 [shape=(batch,)]
         The levels that network outputs of exactly 1 and 0 stand for. With `peak`, the lowest
         `fade_db` of the range are stretched down to `fade_to_db` below the peak, but not below

@@ -17,20 +17,20 @@ import numpy as np
 from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults
-from wavemill.vae.batches import Batches, Indices, SpectrogramSource, in_order, split
-from wavemill.vae.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
-from wavemill.vae.folder import require_writable
-from wavemill.vae.learnt import LEAST_STEPS_TO_JUDGE, average_error, require_learnt
-from wavemill.vae.lineage import ancestors, inherited_rule
+from wavemill.vae.folder.record import ModelRecord
+from wavemill.vae.folder.writing import require_writable
+from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.model import Model
-from wavemill.vae.network import Network, build_network
-from wavemill.vae.normalisation import Scheme, normalisation_for
+from wavemill.vae.network.architectures import Network, build_network
+from wavemill.vae.network.scaling import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
-from wavemill.vae.prior import Prior, items_to_fit
-from wavemill.vae.record import ModelRecord
-from wavemill.vae.sources import JoinedSource
-from wavemill.vae.trainer import Trainer
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.training.batches import Batches, Indices, SpectrogramSource, in_order, split
+from wavemill.vae.training.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.joined_source import JoinedSource
+from wavemill.vae.training.learnt import LEAST_STEPS_TO_JUDGE, average_error, require_learnt
+from wavemill.vae.training.lineage import ancestors, inherited_rule
+from wavemill.vae.training.trainer import Trainer
 
 Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
 
@@ -244,7 +244,7 @@ def train(
 
     Parameters
     ----------
-    source : the spectrograms; `wavemill.vae.source.DatasetSource` reads a dataset
+    source : the spectrograms; `wavemill.vae.training.dataset_source.DatasetSource` reads a dataset
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
     resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ from
@@ -257,7 +257,7 @@ def train(
         is held out or used for the prior
     progress : called after each epoch
     evaluate : returns the record's quality figures, measured on the held-out spectrograms, such as
-        `wavemill.vae.quality.measure`
+        `wavemill.vae.training.quality.measure`
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wavemill.vae.record import ModelRecord
+from wavemill.vae.folder.record import ModelRecord
 
 
 def model_card(record: ModelRecord) -> str:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
-from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, OutputError, UsageError
-from wavemill.vae.archive import read_archive
-from wavemill.vae.record import TRAINING_NAME
+from wavemill.files.bounded_json import parse_json
+from wavemill.vae.folder.archive import read_archive
+from wavemill.vae.folder.record import TRAINING_NAME
 
 _META, _STATE, _BEST = "meta", "state/", "best/"
 # Enough for the largest network: weights, their averages, the optimiser's state and the best

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from wavemill.errors import UsageError
-from wavemill.vae.trainer import learning_rate
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.trainer import learning_rate
 
 
 def test_the_course_is_trained_as_the_course_did() -> None:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
-from wavemill.audio.features import denormalise
-from wavemill.dataset.arrays import read_spectrogram
+from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
 from wavemill.presets import Features
@@ -68,7 +67,7 @@ class DatasetSource:
         if self._cache is not None and i in self._cache:
             return self._cache[i]
         entry = self._entries[i]
-        db = denormalise(read_spectrogram(self._dataset, entry), entry.min_db, entry.max_db)
+        db = read_db(self._dataset, entry)
         if self._cache is not None:
             self._cache[i] = db
         return db

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from wavemill.errors import TrainingError
-from wavemill.vae.batches import Indices, SpectrogramSource, in_order
-from wavemill.vae.losses import reconstruction_error
-from wavemill.vae.normalisation import Scheme
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.network.scaling import Scheme
+from wavemill.vae.training.batches import Indices, SpectrogramSource, in_order
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.losses import reconstruction_error
 
 LEAST_STEPS_TO_JUDGE = 100  # fewer are a trial run
 LEARNT_SHARE = 0.98  # of the average spectrogram's error; a collapsed network comes within 1 % of it

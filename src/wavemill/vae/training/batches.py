@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.presets import Features
-from wavemill.vae.augmentation import augment
-from wavemill.vae.held_out import HeldOut
-from wavemill.vae.normalisation import Scheme, normalise
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.network.scaling import Scheme, db_to_network
+from wavemill.vae.training.augmentation import augment
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.held_out import HeldOut
 
 Indices = NDArray[np.int64]
 
@@ -112,7 +112,7 @@ class Batches:
 
         def make(step: int) -> FloatArray:
             size = self._config.batch_size
-            x = normalise(self._source.read_db(order[step * size : (step + 1) * size]), self._scheme)
+            x = db_to_network(self._source.read_db(order[step * size : (step + 1) * size]), self._scheme)
             if self._config.augment:
                 x = augment(x, seeded_rng(self._config.seed, 2, number, step))
             return x[..., None]  # (B, F, T) -> (B, F, T, 1)
@@ -123,7 +123,7 @@ class Batches:
 def in_order(source: SpectrogramSource, indices: Indices, scheme: Scheme, size: int) -> Iterator[FloatArray]:
     """Yield normalised float32 (at most `size`, F, T, 1), not augmented, in the given order."""
     for first in range(0, len(indices), size):
-        yield normalise(source.read_db(indices[first : first + size]), scheme)[..., None]
+        yield db_to_network(source.read_db(indices[first : first + size]), scheme)[..., None]
 
 
 def _one_ahead(make: Callable[[int], FloatArray], count: int) -> Iterator[FloatArray]:

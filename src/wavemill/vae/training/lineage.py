@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wavemill.vae.held_out import HeldOut
+from wavemill.vae.training.held_out import HeldOut
 
 if TYPE_CHECKING:
     from wavemill.vae.model import Model

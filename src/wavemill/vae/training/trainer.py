@@ -11,9 +11,9 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, tf
-from wavemill.vae.losses import kl_divergence, reconstruction_error, total_loss
-from wavemill.vae.network import Network
-from wavemill.vae.training_config import TrainingConfig
+from wavemill.vae.network.architectures import Network
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.losses import kl_divergence, reconstruction_error, total_loss
 
 WARM_UP_STEPS = 200  # at most; a short training warms up for a twentieth of its steps
 LEAST_WARM_UP_STEPS = 100  # after a warm-up of 9 steps the network only drew the average spectrogram

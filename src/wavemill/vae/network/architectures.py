@@ -14,7 +14,7 @@ from typing import Any
 
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, keras_defaults, layers
-from wavemill.vae.sizes import MOST_WEIGHTS, require_buildable
+from wavemill.vae.network.sizes import MOST_WEIGHTS, require_buildable
 
 Config = Mapping[str, Any]
 Tensor = Any  # keras.KerasTensor; keras publishes no types

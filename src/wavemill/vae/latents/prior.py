@@ -3,7 +3,7 @@
 The latents of a trained autoencoder do not follow the standard normal distribution: decoding
 standard normal noise gives mumbling. A prior fitted to the training latents after training
 is better [1]_. This one consists of prototypes for each combination of labels, and of the points
-between neighbouring prototypes (`wavemill.vae.prototypes`).
+between neighbouring prototypes (`wavemill.vae.latents.prototypes`).
 
 References
 ----------
@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
-from wavemill.dataset.bounded_json import parse_json
 from wavemill.errors import ModelError, UsageError
+from wavemill.files.bounded_json import parse_json
 from wavemill.operations.requests import HOTTEST
-from wavemill.vae.clusters import cluster
-from wavemill.vae.prototypes import TAKES, Prototypes
+from wavemill.vae.latents.clusters import cluster
+from wavemill.vae.latents.prototypes import TAKES, Prototypes
 
 Labels = Mapping[str, str]
 

@@ -1,6 +1,6 @@
 """Count the weights that a network would have, before any memory is allocated for them.
 
-Names and axis letters are those of `wavemill.vae.network`.
+Names and axis letters are those of `wavemill.vae.network.architectures`.
 """
 
 from __future__ import annotations

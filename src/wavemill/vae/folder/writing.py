@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wavemill.errors import OutputError
-from wavemill.vae.record import DIGEST_FILE, LATENTS_FILE, RECORD_FILE, RECORD_FILES, listed_names, sha256_of
-from wavemill.vae.replacement import scratch_prefix
+from wavemill.vae.folder.digests import listed_names, sha256_of
+from wavemill.vae.folder.record import DIGEST_FILE, LATENTS_FILE, RECORD_FILE, RECORD_FILES
+from wavemill.vae.folder.replacement import scratch_prefix
 
 
 def write_folder(folder: Path, write_files: Callable[[Path], None], *, record_file: str = RECORD_FILE) -> None:
     """Let `write_files` fill a new folder, add the digests, and put it in place of `folder`.
 
     The new folder is complete before the old one is renamed away, so `folder` is never
-    half-written. Between the two renames it is missing for a moment; `wavemill.vae.replacement`
+    half-written. Between the two renames it is missing for a moment; `wavemill.vae.folder.replacement`
     retries such reads. A process killed in that moment leaves both folders, complete, in a sibling
     folder whose name begins with a dot. Files that the old folder's `SHA256` does not list, such as
     a training in progress, are moved to the new folder.

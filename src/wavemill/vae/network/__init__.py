@@ -1,0 +1,1 @@
+"""The networks: their layers, their sizes, the scaling of their input, and the forward pass of a batch."""
