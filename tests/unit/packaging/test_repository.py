@@ -57,7 +57,10 @@ def test_a_plain_install_finds_the_shipped_model_in_any_folder(
 ) -> None:
     with zipfile.ZipFile(distributions[0]) as wheel:
         wheel.extractall(tmp_path / "site")
-    code = "from wavemill.vae.folder.digests import verify; from wavemill.vae.folder.finding import find_model; print(verify(find_model('fsdd-vae')))"
+    code = (
+        "from wavemill.vae.folder.digests import verify; from wavemill.vae.folder.finding import find_model; "
+        "print(verify(find_model('fsdd-vae')))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     run = [sys.executable, "-c", code]
     digest = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
