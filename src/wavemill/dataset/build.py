@@ -12,8 +12,8 @@ from wavemill.audio.mel import mel_bank
 from wavemill.cores import available_cores
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.pool import map_in_processes
-from wavemill.dataset.recording_files import Problem, RecordingFile, require_folder
-from wavemill.dataset.recording_list import RecordingList
+from wavemill.dataset.source_list import RecordingList
+from wavemill.dataset.sources import Problem, RecordingFile, require_folder
 from wavemill.dataset.writing import DatasetWriter, NewEntry
 from wavemill.errors import DatasetError
 from wavemill.presets import Features

@@ -15,7 +15,7 @@ from wavemill.audio.features import db_to_stored, extract, pad_or_cut
 from wavemill.audio.load import load_recording
 from wavemill.dataset.packs import write_pack
 from wavemill.dataset.placing import place
-from wavemill.dataset.recording_files import RecordingFile, labels_of
+from wavemill.dataset.sources import RecordingFile, labels_of
 from wavemill.dataset.writing import NewEntry, spectrogram_file
 from wavemill.errors import AudioError
 from wavemill.presets import Features

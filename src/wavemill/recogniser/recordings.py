@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.load import audio_suffixes, load_recording
-from wavemill.dataset.recording_files import Findings, find_recordings, labels_of
+from wavemill.dataset.sources import Findings, find_recordings, labels_of
 from wavemill.errors import AudioError, NotFoundError
 from wavemill.presets import Features
 

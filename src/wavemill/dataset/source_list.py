@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from wavemill.dataset.recording_files import Findings, Problem, RecordingFile, find_recordings
+from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings
 from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
 from wavemill.presets import MOST_LEVEL_DB
