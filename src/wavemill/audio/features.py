@@ -59,7 +59,7 @@ def extract(signal: FloatArray, features: Features) -> FloatArray:
     return np.asarray(decibels, dtype=np.float32)
 
 
-def db_to_stored(db: FloatArray) -> tuple[FloatArray, float, float]:
+def normalise(db: FloatArray) -> tuple[FloatArray, float, float]:
     """Scale one spectrogram to the [0, 1] that a dataset stores, by its own minimum and maximum.
 
     Parameters
@@ -71,7 +71,7 @@ def db_to_stored(db: FloatArray) -> tuple[FloatArray, float, float]:
     x : float32 [shape=(n_bins, n_frames)], in [0, 1]
         All zeros if the spectrogram is constant, like that of a silent clip; never NaN.
     min_db, max_db : float
-        The arguments of `stored_to_db`.
+        The arguments of `denormalise`.
     """
     least, greatest = db.min(), db.max()
     if greatest == least:
@@ -79,8 +79,8 @@ def db_to_stored(db: FloatArray) -> tuple[FloatArray, float, float]:
     return (db - least) / (greatest - least), float(least), float(greatest)
 
 
-def stored_to_db(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArray:
-    """Undo `db_to_stored`, for one spectrogram or for a batch.
+def denormalise(x: FloatArray, min_db: ArrayLike, max_db: ArrayLike) -> FloatArray:
+    """Undo `normalise`, for one spectrogram or for a batch.
 
     Parameters
     ----------

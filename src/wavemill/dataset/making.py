@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wavemill.audio.features import db_to_stored, extract, pad_or_cut
+from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.audio.load import load_recording
 from wavemill.dataset.packs import write_pack
 from wavemill.dataset.placing import place
@@ -95,7 +95,7 @@ def _unwritten(one: _Spectrogram, exc: OSError) -> Failure:
 def _make(recording: RecordingFile, audio_dir: Path, features: Features) -> _Spectrogram | Failure:
     try:
         loaded = load_recording(audio_dir / recording.path, features)
-        x, min_db, max_db = db_to_stored(extract(pad_or_cut(loaded.signal, features.n_samples), features))
+        x, min_db, max_db = normalise(extract(pad_or_cut(loaded.signal, features.n_samples), features))
     except AudioError as exc:
         return Failure(recording=recording, reason=str(exc))
     return _Spectrogram(

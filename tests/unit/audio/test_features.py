@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wavemill.audio.features import db_to_stored, extract, pad_or_cut, stored_to_db, to_magnitude
+from wavemill.audio.features import denormalise, extract, normalise, pad_or_cut, to_magnitude
 from wavemill.presets import PRESETS, Features, preset
 
 every_preset = pytest.mark.parametrize("features", PRESETS.values(), ids=PRESETS)
@@ -51,15 +51,15 @@ def test_a_full_scale_tone_has_half_the_window_sum_as_magnitude() -> None:
 @every_preset
 def test_normalising_and_back_is_exact_within_float32(features: Features) -> None:
     db = extract(chirp(features), features)
-    x, min_db, max_db = db_to_stored(db)
+    x, min_db, max_db = normalise(db)
     assert x.dtype == np.float32
     assert (x.min(), x.max()) == (0.0, 1.0)
-    np.testing.assert_allclose(stored_to_db(x, min_db, max_db), db, atol=2e-5, rtol=0)
+    np.testing.assert_allclose(denormalise(x, min_db, max_db), db, atol=2e-5, rtol=0)
 
 
 def test_a_silent_clip_becomes_zeros_not_nan() -> None:
     features = preset("digits")
-    x, min_db, max_db = db_to_stored(extract(np.zeros(features.n_samples, dtype=np.float32), features))
+    x, min_db, max_db = normalise(extract(np.zeros(features.n_samples, dtype=np.float32), features))
     np.testing.assert_array_equal(x, np.zeros(features.shape))
     assert min_db == max_db == pytest.approx(-100.0)
 
@@ -67,10 +67,10 @@ def test_a_silent_clip_becomes_zeros_not_nan() -> None:
 def test_a_batch_is_denormalised_each_with_its_own_range() -> None:
     x = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
     min_db, max_db = np.array([-60.0, -70.0, -80.0]), np.array([20.0, 10.0, 0.0])
-    batched = stored_to_db(x, min_db, max_db)
+    batched = denormalise(x, min_db, max_db)
     assert batched.dtype == np.float32
     for k in range(3):
-        np.testing.assert_array_equal(batched[k], stored_to_db(x[k], min_db[k], max_db[k]))
+        np.testing.assert_array_equal(batched[k], denormalise(x[k], min_db[k], max_db[k]))
     np.testing.assert_allclose(batched[1], x[1] * 80 - 70, atol=1e-5)
 
 
@@ -88,8 +88,8 @@ def test_magnitudes_get_the_dropped_rows_back_as_zeros(features: Features, leadi
 @settings(max_examples=50, deadline=None)
 @given(arrays(np.float32, (4, 3), elements=st.floats(-100, 60, width=32)))
 def test_any_finite_spectrogram_survives_the_round_trip(db: np.ndarray) -> None:
-    x, min_db, max_db = db_to_stored(db)
+    x, min_db, max_db = normalise(db)
     assert np.isfinite(x).all()
     assert x.min() >= 0.0
     assert x.max() <= 1.0
-    np.testing.assert_allclose(stored_to_db(x, min_db, max_db), db, atol=5e-5, rtol=0)
+    np.testing.assert_allclose(denormalise(x, min_db, max_db), db, atol=5e-5, rtol=0)

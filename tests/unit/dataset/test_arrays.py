@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavemill.audio.features import db_to_stored, extract, pad_or_cut
+from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.index import Dataset
 from wavemill.errors import SilentSpectrogramError, SpectrogramError, UnknownSpectrogramError
@@ -55,7 +55,7 @@ def read(dataset: Dataset) -> np.ndarray:
 def test_what_was_built_is_what_is_read(dataset: Dataset, recordings: Path) -> None:
     signal, _ = soundfile.read(recordings / f"{ID}.wav", dtype="float32")
     features = dataset.features
-    expected, min_db, max_db = db_to_stored(extract(pad_or_cut(signal, features.n_samples), features))
+    expected, min_db, max_db = normalise(extract(pad_or_cut(signal, features.n_samples), features))
     np.testing.assert_array_equal(read(dataset), expected)
     assert (dataset.get(ID).min_db, dataset.get(ID).max_db) == (min_db, max_db)
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from data import course_recipe
 
-from wavemill.audio.features import stored_to_db
+from wavemill.audio.features import denormalise
 from wavemill.dataset.arrays import read_spectrogram
 from wavemill.dataset.build import build
 from wavemill.dataset.course import import_course
@@ -60,7 +60,7 @@ def read(dataset: Path, spectrogram_id: str) -> tuple[np.ndarray, np.ndarray]:
     with Dataset.open(dataset) as opened:
         entry = opened.get(spectrogram_id)
         x = read_spectrogram(opened, entry)
-    return x, stored_to_db(x, entry.min_db, entry.max_db)
+    return x, denormalise(x, entry.min_db, entry.max_db)
 
 
 @pytest.mark.parametrize("channel_axis", [False, True])
