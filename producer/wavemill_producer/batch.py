@@ -116,6 +116,6 @@ class Batch:
         try:
             count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
         except DatabaseUnavailableError as exc:
-            raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already: retry once more") from exc
+            raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already; repeat the retry") from exc
         self._announce(self.id)
         return count

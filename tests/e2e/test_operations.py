@@ -65,7 +65,7 @@ def test_reconstruct_flags_what_is_far_and_jobs_lists_it(living: Stack, given: l
     submitted = living.json("submit", "reconstruct", *given, "--random", 2, *QUEUE)
     listed = living.cli("jobs", "--batch", submitted["batch_id"], "--flag", "far").stdout
     assert listed.count(" far ") == 2  # the small model is untrained
-    assert "no such jobs" in living.cli("jobs", "--batch", submitted["batch_id"], "--flag", "silent").stdout
+    assert "no jobs match" in living.cli("jobs", "--batch", submitted["batch_id"], "--flag", "silent").stdout
 
 
 @pytest.mark.parametrize(

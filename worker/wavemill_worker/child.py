@@ -139,7 +139,7 @@ def _start(**_: Any) -> None:
     except Exception:
         # Celery would only log it, and this process would take messages and do nothing with them.
         # So end the parent: the supervisor starts both again, with growing delays.
-        logger.exception("this process cannot work")
+        logger.exception("this process could not start and ends")
         os.kill(os.getppid(), signal.SIGTERM)
         raise
     logger.info("%s is ready after %.1f s", _child.worker_id, perf_counter() - started)

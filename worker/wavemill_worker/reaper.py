@@ -94,7 +94,7 @@ class Reaper:
         settle_cancelled(self._database, budget_s=_ROWS_S)
         self._tidy()
         if mended := restore_missing_chunks(self._database):
-            logger.warning("%d batches had queued jobs without a chunk", mended)
+            logger.warning("added chunks for the queued jobs of %d batches that had none", mended)
         present = message_count(self._app)
         if lost := recall_lost(self._database, range(present), grace_s=self._settings.message_grace_s):
             logger.info("%d chunks had no message in the broker; sending them again", lost)
@@ -111,7 +111,7 @@ def take_back_jobs(database: Database, suffix: str, send: Send, *, settings: Set
 
 def _say_stopped(count: int) -> None:
     if count:
-        logger.error("%d jobs of batches that killed one worker after another have failed; see `wavemill jobs`", count)
+        logger.error("%d jobs failed because their batches killed one worker after another; see `wavemill jobs`", count)
 
 
 def clear(batch: Row[Any], begun: Begun) -> bool:
@@ -130,9 +130,9 @@ def clear(batch: Row[Any], begun: Begun) -> bool:
                 for path in output_paths(spectrogram_id, params):
                     remove(path)
     except StorageUnavailableError as exc:
-        logger.debug("batch %s: what dead workers left is not cleared up yet: %s", batch.id, exc)
+        logger.debug("batch %s: files of dead workers are not removed yet: %s", batch.id, exc)
         return False
     except Exception as exc:  # must not stop later sweeps
-        logger.warning("batch %s: what dead workers left could not be cleared up yet: %s", batch.id, exc)
+        logger.warning("batch %s: files of dead workers could not be removed yet: %s", batch.id, exc)
         return False
     return True

@@ -35,11 +35,11 @@ class Screen:
     def _say(self, exc: MessageError) -> None:
         if monotonic() - self._minute_began >= 60:
             if (unsaid := self._dropped - _MAX_LINES_A_MINUTE) > 0:
-                logger.warning("dropped %d more messages that are not ours", unsaid)
+                logger.warning("dropped %d more messages that wavemill did not send", unsaid)
             self._minute_began, self._dropped = monotonic(), 0
         self._dropped += 1
         if self._dropped <= _MAX_LINES_A_MINUTE:
-            logger.warning("dropped a message that is not ours: %s", exc)
+            logger.warning("dropped a message that wavemill did not send: %s", exc)
 
 
 def _priority_of(key: bytes) -> int:

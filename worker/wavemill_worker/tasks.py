@@ -21,7 +21,7 @@ def render_chunk(*arguments: Any, **_: Any) -> None:
     try:
         batch_id, first, last = checked_chunk(arguments)
     except MessageError as exc:
-        logger.warning("dropped a message that is not ours: %s", exc)
+        logger.warning("dropped a message that wavemill did not send: %s", exc)
         return
     process = child()
     process.keep_beating()

@@ -11,7 +11,7 @@ from wavemill_cli.printing import json_option, number_of, print_json, say, warn_
 @click.argument("batch_id", metavar="BATCH")
 @json_option
 def cancel(batch_id: str, as_json: bool) -> None:
-    """Cancel a batch's unfinished jobs; outputs that are already made stay.
+    """Cancel a batch's unfinished jobs; finished outputs are kept.
 
     Example: wavemill cancel 20260101-120000-1a2b3c4d
     """

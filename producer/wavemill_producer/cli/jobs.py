@@ -40,7 +40,7 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
             return
         listed = list(rows)
     if not listed:
-        say("no such jobs")
+        say("no jobs match")
         return
     columns = ["job", "batch", "spectrogram", "state", "attempt", "flags", "output or error"]
     cells = [

@@ -46,7 +46,7 @@ def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None
     from wavemill_producer.producer import Producer
 
     if watch and as_json:
-        raise click.UsageError("--watch is for people, --json for programs: choose one")
+        raise click.UsageError("--watch and --json exclude each other: choose one")
     warn_on_stderr()
     with Producer.from_env(**({"patience_s": None} if watch else {})) as producer:
         if watch:
@@ -213,7 +213,7 @@ def wait_for(
         except TimeoutError as exc:
             raise click.ClickException(str(exc)) from exc
         except KeyboardInterrupt:
-            say(f"the batch goes on; follow it with: wavemill wait {batch.id}", err=True)
+            say(f"the batch continues; wait for it again with: wavemill wait {batch.id}", err=True)
             raise
     if not quiet:
         say(f"batch {batch.id}: {_counts(last)}; outputs: {last['output']}/{batch.id}", err=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def submit() -> None:
-    """Queue a batch of jobs; workers do the rest."""
+    """Queue a batch of jobs for workers to render."""
     warn_on_stderr()
 
 
@@ -100,7 +100,7 @@ def invert(dataset: str, seed: int, method: str, **options: Any) -> None:
     type=click.FloatRange(min=0),
     default=VaryParams.temperature,
     show_default=True,
-    help="Distance: 0 is the clip itself, 1 how far takes of one word by one voice lie apart.",
+    help="Distance from the clip: 0 is the clip itself, 1 is as far as one voice's takes of a word lie apart.",
 )
 @common.seed_option
 @common.sound_options

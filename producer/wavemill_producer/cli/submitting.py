@@ -57,7 +57,7 @@ choice_options = options(
 )
 
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed for all random numbers."
 )
 posterior_option = click.option(
     "--sample", "from_posterior", is_flag=True, help="Draw each latent from its posterior instead of taking the mean."
@@ -154,7 +154,7 @@ def _status(batch: Batch) -> dict[str, Any]:
     try:
         return batch.status()
     except DatabaseUnavailableError as exc:
-        raise DatabaseUnavailableError(f"queued as batch {batch.id}, but now {exc}") from exc
+        raise DatabaseUnavailableError(f"batch {batch.id} is queued, but its status cannot be read: {exc}") from exc
 
 
 @contextmanager

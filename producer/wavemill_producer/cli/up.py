@@ -45,7 +45,7 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
             say(line, err=True)
         while not stop.wait(_POLL_S):
             if broker.keep():
-                say(f"the broker was gone and was started again; {broker.where}", err=True)
+                say(f"the broker had ended and was started again; {broker.where}", err=True)
             if process is not None and process.poll() is not None:
                 raise click.ClickException(f"the workers ended with exit code {process.returncode}; see above")
     say("stopped", err=True)

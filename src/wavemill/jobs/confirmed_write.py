@@ -68,7 +68,7 @@ def _is_there(database: Database, batch_id: str) -> bool:
         except DatabaseUnavailableError as exc:
             if monotonic() >= deadline:
                 raise DatabaseUnavailableError(
-                    f"{exc}; the answer to the last step is lost, so batch {batch_id} is queued whole or not at all: "
-                    f"look with `wavemill status {batch_id}` before submitting again"
+                    f"{exc}; the commit was not confirmed, so batch {batch_id} is queued completely or not at all: "
+                    f"check with `wavemill status {batch_id}` before you submit again"
                 ) from exc
         sleep(_PAUSE_S)

@@ -67,7 +67,7 @@ class Database:
         except ValueError as exc:
             raise SettingsError(f"WAVEMILL_DATABASE_URL: {exc}") from exc
         except OSError as exc:
-            raise SettingsError(f"the folder of the table cannot be made: {exc}; set WAVEMILL_HOME") from exc
+            raise SettingsError(f"cannot create the table's folder: {exc}; set WAVEMILL_HOME") from exc
         self.silence_s = silence_s
         self._reading_engine = self.engine.execution_options(wavemill_reads_only=True)
         assert self.engine.dialect.loaded_dbapi is not None  # create_engine has loaded it

@@ -116,7 +116,7 @@ def _locations(row: Row[Any]) -> list[str]:
 def _require_there(root: str) -> None:
     if not is_url(root) and not Path(root).is_dir():
         raise StorageUnavailableError(
-            f"{root} is gone, and outputs were in it: mount its disk, or say --deleted if it was deleted by hand"
+            f"the output folder {root} is gone: mount its disk, or pass --deleted if it was deleted on purpose"
         )
 
 

@@ -104,8 +104,8 @@ def require_may_upgrade(database: Database, revision: str | None) -> None:
 def _revision(connection: Connection, database: Database) -> str | None:
     if database.is_postgresql and connection.scalar(text("SELECT current_schema()")) is None:
         raise DatabaseUnusableError(
-            f"the database {database.name} has no schema for this user's tables: its search_path names none that is "
-            "there and may be used; ALTER ROLE ... SET search_path = public, or name another user in "
+            f"the database {database.name} has no schema for this user's tables: no schema in its search_path "
+            "exists and may be used; ALTER ROLE ... SET search_path = public, or name another user in "
             "WAVEMILL_DATABASE_URL"
         )
     names = set(inspect(connection).get_table_names())

@@ -119,7 +119,7 @@ class ListeningConnection(psycopg.Connection[Any]):
     def _give_up(self, gen: PQGen[Any], limit: float) -> NoReturn:
         gen.close()
         self.pgconn.finish()
-        logger.warning("the database server has said nothing for %g s; giving the connection up", limit)
+        logger.warning("the database server has said nothing for %g s; closing the connection", limit)
         raise psycopg.OperationalError(f"the server has said nothing for {limit:g} s")
 
 

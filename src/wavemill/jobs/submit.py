@@ -177,8 +177,8 @@ def _require_same(earlier: Row[Any], request: BatchRequest, pages: Iterable[list
         _digest_page(digest, page, request)
     if digest.hexdigest() != earlier.content_sha256:
         raise UsageError(
-            f"key {earlier.key!r} is that of batch {earlier.id}, which was asked for with other IDs, dataset, model, "
-            "output or parameters; nothing was queued: choose another key for another request"
+            f"key {earlier.key!r} is that of batch {earlier.id}, which has another dataset, model or output, other IDs "
+            "or other parameters; nothing was queued: choose another key for this request"
         )
     return earlier.id, earlier.total
 

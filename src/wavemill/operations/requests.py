@@ -170,7 +170,7 @@ class InterpolateParams(Params):
 def interpolation_weights(steps: int) -> list[float]:
     """Return `steps` evenly spaced weights from 0 to 1, both ends among them."""
     if steps < 2:
-        raise UsageError(f"steps {steps}: expected 2 or more, the two ends are among them")
+        raise UsageError(f"steps {steps}: expected 2 or more, including the two ends")
     return [step / (steps - 1) for step in range(steps)]
 
 

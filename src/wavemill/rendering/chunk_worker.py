@@ -162,7 +162,7 @@ class ChunkWorker:
             )
             finished = self._while_database_is_gone(lambda: record(self._database, placed), patient=True)
         except DatabaseUnavailableError:
-            logger.warning("told to stop while the table is away: finished jobs are not recorded and will be redone")
+            logger.warning("stopping while the table is unavailable: finished jobs are not recorded and will be redone")
             return
         self.jobs_done += sum(outcome.state is not State.QUEUED for _, outcomes in placed for outcome in outcomes)
         self._tidy(work, finished)

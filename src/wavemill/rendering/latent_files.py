@@ -81,7 +81,7 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[LatentFile, dict[
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
         latent = np.asarray(latent, np.float32)
     if not np.isfinite(latent).all():
-        raise LatentError(f"{name}: expected finite float32 numbers, received NaN, infinity or more; {_ADVICE}")
+        raise LatentError(f"{name}: expected finite float32 numbers, received NaN, infinity or larger ones; {_ADVICE}")
     sidecar = _read(folder, f"{name}.json")
     said = _numbers(name, sidecar)
     duration_s = said.pop("duration_s", model.features.duration_s)
@@ -147,6 +147,6 @@ def _require_folder(folder: str) -> None:
     except Exception as exc:
         if is_missing(exc):
             raise StorageUnavailableError(
-                f"there is nothing below {folder}; jobs wait for it, `wavemill cancel` ends that"
+                f"there is nothing below {folder}; jobs wait for them, `wavemill cancel` ends the wait"
             ) from exc
         raise classified(f"cannot read {folder}", exc, permanent=UsageError) from exc

@@ -130,7 +130,7 @@ class Pipeline:
             if len(inputs) == 1:
                 failed.append(self._failure(inputs[0].job, exc))
                 return []
-            logger.warning("%d jobs failed together and are made one by one: %s", len(inputs), exc)
+            logger.warning("a sub-batch of %d jobs failed; rendering them one by one: %s", len(inputs), exc)
             # A bad job fails alone.
             return [encoded for one in inputs for encoded in self._make(chunk, [one], failed)]
         made_at = perf_counter()

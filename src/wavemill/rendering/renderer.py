@@ -92,7 +92,7 @@ class Renderer(ChunkWorker):
         """Withdraw the refusal of a model that has arrived."""
         if digest is not None and self._refused.discard(digest):
             self._while_database_is_gone(lambda: withdraw(self._database, self._worker_id, digest))
-            logger.warning("model %s is here now", digest[:12])
+            logger.warning("model %s is available now", digest[:12])
 
 
 def warm_up() -> None:

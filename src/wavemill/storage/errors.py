@@ -145,7 +145,7 @@ def require_there(folder: Path, what: str) -> None:
         if verdict(exc) is not Verdict.OUTAGE:
             return
         problem = f"does not answer: {reason(exc)}"
-    raise StorageUnavailableError(f"{what} {folder} {problem}; jobs wait for it, `wavemill cancel` ends that")
+    raise StorageUnavailableError(f"{what} {folder} {problem}; jobs wait for it, `wavemill cancel` ends the wait")
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:

@@ -143,8 +143,8 @@ class FolderStore:
     def _require_old_root(self) -> None:
         if self._must_exist and not self._root.is_dir():
             raise StorageUnavailableError(
-                f"{self._root} is gone, and outputs were in it: is its disk mounted? Workers wait for it; "
-                "if it was deleted, cancel the batch"
+                f"{self._root} is gone, and outputs were in it: mount its disk; jobs wait for it, "
+                "`wavemill cancel` ends the wait"
             )
 
 

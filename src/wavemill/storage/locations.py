@@ -39,7 +39,7 @@ def require_known_scheme(url: str) -> None:
     except ImportError:
         return  # only the workers need the library
     except ValueError as exc:
-        raise UsageError(f"{url}: {scheme}:// is no storage that fsspec knows: {exc}") from exc
+        raise UsageError(f"{url}: fsspec has no storage for {scheme}://: {exc}") from exc
 
 
 def absolute(location: str) -> str:

@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_removed_keeps_its_row(database: Database, out: Pa
 def test_rows_stay_while_the_disk_of_their_outputs_is_away(database: Database, out: Path) -> None:
     batch_id = _finished(database, out)
     away = (out / batch_id).rename(out.parent / "away")
-    with pytest.raises(StorageUnavailableError, match="mount its disk, or say --deleted"):
+    with pytest.raises(StorageUnavailableError, match="mount its disk, or pass --deleted"):
         prune_batch(database, batch_id, older_than_s=0)
     assert count_rows(database, jobs) == 6
     away.rename(out / batch_id)

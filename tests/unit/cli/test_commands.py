@@ -202,7 +202,7 @@ def test_an_output_url_of_an_unknown_kind_is_refused_at_once(
     monkeypatch.setenv("WAVEMILL_MODELS", str(models))
     options = ["--dataset", str(small_dataset), "--model", "small", "--all", "--dry-run"]
     assert run(["submit", "reconstruct", *options, "--output", "foo://bucket"]) == 2
-    assert "no storage that fsspec knows" in capfd.readouterr().err
+    assert "fsspec has no storage for" in capfd.readouterr().err
     assert run(["submit", "reconstruct", *options, "--output", "s3://bucket"]) == 0  # s3fs is the workers' affair
 
 

@@ -54,7 +54,7 @@ def test_a_folder_that_is_away_is_an_outage_and_over_when_it_is_back(opened: Dat
     folder.rename(elsewhere)
     if leaves == "an empty folder":
         folder.mkdir()
-    said = rf"{folder} is (not there|empty)[^;]*; jobs wait for it, `wavemill cancel` ends that"
+    said = rf"{folder} is (not there|empty)[^;]*; jobs wait for it, `wavemill cancel` ends the wait"
     with pytest.raises(StorageUnavailableError, match=said):
         read_spectrogram(opened, entry)
     shutil.rmtree(folder, ignore_errors=True)

@@ -81,7 +81,7 @@ def verify_command(name: str, models_dir: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"model": folder.name, "digest": digest})
     else:
-        say(f"{folder}: whole, digest {digest}")
+        say(f"{folder}: intact, digest {digest}")
 
 
 def _lines(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -60,5 +60,5 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.stop)
-    say(f"working on {', '.join(chosen)} x {per_device}; Ctrl-C gives work back and stops", err=True)
+    say(f"working on {', '.join(chosen)} x {per_device}; Ctrl-C requeues unfinished jobs and stops", err=True)
     supervisor.run()
