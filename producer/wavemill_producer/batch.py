@@ -1,4 +1,4 @@
-"""A submitted batch: its status and jobs, and how to wait for, steer or retry it."""
+"""A submitted batch: its status and jobs, and how to wait for, control or retry it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Batch:
             time.sleep(max(0.0, min(poll_s, left)))  # the table does not notify anybody of changes
 
     def why_queued(self) -> str | None:
-        """Return why a queued job was given back, such as a storage that does not answer; None where none was."""
+        """Return why a job is queued again, such as a storage that does not answer; None if none is."""
         return queries.why_queued(self._database, self.id)
 
     def jobs(

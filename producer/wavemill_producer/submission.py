@@ -1,4 +1,4 @@
-"""A submission: the options that every operation takes, and the checked batch that comes of them."""
+"""A submission: the options that every operation takes, and the checked batch that results from them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _HEADER_BYTES = 1_000  # the file header with the provenance
 
 
 class Submitter(ABC, Generic[R]):
-    """The operations. Each checks its arguments, builds a `Submission` and hands it to the subclass's `_accept`.
+    """The operations. Each checks its arguments, builds a `Submission` and passes it to the subclass's `_accept`.
 
     They raise UsageError, InvalidIdError, UnknownSpectrogramError, DatasetError, ModelError or
     DatabaseUnavailableError, and then nothing is queued. A broker that is down raises nothing: the

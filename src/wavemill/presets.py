@@ -56,7 +56,7 @@ class Features:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Features:
-        """Build from what `as_dict` gave; unknown and missing fields are a UsageError."""
+        """Build from the result of `as_dict`; unknown and missing fields are a UsageError."""
         names = {field.name for field in fields(cls)}
         if unknown := set(values) - names:
             raise UsageError(f"feature parameters {sorted(unknown)} are not known to this version of wavemill")

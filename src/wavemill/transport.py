@@ -73,7 +73,7 @@ def _listed(client: Redis, key: str) -> Iterator[bytes | str]:
 
 
 def message_count(app: Any) -> int:
-    """Return how many messages wait in the broker, ours or not."""
+    """Return how many messages wait in the broker, including foreign ones."""
     with (
         _connected(app.connection_for_read, app) as connection,
         connection.default_channel.client.pipeline() as pipeline,

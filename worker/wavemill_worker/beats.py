@@ -1,7 +1,7 @@
-"""Detects frozen processes: each touches a file every second, and the supervisor looks.
+"""Detects frozen processes: each touches a file every second, which the supervisor checks.
 
-A file is touched by the part of the process that must not stand still. The files are in a private
-folder of the supervisor's. Nothing here uses the table or the broker, so that a process that waits
+The part of a process that must not freeze touches its file. The files are in a private folder of
+the supervisor. Nothing here uses the table or the broker, so that a process that waits
 for either is not taken for a frozen one.
 """
 
@@ -19,8 +19,8 @@ from time import monotonic, sleep
 FOLDER_VARIABLE = "WAVEMILL_BEATS"
 BEAT_S = 1.0
 
-# The most silence that one look adds: while the watcher itself stood still, no process counts as
-# silent.
+# The most silence that one look adds: if the supervisor itself was frozen, the others must not
+# count as silent for that time.
 _MAX_STEP_S = 2.0
 
 

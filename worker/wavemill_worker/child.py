@@ -70,7 +70,7 @@ class Child:
 
     @contextmanager
     def giving_back_on_sigterm(self) -> Iterator[None]:
-        """On SIGTERM, finish the current sub-batch and give the rest of the chunk back.
+        """On SIGTERM, finish the current sub-batch and return the rest of the chunk to the queue.
 
         Entered for each task, since Celery's pool sets its own handlers after the process is
         initialised. A process that gets another task after SIGTERM exits: the signal did not reach

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _tell_children(**_: Any) -> None:
-    """Pass SIGTERM on to the child, so that it gives its chunk back instead of finishing it."""
+    """Pass SIGTERM on to the child, so that it returns its chunk to the queue instead of finishing it."""
     for process in active_children():
         os.kill(process.pid, signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Screens the broker's messages: Celery sees only messages that this module has written anew."""
+"""Screens the broker's messages: Celery sees only messages that this module has rewritten."""
 
 from __future__ import annotations
 

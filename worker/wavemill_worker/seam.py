@@ -2,7 +2,7 @@
 
 Only this module uses their internals, which `INTERNALS` lists. It is written against kombu and
 Celery 5.7, and `pyproject.toml` admits no other version. With another version, none of the changes
-is made and a worker is plain Celery: it works as long as every message is ours, and the broker
+is made and a worker is plain Celery: it works as long as wavemill sent every message, and the broker
 either answers or is gone. The jobs of a child that dies are then taken back when their lease ends.
 """
 

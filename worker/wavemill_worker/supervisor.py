@@ -89,7 +89,7 @@ class Supervisor:
         self._stop = threading.Event()
 
     def stop(self, *_: Any) -> None:
-        """Ask for an orderly shutdown, in which unfinished work is given back."""
+        """Ask for an orderly shutdown, in which unfinished jobs return to the queue."""
         self._stop.set()
 
     def run(self) -> None:

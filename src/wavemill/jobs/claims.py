@@ -3,7 +3,7 @@
 A message is only a ticket: a worker that receives one claims the chunk that is due next, whatever
 chunk the message was sent for. That is a chunk of the batch that was served longest ago, of those
 with the highest priority; within the batch, chunks that were begun before go first. So no batch
-waits behind the whole of another one, and a message that is lost, doubled or late does no harm.
+waits behind the whole of another one, and a lost, duplicated or late message does no harm.
 
 A claim is one guarded UPDATE. It counts the attempt before any work is done, and gives each job a
 fence: a number that only grows, and tells the outputs of this claim from those of every other.
@@ -100,7 +100,7 @@ def claim_next(
             return ()
         with database.transaction() as connection:
             found = next((pair for one in batch_ids if (pair := _first_chunk(connection, one, may_begin))), None)
-            if found is None:  # others were faster
+            if found is None:  # other workers claimed them first
                 return ()
             batch, chunk = found
             taken = [(batch, chunk)]
@@ -155,7 +155,7 @@ def _first_chunk(connection: Connection, batch_id: str, may_begin: ColumnElement
 def _small_chunks(
     connection: Connection, alike: Select[Any], may_begin: ColumnElement[bool], room: int
 ) -> list[_Chunk]:
-    """Lock one chunk, never begun, of each batch in `alike`, as long as `room` jobs hold it."""
+    """Lock one new chunk of each batch in `alike`, until these have `room` jobs."""
     batch_ids = list(connection.scalars(alike))
     if not batch_ids:
         return []

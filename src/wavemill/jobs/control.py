@@ -27,7 +27,7 @@ _PAGE = 10_000  # rows in one transaction: a second's work on a slow disk, so th
 
 
 def cancel_batch(database: Database, batch_id: str, *, budget_s: float = 1.0) -> int:
-    """Cancel a batch's queued jobs and return how many; workers soon give up those that run.
+    """Cancel a batch's queued jobs and return how many; workers soon stop those that run.
 
     Updates the jobs' rows for at most `budget_s`. The next `settle_cancelled`, called by a reaper
     or a retry, does the rest.
@@ -124,14 +124,14 @@ def _fail_page(database: Database, batch_id: str) -> int:
 
 
 def pause_batch(database: Database, batch_id: str) -> None:
-    """Start no more jobs of a batch; workers finish the sub-batch in hand and give the rest of their chunk back."""
+    """Start no more jobs of a batch; workers finish their sub-batch and requeue the rest of their chunk."""
     with database.transaction() as connection:
         _require_unfinished(_require(connection, batch_id))
         connection.execute(update(batches).where(batches.c.id == batch_id).values(paused_at=now()))
 
 
 def resume_batch(database: Database, batch_id: str) -> None:
-    """Go on with a paused batch; send all its messages again, as they may have been used up."""
+    """Resume a paused batch; send all its messages again, as workers may have used up the old ones."""
     with database.transaction() as connection:
         batch = _require(connection, batch_id)
         _require_unfinished(batch)
@@ -168,7 +168,7 @@ def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], e
 
 
 def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
-    """Undo the cancel of a batch, once the row of each cancelled job says so itself."""
+    """Undo the cancel of a batch, after writing `cancelled` into the row of each cancelled job."""
     while True:
         settle_cancelled(database, batch_id=batch_id)
         with database.transaction() as connection:
@@ -185,7 +185,7 @@ def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]
 
 
 def _take_stop_back(database: Database, batch_id: str) -> None:
-    """Undo the stop of a batch, once the row of each job that it failed says so itself."""
+    """Undo the stop of a batch, after writing `failed` into the row of each job that it failed."""
     fail_stopped(database, batch_id=batch_id)
     with database.transaction() as connection:
         own_batch(connection, batch_id)
@@ -237,7 +237,7 @@ def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]
 def ordered_state(database: Database, batch_id: str) -> State | None:
     """Return the state for the rest of a worker's chunk, or None to go on.
 
-    Workers ask between sub-batches. CANCELLED gives the rest up, QUEUED gives it back.
+    Workers ask between sub-batches. CANCELLED cancels the rest, QUEUED returns it to the queue.
     """
     with database.reading() as connection:
         row = connection.execute(

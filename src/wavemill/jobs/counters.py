@@ -18,7 +18,7 @@ from wavemill.jobs.schema import batches
 from wavemill.jobs.states import FINAL, State
 
 MARK_S = 30.0  # the rate is that of the last 30 to 60 s
-_IDLE_S = 60.0  # work that begins after so long a pause sets new marks
+_IDLE_S = 60.0  # work that begins after a pause this long sets new marks
 
 Changes = Mapping[State, int]
 
@@ -31,7 +31,7 @@ def move_counts(connection: Connection, changes: Mapping[str, Changes]) -> None:
     """
     work: list[dict[str, Any]] = []
     other: list[dict[str, Any]] = []
-    for batch_id in sorted(changes):  # two transactions that touch the same batches must not deadlock
+    for batch_id in sorted(changes):  # sorted, so that two transactions cannot deadlock
         moved = changes[batch_id]
         if any(moved.values()):
             values = {_delta(state): moved.get(state, 0) for state in State}

@@ -21,8 +21,8 @@ from wavemill.jobs.sqlite_engine import sqlite_engine
 from wavemill.server_urls import checked_database_url
 from wavemill.text.secrets_in_urls import without_secrets
 
-# Long enough for each statement of ours, as none takes a tenth of it, and for the locks it waits
-# for. Short enough that work on a dead connection goes on, over a new one, within half a minute.
+# Long enough for every statement (none takes a tenth of it) and for the locks that it waits for.
+# Short enough that work on a dead connection continues on a new one within half a minute.
 SILENCE_S = 20.0
 
 
@@ -56,8 +56,8 @@ class Database:
     Parameters
     ----------
     silence_s : float, optional
-        A server that says nothing for this long, or an SQLite lock that is held for this long, is
-        an outage. None: wait for ever; no worker may.
+        A server that says nothing for this long, or an SQLite lock that is held for this long,
+        counts as an outage. None: wait for ever; workers always set a limit.
     """
 
     def __init__(self, url: str, *, silence_s: float | None = SILENCE_S) -> None:
@@ -85,7 +85,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Begin, commit on leaving, roll back on an error; a lost database is a DatabaseUnavailableError."""
+        """Begin a transaction that commits at the end of the block and rolls back on an error.
+
+        Raises DatabaseUnavailableError if the database is lost.
+        """
         with self._begin(self.engine) as connection:
             yield connection
 

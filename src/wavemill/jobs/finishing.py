@@ -1,13 +1,13 @@
 """Finishing: recording the outcomes of claimed jobs, and moving their outputs into place.
 
-Outputs are staged first, under names of this claim alone. Then:
+A worker first stages outputs under names that only this claim uses. Then:
 
-1. The table is asked which jobs still belong to this claim.
-2. The outputs of these jobs are moved into place, outside any transaction.
+1. It reads from the table which jobs still belong to this claim.
+2. It moves the outputs of these jobs into place, outside any transaction.
 3. One short transaction records the jobs that still belong to this claim, and no others.
 
 Before a claim moves outputs of a job that was claimed before, it removes what earlier claims have
-staged for it. So a process that falls asleep after step 1 and loses the job finds nothing to move.
+staged for it. So a process that is frozen after step 1 and loses the job finds nothing to move.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one job.
+    """The outcome of one job.
 
-    `state` QUEUED gives the job back. With an `error_code` it waits `delay_s` for its next attempt;
+    `state` QUEUED returns the job to the queue. With an `error_code` it waits `delay_s` for its next attempt;
     without one, or without `blame`, the attempt does not count. `columns` are more columns of the
     row. `place` moves the outputs into place; `discard` removes what is still staged, never what
     was moved.
@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def counts_as_attempt(self) -> bool:
-        """Whether the work was done or failed, rather than given back."""
+        """Whether the work was done or failed, rather than returned to the queue."""
         return self.state is not State.QUEUED or (self.error_code is not None and self.blame)
 
 
@@ -72,7 +72,7 @@ class Outcome:
 class Finished:
     """What a finish has recorded."""
 
-    jobs: int  # those that were still the claim's
+    jobs: int  # those that still belonged to the claim
     over: tuple[str, ...]  # batches that have no job left to do
     gone: tuple[str, ...]  # batches that were pruned meanwhile
 

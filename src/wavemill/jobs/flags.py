@@ -1,4 +1,4 @@
-"""Flags for what is odd about a job's outputs, as `jobs.flags` stores them."""
+"""Flags that mark a job's outputs as unusual, as `jobs.flags` stores them."""
 
 from __future__ import annotations
 

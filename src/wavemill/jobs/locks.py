@@ -59,8 +59,8 @@ def reaping(connection: Connection, batch_id: str, *, wait: bool) -> bool:
 def own_key(connection: Connection, key: str) -> None:
     """Wait until nobody else writes a batch under this key; own it until the transaction ends.
 
-    Its owner may write for hours, at the pace at which its jobs are handed in. So the server is
-    asked again and again: a call that blocks for hours looks like a server that is silent.
+    The owner may write for hours, if its caller produces jobs slowly. So this function polls: a
+    call that blocks for hours would look like a silent server.
     """
     if connection.dialect.name == "postgresql":
         while not connection.scalar(_TRY, {"space": _KEY, "name": key}):

@@ -1,8 +1,8 @@
-"""Which errors of a database are outages, to be waited out and tried again.
+"""Tells which database errors are outages, after which wavemill waits and tries again.
 
 All others are mistakes: a missing column, a value that does not fit, a missing right. Waiting does
-not mend them, so they are raised as they came and cost the job an attempt. An error that is not
-listed here is no outage.
+not fix them, so they are raised unchanged and cost the job an attempt. An error that is not listed
+here is not an outage.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 LOST = "does not answer"
 
-# SQLSTATE, or its first two characters -> what the database does. Sentences add its own words.
+# SQLSTATE, or its first two characters -> what the database did. Error sentences add its message.
 _POSTGRESQL = {
     "08": "lost the connection",  # poolers also use 08P01 for all of their own errors
     # After a failover the old primary, or a standby of that name, says this until it is promoted.
@@ -23,12 +23,12 @@ _POSTGRESQL = {
     "28": "does not let us in",  # passwords are changed, pg_hba.conf is reloaded; when connecting there is no SQLSTATE
     "40": "undid a transaction that conflicted with another",  # serialization failure, deadlock
     "53": "has no room left",  # on the disk, in memory, for connections: 53100, 53200, 53300
-    "55000": "cannot do that now, as a standby cannot",  # what needs a primary that has finished its recovery
+    "55000": "cannot do that now, as a standby cannot",  # the statement needs a primary that has finished its recovery
     "55P03": "did not get a lock in time",
     "57": "was stopped, or stopped a statement",  # shutdown, crash, start, pg_cancel_backend, statement_timeout
     "58": "has trouble with its own files",  # an I/O error, a file system that is gone
     "72000": "no longer has an old snapshot",
-    # Damaged: no job is to blame, so none may lose an attempt until somebody restores the database.
+    # Damaged: no job caused this, so none may lose an attempt until somebody restores the database.
     "XX001": "is damaged",
     "XX002": "has a damaged index",
 }

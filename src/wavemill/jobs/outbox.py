@@ -2,7 +2,7 @@
 
 A row of `chunks` is written in the transaction that makes its jobs `queued`, marked when a message
 is sent for it, and deleted by the claim. A message is only a ticket (see `wavemill.jobs.claims`):
-any message gets any chunk done. So a chunk lacks a message only if more chunks are marked than
+any message gets the next chunk claimed. So a chunk lacks a message only if more chunks are marked than
 messages are left.
 """
 

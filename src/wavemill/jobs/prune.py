@@ -29,7 +29,7 @@ _PAGE = 1_000
 
 
 def batches_to_prune(database: Database, *, older_than_s: float, batch_ids: Sequence[str] = ()) -> list[Row[Any]]:
-    """Return the batches that finished at least `older_than_s` seconds ago, and those half pruned.
+    """Return the batches that finished at least `older_than_s` seconds ago, and those whose removal was interrupted.
 
     Parameters
     ----------

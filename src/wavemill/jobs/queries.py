@@ -17,7 +17,7 @@ from wavemill.jobs.pages import page_of_ids
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
 
-_LOOKED_AT = 1_000  # queued jobs that are searched for the reason of their wait
+_LOOKED_AT = 1_000  # queued jobs that are searched for the reason why they wait
 _NAMED = 3  # batches of one name that an error lists
 
 
@@ -34,7 +34,7 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
 def find_batch(database: Database, id_or_name: str, *, pruned_too: bool = False) -> str:
     """Return the ID of the batch with this ID, or else of the only one with this name.
 
-    `pruned_too` finds batches whose removal has begun, too.
+    With `pruned_too`, it also finds batches whose removal has begun.
     """
     IDs = select(batches.c.id)
     if not pruned_too:

@@ -15,7 +15,7 @@ from wavemill.jobs.database import Database, now
 from wavemill.jobs.pulse import is_steady
 from wavemill.jobs.schema import batches, refusals, workers
 
-_FORGOTTEN_S = 3_600.0  # after the last sign of life of a worker
+_FORGOTTEN_S = 3_600.0  # after a worker's last heartbeat
 _MOST_NAMED = 10  # workers in one sentence, which is stored in each job's row
 
 

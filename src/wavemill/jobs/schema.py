@@ -149,7 +149,7 @@ jobs = Table(
     Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("spectrogram_id", Text, nullable=False),
-    Column("item", JSON(none_as_null=True)),  # the operation's input besides the ID, e.g. the two ends of a morph
+    Column("item", JSON(none_as_null=True)),  # the operation's input besides the ID, e.g. both ends of a morph
     Column("state", String(16), nullable=False, server_default=State.QUEUED.value),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     _counter("claims"),  # claims, including those whose attempt did not count; the fencing token

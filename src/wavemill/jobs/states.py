@@ -1,4 +1,4 @@
-"""States of a job and of a batch, and the only moves between them."""
+"""States of a job and of a batch, and the moves allowed between a job's states."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FINAL = frozenset({State.DONE, State.FAILED, State.CANCELLED})
 def batch_state(counts: Mapping[State, int], *, paused: bool, cancelled: bool) -> BatchState:
     """Derive a batch's state from how many of its jobs are in each state.
 
-    A batch whose cancellation came after its last job was done is done.
+    A batch that was cancelled after its last job was done is DONE.
     """
     if counts[State.QUEUED] or counts[State.RUNNING]:
         if paused and not cancelled:

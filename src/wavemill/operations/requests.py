@@ -20,7 +20,7 @@ class Operation(StrEnum):
     RECONSTRUCT = "reconstruct"  # spectrogram -> model -> sound, and beside it the spectrogram inverted as it is
     SAMPLE = "sample"  # nothing -> new sound from the model's prior
     INTERPOLATE = "interpolate"  # two spectrograms -> one sound on the way between them
-    VARY = "vary"  # spectrogram -> a neighbour of it
+    VARY = "vary"  # spectrogram -> a variation of it
     ENCODE = "encode"  # spectrogram -> latents
     DECODE = "decode"  # latents -> sound
     INVERT = "invert"  # spectrogram -> sound, without a model
@@ -80,7 +80,7 @@ class Params:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from what `as_dict` gave; a parameter of a newer version is a UsageError."""
+        """Build from the result of `as_dict`; a parameter of a newer version is a UsageError."""
         if unknown := set(values) - {field.name for field in fields(cls)}:
             raise UsageError(f"parameters {sorted(unknown)} are not known to this worker; update wavemill on its host")
         return cls(**values)
@@ -140,7 +140,7 @@ class SampleParams(Params):
 
 @dataclass(frozen=True, kw_only=True)
 class VaryParams(Params):
-    """How neighbours of a clip are drawn.
+    """How variations of a clip are drawn.
 
     Attributes
     ----------
@@ -158,7 +158,7 @@ class VaryParams(Params):
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateParams(Params):
-    """How the way between two clips runs: `spherical` keeps the latents' length, `linear` is the straight line."""
+    """The path between two clips: `spherical` keeps the latents' length, `linear` is the straight line."""
 
     path: str = PATHS[0]
 

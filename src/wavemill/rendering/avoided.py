@@ -25,7 +25,7 @@ class _Outage:
 
 
 class AvoidedBatches:
-    """The outages that one worker has met, by batch. It goes on with other batches meanwhile."""
+    """The outages that one worker has met, by batch. Meanwhile it works on other batches."""
 
     def __init__(self) -> None:
         self._met: dict[str, _Outage] = {}

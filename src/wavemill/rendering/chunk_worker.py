@@ -1,7 +1,7 @@
-"""`ChunkWorker`: all that a worker does with a message, except the work itself.
+"""`ChunkWorker`: everything that a worker does with a message, except the rendering.
 
-It claims jobs, renews their leases, looks for orders such as a pause, records outcomes, and waits
-out outages.
+It claims jobs, renews their leases, checks for orders such as a pause, records outcomes, and waits
+while the database or a storage is down.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MAX_RETRY_DELAY_S = 300.0
-_MAX_PAUSE_S = 5.0  # pause between two looks for work while an outage leaves none
-_LOOK_S = 0.2  # between two looks for orders; one costs as much as rendering a clip
-_LOOK_AGAIN_S = 60.0  # for a model that was refused
+_MAX_PAUSE_S = 5.0  # between two searches for work, while an outage leaves none
+_LOOK_S = 0.2  # between two checks for orders; a check costs as much as rendering a clip
+_LOOK_AGAIN_S = 60.0  # between two searches for a model that is missing here
 _REMOTE_MOVES = 16  # at a time; they wait for the store and use next to no CPU
 _GIVE_UP_BEFORE_KILL_S = 5.0
 
@@ -50,7 +50,7 @@ class ChunkWorker:
     worker_id : str
         Unique to this process. Leases are held under this name.
     stop : threading.Event
-        When set, the rest of a chunk is given back before the next sub-batch.
+        When set, the rest of a chunk returns to the queue before the next sub-batch.
     """
 
     def __init__(self, database: Database, settings: Settings, *, worker_id: str, stop: threading.Event) -> None:
@@ -59,7 +59,7 @@ class ChunkWorker:
         self._worker_id = worker_id
         self._stop = stop
         self._claims: tuple[Claim, ...] = ()
-        self._batch_ids: dict[int, str] = {}  # of the jobs in hand
+        self._batch_ids: dict[int, str] = {}  # job ID -> batch ID, of the claimed jobs
         self._looked_at = 0.0
         self._avoided = AvoidedBatches()
         self._refused = RefusedModels(settings.models, look_again_s=min(settings.lease_s, _LOOK_AGAIN_S))
@@ -67,7 +67,7 @@ class ChunkWorker:
         self.jobs_done = 0
 
     def render_chunk(self, batch_id: str, first: int, last: int) -> None:
-        """Claim the chunk that is due next, and do it. A message too many finds nothing to do.
+        """Claim the chunk that is due next, and render it. An extra message finds nothing to do.
 
         The message is only a ticket: the chunk that it names need not be the one that is claimed.
         """
@@ -100,8 +100,8 @@ class ChunkWorker:
     def _claim(self) -> tuple[Claim, ...]:
         claims = self._claim_once()
         if not claims and (pause_s := self._avoided.pause_s or self._refused.pause_s):
-            # Wait before taking the next message: it would find nothing either, and be used up
-            # before the outage is over, or by this worker although another one has the model.
+            # Wait before receiving the next message. It would find nothing either, and it is needed
+            # later, when the outage is over, or by another worker, which has the model.
             self._stop.wait(min(pause_s, _MAX_PAUSE_S))
             claims = self._claim_once()
         return claims
@@ -124,7 +124,7 @@ class ChunkWorker:
             return self._work(claim)
 
     def _ordered_state(self, claim: Claim) -> State | None:
-        """Return the state that the rest of a claim is to get, or None to go on with it."""
+        """Return the state for the rest of a claim, or None to continue with it."""
         if self._stop.is_set():
             return State.QUEUED
         if monotonic() - self._looked_at < _LOOK_S:
@@ -133,14 +133,14 @@ class ChunkWorker:
         try:
             return ordered_state(self._database, claim.batch.id)
         except DatabaseUnavailableError:
-            return None  # go on: recording waits for the database
+            return None  # continue: recording will wait for the database
 
     def _failure(self, job: ClaimedJob, exc: Exception, *, elsewhere_may_help: bool = False) -> Outcome:
         if not isinstance(exc, WavemillError):
             logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
         code = getattr(exc, "code", "internal-error")
         message = without_secrets(str(exc)) or type(exc).__name__
-        if isinstance(exc, OutageError):  # no job is to blame, so none loses an attempt
+        if isinstance(exc, OutageError):  # no job caused it, so none loses an attempt
             n_before = self._avoided.add(self._batch_ids[job.id], exc, pause_s=self._delay_s)
             delay_s = self._delay_s(n_before)
             return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s, blame=False)
@@ -151,7 +151,7 @@ class ChunkWorker:
         return Outcome(job=job, state=State.QUEUED, error_code=code, error=message, delay_s=delay_s)
 
     def _delay_s(self, n_before: int) -> float:
-        # The bound on the exponent only prevents an overflow: the longest delay comes long before.
+        # The bound on the exponent only prevents an overflow: the longest delay is reached long before.
         return min(self._settings.retry_delay_s * 2.0 ** min(n_before, 16), _MAX_RETRY_DELAY_S) * self._jitter
 
     def _finish(self, work: Sequence[Work]) -> None:

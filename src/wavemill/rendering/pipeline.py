@@ -82,7 +82,7 @@ class Pipeline:
         self._gpu_breaker = Breaker("inversion on the GPU", instead="the CPU takes over")
         self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
         # Encoding is many short steps that each take the GIL: beside a forward pass, two threads
-        # at it do less than one.
+        # encode fewer clips than one.
         self._encoding = threading.Lock()
         self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
 
@@ -157,7 +157,7 @@ class Pipeline:
             return [None] * len(results)
         try:
             sounds = invert_made(tools, results, gpu=gpu)
-        except PermanentError:  # a bad job, which the CPU will find
+        except PermanentError:  # one job is bad; the CPU inverts one by one and finds it
             return [None] * len(results)
         except Exception as exc:  # a GPU without memory left, or a broken one
             self._gpu_breaker.failed(exc)

@@ -55,9 +55,9 @@ class Renderer(ChunkWorker):
             outcomes = self._pipeline.run(claim, tools)
         except ModelNotHereError as exc:
             return self._refuse(claim, exc)
-        except Exception as exc:  # whatever it is: said in the table at once, not "worker-lost" when the lease ends
+        except Exception as exc:  # recorded now: otherwise it would be "worker-lost" when the lease ends
             if not isinstance(exc, OutageError):  # an outage is logged once, not for each chunk
-                logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  said in the table
+                logger.error("batch %s cannot be rendered: %s", claim.batch.id, exc)  # noqa: TRY400  the table has it
             return [self._failure(job, exc, elsewhere_may_help=True) for job in claim.jobs]
         logger.info("batch %s: %d jobs in %.2f s", claim.batch.id, len(outcomes), perf_counter() - started)
         return outcomes
@@ -83,7 +83,7 @@ class Renderer(ChunkWorker):
                 Outcome(job=job, state=State.QUEUED, error_code=exc.code, error=str(exc), blame=False)
                 for job in claim.jobs
             ]
-        self._refused.add(digest, ask_again=True)  # so that the rest of the batch fails now, not one chunk a look
+        self._refused.add(digest, ask_again=True)  # so that the rest of the batch fails soon too
         logger.error("batch %s cannot be rendered: %s", claim.batch.id, sentence)
         code = exc.__cause__.code if isinstance(exc.__cause__, ModelError) else exc.code
         return [Outcome(job=job, state=State.FAILED, error_code=code, error=sentence) for job in claim.jobs]

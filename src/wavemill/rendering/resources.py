@@ -56,7 +56,7 @@ class Runtime:
         Raises
         ------
         ModelNotHereError
-            This worker does not have it, or its copy is damaged; another worker may have it whole.
+            This worker does not have it, or its copy is damaged; another worker may have an intact copy.
         """
         if digest not in self._models:
             while len(self._models) >= _MOST_MODELS:
@@ -96,13 +96,13 @@ class Runtime:
             return self._opened_dataset(path)
         except DatasetError:
             require_dataset_there(Path(path))
-        return self._opened_dataset(path)  # it may have been away until a moment ago
+        return self._opened_dataset(path)  # it may have come back just now
 
     def _opened_dataset(self, path: str) -> Dataset:
         try:
             index = (Path(path) / INDEX_NAME).stat()
         except OSError:
-            return Dataset.open(path)  # raises what is wrong
+            return Dataset.open(path)  # raises an error that says what is wrong
         # While the index is open, its inode number is not given to another file.
         return self._dataset(path, (index.st_dev, index.st_ino))
 

@@ -95,7 +95,7 @@ class _Operation(Generic[P]):
     def _entry(self, spectrogram_id: str, entries: Mapping[str, Entry]) -> Entry:
         if spectrogram_id in entries:
             return entries[spectrogram_id]
-        return self._tools.dataset.get(spectrogram_id)  # raises what is wrong
+        return self._tools.dataset.get(spectrogram_id)  # raises an error that says what is wrong
 
     def _source(self, entry: Entry) -> SourceClip:
         return SourceClip(spectrogram=read_db(self._tools.dataset, entry), duration_s=entry.duration_s)

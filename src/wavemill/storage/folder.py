@@ -66,7 +66,7 @@ class FolderStore:
         with translated(self._staging), suppress(FileNotFoundError):
             for path in self._staging.iterdir():
                 if path.name.startswith(_TRASH):
-                    # Renamed first, so that a removal that was asleep cannot move anything into it.
+                    # Renamed first, so that a removal that was frozen cannot move anything into it.
                     ended = path.with_name(f"{_ENDED}{secrets.token_hex(8)}")
                     with suppress(FileNotFoundError):
                         path.rename(ended)
@@ -86,8 +86,8 @@ class FolderStore:
     def removing(self) -> Iterator[Remove]:
         """Yield a function that moves an output into a trash folder, which is deleted at the end.
 
-        `supersede` deletes the trash folder too: a removal that was asleep cannot move
-        anything then.
+        `supersede` deletes the trash folder too: then a removal that was frozen cannot
+        move anything.
         """
         self._require_old_root()
         if not self._root.is_dir():
@@ -98,7 +98,7 @@ class FolderStore:
 
         def remove(relative_path: str) -> None:
             path = self._root / relative_path
-            if path.is_file():  # a folder of that name is not ours
+            if path.is_file():  # wavemill made no folder of that name
                 with suppress(FileNotFoundError):
                     path.rename(trash / secrets.token_hex(8))
 
@@ -152,5 +152,5 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError:
-        path.unlink(missing_ok=True)  # half a file would only fill a full disk
+        path.unlink(missing_ok=True)  # half a file would only take space on a full disk
         raise

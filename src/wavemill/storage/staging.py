@@ -40,7 +40,7 @@ class OutputStore(Protocol):
         """Remove what claims of the job with lower fences have staged; end removals under way."""
 
     def clear_staging(self, *, strict: bool = False) -> None:
-        """Remove all that is staged, as dead attempts leave it; `strict`: raise its errors."""
+        """Remove all staged outputs, such as dead workers leave; `strict`: raise errors."""
 
     def removing(self) -> AbstractContextManager[Remove]:
         """Yield a function that removes an output if it exists; a later `supersede` disables it."""
@@ -53,7 +53,7 @@ class JobOutputs:
     """The outputs of one claim of one job, staged and placed together.
 
     `place` may be called again. It first removes what earlier claims of the job have staged. So a
-    process that slept and lost the job cannot overwrite a finished output.
+    process that was frozen and lost the job cannot overwrite a finished output.
     """
 
     def __init__(self, store: OutputStore, *, job_id: int, fence: int) -> None:

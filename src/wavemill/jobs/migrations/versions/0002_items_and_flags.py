@@ -1,4 +1,4 @@
-"""Jobs that start from more than one spectrogram, and flags of what they made.
+"""Jobs that start from more than one spectrogram, and flags for their outputs.
 
 Revision ID: 0002
 Revises: 0001

@@ -1,4 +1,4 @@
-"""Keys of submissions, marks for a recent rate, what it takes to find an output again, and pruning.
+"""Keys of submissions, marks for the recent rate, columns that find reusable outputs, and pruning.
 
 Revision ID: 0003
 Revises: 0002

@@ -1,4 +1,4 @@
-"""Batches on which a worker died, so that what it left behind is cleared up whoever sweeps.
+"""Marks on batches on which a worker died, so that any supervisor can remove the files it left.
 
 Revision ID: 0004
 Revises: 0003

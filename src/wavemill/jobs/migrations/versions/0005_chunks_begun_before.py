@@ -1,4 +1,4 @@
-"""Chunks that were begun before: they need not queue behind the rest of their batch once more.
+"""Marks on chunks that were begun before, which go ahead of the rest of their batch.
 
 Revision ID: 0005
 Revises: 0004

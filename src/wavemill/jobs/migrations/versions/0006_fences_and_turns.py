@@ -43,7 +43,7 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("deaths", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("batches", sa.Column("stopped", sa.Text()))
     op.add_column("workers", sa.Column("trouble", sa.Text()))
-    # Jobs that were begun before: their next claim must fence this one off.
+    # Jobs that were begun before: their next fence must be higher than that of the current claim.
     op.execute("UPDATE jobs SET claims = attempt WHERE attempt > 0")
     op.execute("UPDATE batches SET turn_at = created_at")
     op.create_table(
@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.Column("steady_since", _TIME, nullable=False),
         sa.Column("swept_at", _TIME),
     )
-    op.drop_index("ix_jobs_flagged", "jobs")  # it comes again with more columns
+    op.drop_index("ix_jobs_flagged", "jobs")  # created again below, with more columns
     for table, name, columns, rows in _INDEXES:
         op.create_index(name, table, columns, sqlite_where=sa.text(rows), postgresql_where=sa.text(rows))
     op.create_index("ix_batches_created_at", "batches", ["created_at"])
