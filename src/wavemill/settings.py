@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         2.0, ge=0, le=_A_DAY_S, description="First pause after a transient error; doubles each time."
     )
     stop_grace_s: float = Field(
-        30.0, ge=0, le=_A_DAY_S, description="Time a stopping worker has to give work back before it is killed."
+        30.0, ge=0, le=_A_DAY_S, description="Time a stopping worker has to return its jobs before it is killed."
     )
     threads: int = Field(
         0, ge=0, le=4096, description="CPU threads of one worker process; 0: an equal share of the cores."

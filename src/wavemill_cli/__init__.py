@@ -1,4 +1,4 @@
-"""What the commands of both sides share: printing, paths, options.
+"""What the commands of producer and worker share: printing, paths, options.
 
-Imports only `wavemill`, click and Rich, so that neither side's commands need the other side.
+Imports only `wavemill`, click and Rich, so that neither package's commands need the other package.
 """

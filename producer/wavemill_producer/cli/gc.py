@@ -48,9 +48,9 @@ def gc(
     deleted: bool,
     as_json: bool,
 ) -> None:
-    """Remove finished batches, outputs and rows together: the named ones, or all old ones.
+    """Remove the outputs and rows of finished batches: the named ones, or all old ones.
 
-    A batch that is not finished is never removed. Files that no row of the batch names stay. If an
+    A batch that is not finished is never removed. Files that no row of the batch names are kept. If an
     earlier run was interrupted, this one finishes its work, whatever the age of the batch.
 
     Example: wavemill gc --older-than 30d --dry-run

@@ -161,7 +161,7 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
     "--temperature",
     type=click.FloatRange(min=0),
     help="Variety: 0 is the middle of a label, 1 lies between its neighbouring prototypes. These are means of takes, "
-    "so they vary less than takes (about 0.6 of their spread with fsdd-vae).  [default: what suits the model]",
+    "so they vary less than takes (about 0.6 of their spread with fsdd-vae).  [default: measured for the model]",
 )
 @common.seed_option
 @common.sound_options
