@@ -19,7 +19,7 @@ class Options(TypedDict, total=False):
     ----------
     output : str or Path, required
         Folder as the workers see it, or an fsspec URL; outputs are written below OUTPUT/BATCH/.
-    name : str, for people
+    name : str, shown in listings
     priority : int, 0 to 9; 9 goes first
     progress : callable, called with the number of jobs written so far
     key : str

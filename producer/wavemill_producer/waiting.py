@@ -1,4 +1,4 @@
-"""How a producer waits out an outage of the table: it warns once, retries, and goes on."""
+"""How a producer waits out an outage of the table: it warns once, retries, and continues."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def environment(device: str, *, n_threads: int) -> dict[str, str]:
 
 def _order() -> dict[str, str]:
     # NVML numbers GPUs by their place on the bus, CUDA by their speed by default. Use NVML's order,
-    # unless the user has chosen GPUs already, and so knows the order in which they are numbered.
+    # unless the user has chosen GPUs already, in an order of their own.
     return {} if "CUDA_VISIBLE_DEVICES" in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 

@@ -145,7 +145,7 @@ class Supervisor:
                 env={**slot.environment, beats.FOLDER_VARIABLE: str(self._watch.folder)},
                 start_new_session=True,  # only the supervisor gets Ctrl-C; it then sends SIGTERM
             )
-        except OSError as exc:  # too many processes or open files, or no memory; the others go on
+        except OSError as exc:  # too many processes or open files, or no memory; the other processes continue
             if str(exc) != slot.problem:
                 logger.warning("%s cannot be started: %s; trying again", slot.name, exc)
             slot.problem = str(exc)

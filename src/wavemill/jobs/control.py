@@ -235,7 +235,7 @@ def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]
 
 
 def ordered_state(database: Database, batch_id: str) -> State | None:
-    """Return the state for the rest of a worker's chunk, or None to go on.
+    """Return the state for the rest of a worker's chunk, or None to continue.
 
     Workers ask between sub-batches. CANCELLED cancels the rest, QUEUED returns it to the queue.
     """

@@ -244,7 +244,7 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
     Column("stopped_at", UtcDateTime),
-    Column("trouble", Text),  # what is wrong with its heartbeat thread; NULL for nothing
+    Column("trouble", Text),  # the problem of its heartbeat thread; NULL for none
 )
 
 supervisors = Table(
@@ -256,10 +256,10 @@ supervisors = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
     Column("stopped_at", UtcDateTime),
-    Column("trouble", Text),  # what is wrong with its reaper; NULL for nothing
+    Column("trouble", Text),  # the problem of its reaper; NULL for none
 )
 
-# Models that a worker was asked for and does not have; deleted some time after the worker is last seen.
+# Models that a worker needed and does not have; deleted some time after the worker was last seen.
 refusals = Table(
     "refusals",
     metadata,

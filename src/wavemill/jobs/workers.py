@@ -23,7 +23,7 @@ def register_worker(database: Database, worker_id: str, *, host: str, pid: int, 
 def beat(
     database: Database, worker_id: str, *, jobs_done: int, jobs_per_second: float | None, trouble: str | None = None
 ) -> None:
-    """Record a worker's heartbeat, its speed, and what is wrong with it."""
+    """Record a worker's heartbeat, its speed and its problem, if any."""
     with database.transaction() as connection:
         connection.execute(
             update(workers)
@@ -39,7 +39,7 @@ def unregister_worker(database: Database, worker_id: str) -> None:
 
 
 def supervisor_beat(database: Database, supervisor_id: str, *, host: str, pid: int, trouble: str | None) -> None:
-    """Record a supervisor's heartbeat and what is wrong with its reaper; delete rows silent for a week."""
+    """Record a supervisor's heartbeat and its reaper's problem, if any; delete rows silent for a week."""
     row = {"host": host, "pid": pid, "heartbeat_at": now(), "trouble": trouble}
     with database.transaction() as connection:
         known = connection.execute(update(supervisors).where(supervisors.c.id == supervisor_id).values(row))

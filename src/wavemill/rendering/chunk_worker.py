@@ -87,7 +87,7 @@ class ChunkWorker:
             self._claims = ()
 
     def renew_leases(self) -> None:
-        """Extend the leases of the jobs in hand; the heartbeat thread calls this."""
+        """Extend the leases of the claimed jobs; the heartbeat thread calls this."""
         renew_leases(self._database, self._claims, lease_s=self._settings.lease_s)
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class ChunkWorker:
     def _while_database_is_gone(self, action: Callable[[], T], *, patient: bool = False) -> T:
         """Retry `action` until the table answers.
 
-        Once told to stop, raise at once; a `patient` call goes on until shortly before the worker
+        Once told to stop, raise at once; a `patient` call continues until shortly before the worker
         is killed.
         """
         left_s = max(0.0, self._settings.stop_grace_s - _GIVE_UP_BEFORE_KILL_S) if patient else 0.0

@@ -71,7 +71,7 @@ class Pipeline:
     n_threads : int > 0
         Sub-batches at the same time.
     ordered_state : called before each sub-batch
-        Returns the state for the rest of the chunk, or None to go on.
+        Returns the state for the rest of the chunk, or None to continue.
     failure : returns the outcome of a job that raised
     """
 

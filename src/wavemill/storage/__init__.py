@@ -1,4 +1,4 @@
 """Where outputs are written: folders and object stores, staging, and what storage errors mean.
 
-May use fsspec; knows no jobs and no SQL.
+May use fsspec, but no jobs and no SQL.
 """

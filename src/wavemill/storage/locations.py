@@ -17,7 +17,7 @@ _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def batch_root(output: str, batch_id: str) -> str:
-    """Return the folder or URL of a batch's outputs, below the output that was asked for."""
+    """Return the folder or URL of a batch's outputs, below the batch's `output`."""
     return f"{output.rstrip('/')}/{batch_id}"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class GuardedStream(io.TextIOWrapper):
-    """A text stream that escapes unsafe characters; one for people also hides the secrets of URLs."""
+    """A text stream that escapes unsafe characters; with `for_people`, it also hides the secrets of URLs."""
 
     def __init__(self, stream: io.TextIOWrapper, *, for_people: bool) -> None:
         super().__init__(

@@ -107,7 +107,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_its_best_weights_can_be_k
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "--resume to go on, or --finish to save the best weights so far" in errors
+    assert "--resume to continue, or with --finish to save the best weights so far" in errors
     result = invoke(train_command, dataset_dir, tmp_path / "m", *options, "--finish", "--json")
     assert result.exit_code == 0
     assert load_model(tmp_path / "m").record.training["epochs_done"] >= 1

@@ -171,7 +171,7 @@ def _says_how_to_go_on(model_dir: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        how = "give the same options and --resume to go on, or --finish to save the best weights so far"
+        how = "give the same options with --resume to continue, or with --finish to save the best weights so far"
         is_kept = checkpoint_file(model_dir).exists()
         say(how if is_kept else "nothing was saved: no epoch was finished yet", err=True)
         raise

@@ -25,8 +25,8 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     """Render queued jobs until Ctrl-C, with one process per device.
 
     Start as many workers as you like, on any machines that share the broker, the table and the
-    files. On Ctrl-C or SIGTERM, a worker gives unfinished work back to the queue. `wavemill doctor`
-    lists the settings.
+    files. On Ctrl-C or SIGTERM, a worker returns unfinished jobs to the queue. `wavemill doctor` lists
+    the settings.
 
     With --drain, the worker exits as soon as no job in the table is running, queued or waiting for
     its next attempt. That includes the jobs of other workers, but not those of paused batches.
