@@ -1,4 +1,4 @@
-"""`SoundGenerator`, the public face without a queue: a model's operations, as sound."""
+"""`SoundGenerator`, the public API without a queue: a model's operations, as sound."""
 
 from __future__ import annotations
 

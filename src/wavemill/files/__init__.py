@@ -1,1 +1,1 @@
-"""Reading files that nobody has vouched for: bounded in size and depth, never executed."""
+"""Reading untrusted files and JSON: bounded in size and depth, never executed."""

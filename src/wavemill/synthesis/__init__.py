@@ -1,1 +1,1 @@
-"""Arrays to arrays: spectrograms from a model, their levels, sound. Knows no jobs, files or SQL."""
+"""Arrays to arrays: spectrograms from a model, their levels, sound. Uses no jobs, files or SQL."""
