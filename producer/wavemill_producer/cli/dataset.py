@@ -184,16 +184,20 @@ def _describe(features: Features) -> str:
 
 def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
     for path, reason in _telling(problems):
-        say(f"  {kind}: {path}: {reason}")
+        say(f"  {kind}: {path}: {_without_name(path, reason)}")
     if len(problems) > _PROBLEMS_SHOWN:
         say(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
+
+
+def _without_name(path: str, reason: str) -> str:
+    return reason.removeprefix(f"{PurePosixPath(path).name}: ")
 
 
 def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return a few problems in their order, if possible one of each kind."""
     kinds: dict[str, tuple[str, str]] = {}
     for path, reason in problems:
-        kinds.setdefault(reason.removeprefix(f"{PurePosixPath(path).name}: "), (path, reason))
+        kinds.setdefault(_without_name(path, reason), (path, reason))
     chosen = list(kinds.values())[:_PROBLEMS_SHOWN]
     others = (problem for problem in problems if problem not in chosen)
     return sorted([*chosen, *islice(others, _PROBLEMS_SHOWN - len(chosen))], key=problems.index)

@@ -44,7 +44,7 @@ def test_build_prints_counts_and_the_first_unreadable_files(recordings: Path, tm
     lines = result.stdout.splitlines()
     assert lines[0] == f"{tmp_path / 'd'}: 4 built, 0 reused, 0 removed"
     assert lines[1] == "1 cut to 1.016 s, 0 silent, 0 skipped, 7 unreadable, 0 other files ignored"
-    assert lines[2].startswith("  unreadable: text-0.wav: text-0.wav: not readable as sound")
+    assert lines[2].startswith("  unreadable: text-0.wav: not readable as sound")
     assert lines[-1] == "  unreadable: and 2 more; all of them with --json"
     assert result.stderr == ""
 
