@@ -7,7 +7,8 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.presets import Features
 
-# Below the peak. In 2,700 recordings, what follows lasts 0 frames in the median, 12 in one of 20.
+# Below the peak. In 2,700 recordings, the part after the last frame that is this loud lasts 0
+# frames in the median, and 12 or more in one recording of 20.
 QUIET_DB = 40.0
 MARGIN_FRAMES = 2  # a window extends beyond its frame
 

@@ -1,6 +1,6 @@
 """Spectrograms: waveform -> dB -> the [0, 1] that a dataset stores, and back to linear magnitudes.
 
-What a network takes is scaled otherwise: see `wavemill.vae.network.scaling`.
+Networks take another scale: see `wavemill.vae.network.scaling`.
 """
 
 from __future__ import annotations

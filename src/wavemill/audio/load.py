@@ -27,7 +27,10 @@ _CANCELLED = 1e-4  # least power after mixing, as a share of the channels' power
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A recording as the features need it, not padded. `cut` tells whether its end was left out."""
+    """The start of a recording in mono, at the features' sample rate, not padded.
+
+    `cut` tells whether the recording goes on after it.
+    """
 
     signal: NDArray[np.float32]  # (samples,), 1 to features.n_samples of them
     cut: bool
@@ -79,7 +82,7 @@ def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int
     try:
         with open_sound(path) as sound:
             wanted = int(duration_s * sound.samplerate)
-            # Read one frame more to see whether the sound goes on: the header may not know its
+            # Read one frame more to see whether the sound goes on: the header may not give its
             # length.
             native = sound.read_start(wanted + 1)
             return native[:wanted], sound.samplerate, len(native) > wanted
@@ -93,7 +96,7 @@ def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int
 
 def _require_plausible(native: NDArray[np.float32], *, name: str) -> None:
     """Raise AudioError for samples from which no spectrogram can be made."""
-    greatest = float(max(native.max(), -native.min()))  # NaN if any sample is
+    greatest = float(max(native.max(), -native.min()))  # NaN if any sample is NaN
     if not math.isfinite(greatest):
         raise AudioError(f"{name}: expected finite samples, received NaN or infinity; export the file again")
     if greatest > _MOST_SAMPLE:

@@ -34,7 +34,7 @@ class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
         return False
 
     def read_start(self, n_frames: int) -> NDArray[np.float32]:
-        """Return up to `n_frames` frames, float32 [shape=(frames, channels)]; fewer where the sound ends before."""
+        """Return up to `n_frames` frames, float32 [shape=(frames, channels)]; fewer if the sound is shorter."""
         return np.asarray(self.read(min(n_frames, self.frames), dtype="float32", always_2d=True))
 
 
@@ -45,7 +45,7 @@ def open_sound(path: Path) -> Iterator[SoundStream]:
     Raises
     ------
     soundfile.SoundFileError, OSError
-        It is missing, cannot be opened, or is no sound.
+        It is missing, cannot be opened, or is not a sound file.
     """
     with path.open("rb") as file:
         patch = _missing_length(file)
@@ -63,7 +63,7 @@ class _Patched(io.RawIOBase):
         self._file = file
         self._position = position
         self._content = content
-        self.failure: OSError | None = None  # kept for `open_sound`: libsndfile would take it for the file's end
+        self.failure: OSError | None = None  # for `open_sound`: libsndfile takes a failed read for the file's end
         file.seek(0)
 
     def seekable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Encodes a waveform as a sound file, below full scale, and as the same bytes every time."""
+"""Encodes a waveform as a sound file, below full scale. The same waveform gives the same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wavemill.errors import AudioError, UsageError
 SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
 
 _STEP = 2.0**-15  # one step of 16-bit PCM
-_CEILING = 0.99  # peak that louder signals are scaled to, so that no format's sample reads as full scale
+_CEILING = 0.99  # peak that louder signals are scaled to, so that no sample reaches full scale in any format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from wavemill.files.bounded import NotAFileError, TooLargeError, read_opened
 from wavemill.storage.errors import classified, is_missing
 
 _REBUILD = "build the dataset again: wavemill dataset build"
-_HEADER_BYTES = 2**16  # at most, of a .npy file
+_HEADER_BYTES = 2**16  # the largest header of a .npy file
 
 
 def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
     Raises
     ------
     UnknownSpectrogramError
-        The file is gone, while the dataset's folder is there.
+        The file is gone, although the dataset's folder is there.
     SpectrogramError
         The file is damaged, pickled, of another shape or type, holds NaN or values outside [0, 1], lies outside the
         dataset's folder, or has changed since the dataset was built.
@@ -117,7 +117,7 @@ def parse_array(
 
 def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, advice: str = _REBUILD) -> None:
     """Raise SpectrogramError unless every value is finite and in [0, 1], and they differ."""
-    least, greatest = float(x.min()), float(x.max())  # NaN if any value is
+    least, greatest = float(x.min()), float(x.max())  # NaN if any value is NaN
     if not (math.isfinite(least) and math.isfinite(greatest)):
         raise SpectrogramError(f"{name}: expected values in [0, 1], received NaN or infinity; {advice}")
     if least < 0.0 or greatest > 1.0:
@@ -136,8 +136,8 @@ def most_bytes(*shapes: tuple[int, ...]) -> int:
 def _read(dataset: Dataset, entry: Entry) -> bytes:
     """Return the bytes of the entry's `.npy` file; an item of a pack is returned as such a file.
 
-    A missing file is looked for once more if the dataset is there: its disk may just have come
-    back.
+    If the file is missing but the dataset is there, look once more: the dataset's disk may have
+    been mounted again in the meantime.
     """
     try:
         return _read_once(dataset, entry)
@@ -163,7 +163,7 @@ def _read_once(dataset: Dataset, entry: Entry) -> bytes:
     except NotAFileError as exc:
         raise SpectrogramError(f"{name}: expected a file, received a folder or device; {_REBUILD}") from exc
     except TooLargeError as exc:
-        raise SpectrogramError(f"{name}: its file is no spectrogram: {exc}; {_REBUILD}") from exc
+        raise SpectrogramError(f"{name}: its file is not a spectrogram: {exc}; {_REBUILD}") from exc
     except (RuntimeError, ValueError) as exc:  # a loop of symbolic links; a name that no file can have
         raise SpectrogramError(f"{name}: its file cannot be read: {exc}") from exc
     except OSError as exc:

@@ -37,7 +37,7 @@ class BuildReport:
     silent: int
     unreadable: list[Problem]
     skipped: list[Problem]
-    ignored: int  # files that are no recordings
+    ignored: int  # files that are not recordings
 
 
 def build(
@@ -64,8 +64,8 @@ def build(
     features : Features
         Such as `wavemill.presets.preset("digits")`.
     packed : bool, optional
-        Store 64 spectrograms per file instead of one. Default: as the dataset is; one in a new
-        dataset.
+        Store 64 spectrograms per file instead of one. By default, an existing dataset keeps its
+        form, and a new one gets one file per spectrogram.
     jobs : int > 0, optional
         Number of processes. Default: one per core if there is enough to do, else only this process.
     prune : bool
@@ -80,7 +80,7 @@ def build(
         The numbers of `features` contradict each other.
     DatasetError
         There is no usable recording; many spectrograms would be removed and `prune` is False; or
-        `dataset_dir` holds other files, or a dataset of another preset or form.
+        `dataset_dir` holds other files, or a dataset of another preset or with another `packed`.
     StorageUnavailableError
         The disk is full.
     """
@@ -113,7 +113,7 @@ class _Builder:
         self._unreadable: list[Problem] = []
 
     def build_all(self, jobs: int | None) -> None:
-        """Build everything. If a recording cannot be read, try the next one that has its ID."""
+        """Build everything. If a recording cannot be read, try the next one with the same ID."""
         self._progress(self._done, self._total)
         while self._recordings.pending:
             failed = list(self._build_pending(jobs))

@@ -136,7 +136,9 @@ class _Importer:
         """Describe what was wrong with the first file."""
         if self.unreadable:
             return f"the first problem: {self.unreadable[0][1]}"
-        return f"the pickle knows none of its {len(self.without_range)} arrays, such as {self.without_range[0]}"
+        return (
+            f"the pickle has no range for any of its {len(self.without_range)} arrays, such as {self.without_range[0]}"
+        )
 
     def _import(self, path: Path, ranges: set[Range]) -> NewEntry:
         spectrogram_id = validate_id(_id_of(path.name, self.suffixes))
@@ -193,7 +195,7 @@ def _the_one(ranges: set[Range], name: str) -> Range:
 def _by_name(ranges: Mapping[str, Range]) -> dict[str, set[Range]]:
     by_name: dict[str, set[Range]] = {}
     for path, min_max in ranges.items():
-        name = re.split(r"[/\\]", path)[-1]  # it may have been written on Windows
+        name = re.split(r"[/\\]", path)[-1]  # the pickle may have been written on Windows
         by_name.setdefault(name, set()).add(min_max)
     return by_name
 

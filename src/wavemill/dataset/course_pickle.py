@@ -1,9 +1,9 @@
 """Reads the course's pickle of minima and maxima without running any code from it.
 
 A pickle is a program that may call any function it can name. This reader accepts exactly four
-names. For each it has a stand-in, which makes bytes, a number or a number type. Any other name is
-refused before it is looked up. `wavemill.dataset.pickle_machine` runs the opcodes in bounded
-memory.
+names. It replaces each of them by a function of its own, which makes bytes, a number or a number
+type. It refuses any other name without looking it up. `wavemill.dataset.pickle_machine` runs the
+opcodes in bounded memory.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _make_type(code: object, *_flags: object) -> _NumberType:
 
 
 def _shown_type(code: object) -> str:
-    # Never call str() on anything but a string: nested lists can be as long as memory is.
+    # Call str() on strings only: the text of nested lists can fill the memory.
     return f"type {code[:_MOST_LETTERS]!r}" if isinstance(code, str) else f"a type that is a {type(code).__name__}"
 
 
@@ -76,7 +76,7 @@ def _make_number(number_type: object, data: object = None) -> float:
 
 
 def _make_bytes(text: object, encoding: object) -> bytes:
-    """Stand in for `_codecs.encode`, with which protocols 0 to 2 write bytes."""
+    """Stand in for `_codecs.encode`, by which pickle protocols 0 to 2 store bytes."""
     if not isinstance(text, str) or len(text) > _MOST_LETTERS or encoding != "latin1":
         raise DatasetError("expected bytes in latin1")
     return text.encode("latin1")

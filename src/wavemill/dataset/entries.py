@@ -29,11 +29,11 @@ class Entry:
     min_db: float
     max_db: float
     duration_s: float  # of the sound, without padding
-    sha256: str  # of the file; for an item of a pack, of the item as a file of its own
+    sha256: str  # of the file; for an item of a pack, of the same item in its own file
 
     @property
     def scale(self) -> tuple[float, float, float]:
-        """What decides the sound besides the file: least and greatest dB, and length in s."""
+        """The numbers that the sound depends on besides the file: least dB, greatest dB, length in s."""
         return self.min_db, self.max_db, self.duration_s
 
 
@@ -62,7 +62,7 @@ def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
 
 
 def is_text(value: str) -> bool:
-    """Whether text can be written as UTF-8."""
+    """Return whether text can be written as UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Opens a dataset's files, and none outside its folder. Imports only the standard library."""
+"""Opens a dataset's files, and no files outside its folder. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class OutsideDatasetError(Exception):
 class DatasetFiles:
     """The files below one folder.
 
-    Each folder is resolved and checked once and remembered. To do that for every file took 20 times
-    as long as to open it.
+    Each folder is resolved and checked once, and the result is remembered. Resolving the folder for
+    every file took 20 times as long as opening the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,8 @@ class DatasetFiles:
         Raises
         ------
         OutsideDatasetError, NotAFileError, OSError
-            RuntimeError for a loop of symbolic links, ValueError for a name that no file can have.
+            Also RuntimeError for a loop of symbolic links, and ValueError for a name that no file
+            can have.
         """
         descriptor = self._open(file)
         try:
@@ -64,8 +65,8 @@ class DatasetFiles:
         return os.open(self._resolve(file), FLAGS)  # follows a link that leads inside the folder
 
     def _resolve(self, relative: str) -> str:
-        # Strict, so that a missing folder is not remembered: it may come back as a link to
-        # elsewhere.
+        # Strict, so that a missing folder is not remembered: it may come back as a link to another
+        # place.
         path = (self._folder / relative).resolve(strict=True)
         if not path.is_relative_to(self._folder.resolve(strict=True)):
             raise OutsideDatasetError

@@ -41,7 +41,7 @@ class Dataset:
         Raises
         ------
         DatasetError
-            It is missing, no dataset, damaged, or not built to the end.
+            It is missing, not a dataset, damaged, or not built to the end.
         StorageUnavailableError
             Its disk does not answer.
         """
@@ -50,7 +50,7 @@ class Dataset:
         if not manifest.complete:
             raise DatasetError(
                 f"{folder} was not built to the end; run its `wavemill dataset {manifest.origin}` command again: "
-                "what is done is kept"
+                "finished work is kept"
             )
         return cls(folder, manifest, IndexReader(folder))
 
@@ -88,8 +88,8 @@ class Dataset:
     def get_many(self, ids: Sequence[str]) -> dict[str, Entry]:
         """Return a mapping of IDs to entries.
 
-        IDs that are not in the index, or whose rows are damaged, are left out; `get` raises the
-        reason.
+        IDs that are not in the index, or whose rows are damaged, are left out. For each of these,
+        `get` raises an error that says why.
         """
         try:
             rows = self._lookup(ENTRY_COLUMNS, ids)
@@ -128,7 +128,7 @@ class Dataset:
             if position in draw_order:
                 drawn[draw_order[position]] = spectrogram_id
         if not all(drawn):
-            raise self._damaged(f"it counts {count} spectrograms and lists fewer")
+            raise self._damaged(f"it counts {count} spectrograms but lists fewer")
         return drawn
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class Dataset:
             yield from (_readable_text(row[0]) for row in page)
             last = page[-1][0].encode(errors="surrogateescape")
             if last <= after:
-                raise self._damaged("its IDs are in no order")
+                raise self._damaged("its IDs are not in order")
             after = last
 
     def _lookup(self, columns: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:

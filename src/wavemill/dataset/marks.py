@@ -23,9 +23,10 @@ _MOST_FILES = 1_000  # files to look at to find the first sound in a folder
 
 
 def own_mark(folder: Path, suffixes: frozenset[str]) -> str | None:
-    """Describe what wavemill has written into a folder; None for any other or unreadable folder.
+    """Describe what wavemill has written into a folder.
 
-    `suffixes` are those of sound files.
+    None if it has written nothing there, or the folder cannot be read. `suffixes` are those of
+    sound files.
     """
     if _present(folder, _IN_DATASET) >= _IN_DATASET:
         return "holds a dataset of wavemill"
@@ -53,7 +54,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_output(path: Path) -> bool:
-    """Whether a sound's comment says that wavemill made it, as in every output."""
+    """Return whether a sound's comment says that wavemill made it, as in every output."""
     try:
         with open_sound(path) as sound:
             said = json.loads(sound.comment)

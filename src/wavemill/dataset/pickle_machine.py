@@ -37,7 +37,7 @@ class PickleMachine:
         self._opcodes = self._table()
 
     def run(self, data: bytes) -> object:
-        """Return the object in a pickle. If damaged, raises ValueError and others."""
+        """Return the object in a pickle. A damaged pickle raises ValueError or other exceptions."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count >= MOST_OPCODES:
                 raise ValueError(f"expected at most {MOST_OPCODES} opcodes")
@@ -75,7 +75,7 @@ class PickleMachine:
             "STACK_GLOBAL": lambda _: self._push_name(*self._pop(2)),
             "INST": lambda argument: self._push_name(
                 *argument.split(" ", 1)
-            ),  # the name is refused, or useless without a call
+            ),  # the name is refused, or is of no use because it is not called
             "REDUCE": lambda _: self._call(*self._pop(2)),
             "BUILD": lambda _: self._set_state(self._stack.pop()),
         }
@@ -86,7 +86,7 @@ class PickleMachine:
     def _pop(self, count: int) -> list[Any]:
         items = self._stack[-count:]
         if len(items) < count:
-            raise ValueError("it takes more from its stack than there is")
+            raise ValueError("it takes more from its stack than the stack holds")
         del self._stack[-count:]
         return items
 

@@ -17,7 +17,7 @@ from wavemill.errors import DatasetError
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
-_IN_FLIGHT_PER_PROCESS = 2  # one in work, one waiting
+_IN_FLIGHT_PER_PROCESS = 2  # one being processed, one waiting
 
 
 def map_in_processes(
@@ -41,7 +41,8 @@ def map_in_processes(
             yield from (future.result() for future in done)
     except BrokenProcessPool as exc:
         raise DatasetError(
-            "a process died while it read recordings; finished work is kept: run again with one job to see where"
+            "a process died while it read recordings; finished work is kept: run again with --jobs 1 (in Python "
+            "jobs=1) to find the recording"
         ) from exc
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Compares recordings with an existing dataset: what to build, to keep and to remove.
+"""Compares recordings with an existing dataset, and decides what to build, to keep and to remove.
 
 The lists are temporary tables on the index's connection, so that a million recordings take disk
 space, not memory.
@@ -28,8 +28,8 @@ CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
 """
-# One source per ID, the first by name, and its row in the dataset if that is not damaged and was
-# made from the same state of the file.
+# One source per ID, the first by name. With it, its row in the dataset, if the row is not damaged
+# and was made from the file as it is now.
 _CHOSEN = f"""
 SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
@@ -58,10 +58,10 @@ WHERE d.source = f.source OR f.id NOT IN (SELECT id FROM temp.sources)
 """
 _PAGE = 10_000
 
-# A build removes this share or more only with `prune`: with an unmounted or mistyped folder, as
-# many recordings seem to be gone.
+# Without `prune`, a build refuses to remove this share of the dataset or more: an unmounted disk or
+# a mistyped folder looks as if that many recordings had been deleted.
 _LARGE_SHARE = 0.2
-_HANDFUL = 5
+_HANDFUL = 5  # up to this many spectrograms are removed whatever their share
 
 
 class RecordingList:
@@ -138,7 +138,7 @@ class RecordingList:
 
     def _judge_missed(self, *, prune: bool) -> None:
         """Fill `kept` and `gone`; `gone` only if the recording is certainly gone."""
-        waiting: Counter[str] = Counter()  # empty folder -> number of spectrograms of recordings once in it
+        waiting: Counter[str] = Counter()  # empty folder -> number of spectrograms whose recordings were in it
         rows = self._connection.execute(_MISSED)
         while page := list(islice(rows, _PAGE)):
             decisions = [
@@ -179,8 +179,8 @@ class RecordingList:
             [(first,)] = self._connection.execute(_GONE, ("", 1))
             raise DatasetError(
                 f"{gone} of the {total} spectrograms in {self._writer.folder} would be removed, such as {first!r}: "
-                f"{self._audio_dir} does not have their recordings any more; nothing was changed: mount or name the "
-                "folder that holds them, or add --prune (in Python prune=True) if they are to go"
+                f"{self._audio_dir} no longer holds their recordings; nothing was changed: mount or name the folder "
+                "that holds them, or add --prune (in Python prune=True) to remove these spectrograms"
             )
 
     def _choose(self, statement: str) -> None:
@@ -207,7 +207,7 @@ class RecordingList:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether there is certainly neither a file nor a link that may lead to one."""
+    """Return whether there is certainly neither a file nor a link that may lead to one."""
     try:
         mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have

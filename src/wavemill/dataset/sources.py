@@ -15,8 +15,8 @@ from wavemill.operations.identifiers import validate_id
 from wavemill.storage.errors import reason
 
 _DIGIT_SPEAKER_INDEX = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>[0-9]+)")
-# Folders that systems and programs make. Hidden files and folders, such as ._x.wav, are ignored
-# too.
+# Folders that operating systems and archive programs create. The scan also ignores hidden files and
+# folders, such as ._x.wav.
 _JUNK = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 Problem = tuple[str, str]  # a path, and what is wrong with it
@@ -40,14 +40,14 @@ class Findings:
     ignored: int = 0  # files of other kinds, and hidden ones
     unexamined: set[str] = field(default_factory=set)  # files and folders that could not be examined
     own: set[str] = field(default_factory=set)  # folders that hold wavemill's outputs or a dataset
-    empty: set[str] = field(default_factory=set)  # folders without any entry
+    empty: set[str] = field(default_factory=set)  # folders without any files or folders in them
 
     def skip(self, path: PurePosixPath, why: str) -> None:
         """Record an entry that is not a usable recording."""
         self.skipped.append((printable(str(path)), why))
 
     def skip_unexamined(self, path: PurePosixPath, why: str) -> None:
-        """Record an entry that could not be examined, and may be or hold recordings."""
+        """Record an entry that could not be examined: it may be, or hold, recordings."""
         self.unexamined.add(str(path))
         self.skip(path, why)
 

@@ -49,7 +49,7 @@ _PUT = "INSERT OR REPLACE INTO spectrograms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 
 @dataclass(frozen=True, kw_only=True)
 class NewEntry:
-    """One spectrogram as the builder writes it into the index; `index.Entry` is what readers get."""
+    """One spectrogram as the builder writes it into the index. Readers get `index.Entry`."""
 
     spectrogram_id: str
     file: str
@@ -65,7 +65,7 @@ class NewEntry:
 
     @property
     def silent(self) -> bool:
-        """Whether every value of the spectrogram is the same."""
+        """True if every value of the spectrogram is the same."""
         return self.min_db == self.max_db
 
 
@@ -104,7 +104,7 @@ class DatasetWriter:
 
     @property
     def complete(self) -> bool:
-        """Whether an earlier run finished, and nothing has changed since."""
+        """True if an earlier run finished, and nothing has changed since."""
         return self._manifest.complete
 
     @property
@@ -114,11 +114,11 @@ class DatasetWriter:
 
     @property
     def packed(self) -> bool:
-        """Whether many spectrograms share a file."""
+        """True if many spectrograms share a file."""
         return self._manifest.packed
 
     def holds(self, file: str) -> bool:
-        """Whether that spectrogram's file exists and is large enough. Does not read it."""
+        """Return whether that spectrogram's file exists and is large enough. Does not read it."""
         try:
             if not self.packed:
                 return (self.folder / file).stat().st_size == end_of_item(0, self._manifest.features.shape)
@@ -190,9 +190,9 @@ class DatasetWriter:
                 _unlink(path)
 
     def _discard_if_empty(self) -> None:
-        # Otherwise a mistaken call would tie the folder to its preset. Keep the dataset if an
-        # interrupted build left arrays without rows: the next build continues it, but would refuse
-        # a folder of unknown files.
+        # An empty dataset would tie the folder to the preset of a mistaken call. Keep the dataset
+        # if an interrupted build left arrays without rows: the next build continues it, but would
+        # refuse a folder of unknown files.
         if self.complete or (self.folder / SPECTROGRAMS_NAME).exists():
             return
         if self.connection.execute("SELECT 1 FROM spectrograms LIMIT 1").fetchone() is None:
@@ -200,7 +200,8 @@ class DatasetWriter:
             (self.folder / MANIFEST_NAME).unlink()
 
     def _begin_change(self) -> None:
-        # Not earlier, so that a run with nothing to do leaves the dataset complete throughout.
+        # Called at the first change and not at the start, so that a run with nothing to do leaves
+        # the dataset complete.
         if self._manifest.complete:
             self._manifest = replace(self._manifest, complete=False)
             write_manifest(self.folder, self._manifest)
@@ -229,7 +230,7 @@ def _continued(folder: Path, features: Features, origin: str, packed: bool | Non
     if manifest.features != features:
         raise DatasetError(
             f"{folder} holds a dataset of preset {manifest.features.preset!r} ({_summary(manifest.features)}), "
-            f"asked for was {features.preset!r} ({_summary(features)}); use that preset or choose another folder"
+            f"not of {features.preset!r} ({_summary(features)}); use that preset or choose another folder"
         )
     if manifest.origin != origin:
         raise DatasetError(f"{folder} was made by `dataset {manifest.origin}`; choose another folder")

@@ -275,7 +275,7 @@ def test_missing_inputs_are_clear_errors(course: Course, tmp_path: Path) -> None
     with pytest.raises(DatasetError, match=r"holds no \.npy files"):
         import_course(course.audio, course.pickle, course.dataset)
     course.write_pickle({})
-    with pytest.raises(DatasetError, match="the pickle knows none of its 3 arrays"):
+    with pytest.raises(DatasetError, match="the pickle has no range for any of its 3 arrays"):
         import_course(course.spectrograms, course.pickle, course.dataset)
 
 
