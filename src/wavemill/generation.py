@@ -26,7 +26,7 @@ class Generated:
         One waveform for each result; its operation sets its length and level.
     latents : float32 [shape=(batch, latent_dim)]
     labels : list of mappings
-        What `sample` drew; empty for other operations.
+        The labels that `sample` drew; empty for other operations.
     """
 
     audio: list[FloatArray]
@@ -44,7 +44,7 @@ class SoundGenerator:
     method : str
         One of `wavemill.inversion.METHODS`.
     n_threads : int > 0
-        Clips inverted at the same time.
+        Number of clips inverted at the same time.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class SoundGenerator:
         path: str = PATHS[0],
         durations_s: tuple[float, float] | None = None,
     ) -> Generated:
-        """Morph one spectrogram (n_bins, n_frames) into another in `steps` sounds, with both ends."""
+        """Morph one spectrogram (n_bins, n_frames) into another: `steps` sounds with both ends."""
         first, last = self._sources(np.stack([start, end]), durations_s)
         weights = interpolation_weights(steps)
         pairs = [(first, last)] * steps

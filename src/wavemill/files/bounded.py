@@ -27,7 +27,7 @@ def read_file(path: Path, *, most_bytes: int) -> bytes:
     Raises
     ------
     TooLargeError, NotAFileError, OSError
-        ValueError for a name that no file can have.
+        Also ValueError for a name that no file can have.
     """
     descriptor = os.open(path, FLAGS)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-MOST_BYTES = 2**20  # a real record has some thousand bytes; one byte of JSON can take 50 when parsed
+MOST_BYTES = 2**20  # a valid record has a few thousand; one byte of JSON can take 50 when parsed
 MOST_DEPTH = 64
 
 

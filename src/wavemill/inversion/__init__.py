@@ -1,6 +1,6 @@
 """Phase reconstruction: turn STFT magnitudes into waveforms.
 
-Of the rest of wavemill it uses only the array types, the errors and, on a GPU, the Keras seam.
+From the rest of wavemill it uses only the array types, the errors and, on a GPU, the Keras seam.
 """
 
 from wavemill.inversion.inversion import invert

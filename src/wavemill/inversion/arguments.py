@@ -57,14 +57,14 @@ def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
         )
     if clips.dtype.kind not in "fiu":
         raise UsageError(f"expected real magnitudes, received {clips.dtype}; take the absolute value first")
-    with np.errstate(over="ignore"):  # too large for float32: becomes infinite, `checked_values` raises
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite; `checked_values` refuses
         return clips.astype(np.float32, copy=False)
 
 
 def checked_values(clip: FloatArray, index: int) -> FloatArray:
     """Return a clip (F, T) with each -0.0 replaced by 0.0; UsageError for values out of range."""
     if not (clip.min() >= 0 and clip.max() < np.inf):  # both comparisons are false for NaN
-        raise UsageError(f"clip {index}: {_describe(clip)}; magnitudes are finite and >= 0, linear and not dB")
+        raise UsageError(f"clip {index}: {_describe(clip)}; magnitudes must be finite, >= 0, and linear, not dB")
     return clip + np.float32(0)
 
 

@@ -13,10 +13,11 @@ from wavemill.inversion.arguments import checked_values
 from wavemill.inversion.kernel import kernel
 from wavemill.inversion.stft import Stft, stft_for
 
-# Bins within this of the clip's lowest level belong to the flat floor of a range-limited
-# spectrogram...
+# Bins up to this far above the clip's lowest level belong to the flat floor of a range-limited
+# spectrogram.
 FLAT_DB = 1.0
-# ...unless the whole clip is flat, like an impulse: the floor is at least this far below the peak.
+# The floor is at least this far below the peak: a clip that is flat throughout, like an impulse, is
+# sound and not floor.
 LEAST_RANGE_DB = 20.0
 
 # Rows kept free below half the lower sample rate, because a signal has a wider spectrum than its
@@ -45,7 +46,7 @@ class Clip:
 class Range(NamedTuple):
     """The result of `measure`; `n_rows` is 0 for silence."""
 
-    is_valid: bool  # no value is NaN or infinite or has a sign, -0.0 included
+    is_valid: bool  # no value is NaN, infinite or negative; -0.0 counts as negative
     peak: float
     floor: float  # values up to this one are the spectrogram's floor
     n_rows: int  # rows from this one on are at the floor throughout
@@ -104,8 +105,8 @@ def measure(clip: FloatArray) -> Range:
     """Return the range of a clip's magnitudes (F, T).
 
     The highest rows count as empty if none of their bins is more than 1 dB above the clip's lowest
-    level. Either limiting the range removed what the recording had there, or there was nothing, as
-    above half the original rate of a resampled recording.
+    level. Either limiting the range removed what the recording had there, or the recording had
+    nothing there, as a resampled one has nothing above half its original rate.
     """
     is_valid, peak, lowest, row_peaks = _extremes(clip)
     floor = min(lowest * 10 ** (FLAT_DB / 20), peak * 10 ** (-LEAST_RANGE_DB / 20))

@@ -1,7 +1,7 @@
 """Complex Fourier transforms of any length, in place, of sixteen frames at once.
 
 `put_in_order` takes numbers in the permuted order of `fft_plan.places_for` and returns them in
-order; `put_out_of_order` does the reverse. So no transform needs a separate pass to permute.
+order; `put_out_of_order` does the reverse. Thus no separate pass has to permute the numbers.
 """
 
 from __future__ import annotations

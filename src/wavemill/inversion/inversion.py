@@ -63,8 +63,8 @@ def invert(
         Number of threads that the clips are distributed over.
     transforms : "simd", "scipy" or None
         What computes Fourier transforms and iterations: compiled kernels, or SciPy, which is many
-        times slower and gives the same waveforms but for rounding. None means the kernels, or SciPy
-        where the installed numba cannot compile them.
+        times slower and gives the same waveforms except for rounding. None means the kernels, or
+        SciPy where the installed numba cannot compile them.
 
     Returns
     -------

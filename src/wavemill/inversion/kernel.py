@@ -1,7 +1,8 @@
 """Compile the numeric loops of this package with numba.
 
-Only this module uses private names of numba, which `INTERNALS` lists; `pyproject.toml` bounds its
-version. Where a name is gone, kernels work but are compiled anew in each process.
+Only this module uses private names of numba. `INTERNALS` lists them, and `pyproject.toml` bounds
+numba's version. If numba has no such name any more, kernels still work, but every process compiles
+them anew.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
-# The attributes, from a compiled function on, to the time and size by which numba tells stale code.
+# Attributes that lead from a compiled function to the time and size by which numba finds stale code.
 INTERNALS = ("_cache", "_cache_file", "_source_stamp")
 _SOURCES = frozenset(Path(__file__).parent.glob("*.py"))
 
@@ -45,7 +46,7 @@ def kernel(function: F) -> F:
         if compiled is function:  # NUMBA_DISABLE_JIT is set, for debugging
             return function
         if not _watch_all_sources(compiled, Path(function.__code__.co_filename)):
-            compiled = njit(**_OPTIONS)(function)  # slow to start, but never stale
+            compiled = njit(**_OPTIONS)(function)  # without the cache: slow to start, but never stale
     result: F = compiled
     return result
 
@@ -67,7 +68,7 @@ def _watch_all_sources(compiled: Any, file: Path) -> bool:
 
 @lru_cache(maxsize=1)
 def _say_unknown() -> None:
-    logger.warning("numba %s is not known to wavemill: its machine code is not kept on disk", numba.__version__)
+    logger.warning("wavemill does not know numba %s: each process compiles its machine code anew", numba.__version__)
 
 
 def _stamp(file: Path) -> tuple[float, int]:

@@ -35,7 +35,7 @@ def _centred(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
 def _zero(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
     """Return phases that make every frame a symmetric pulse at its first sample.
 
-    The window is zero there. The course does this.
+    The window is zero there. The course's own code does this.
     """
     return np.zeros(clip.n_rows * stft.n_lanes, np.int32)
 

@@ -32,7 +32,7 @@ _LOG_PER_DB = math.log(10) / 20
 # its bucket (replaced by a link once its phase is known), its phase, and the phase steps to the
 # next frame and to the next row.
 _BUCKET, _PHASE, _TO_FRAME, _TO_ROW, _SIZE = 0, 1, 2, 3, 4
-_UNWANTED = -1  # a bin that is not to be visited; any negative bucket means that
+_UNWANTED = -1  # bucket of a bin that integration skips; so is any negative one
 IntArray = npt.NDArray[np.int32]
 
 

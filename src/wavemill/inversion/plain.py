@@ -1,7 +1,7 @@
 """The transforms and iterations of `tiles` and `griffin_lim`, in SciPy and NumPy, one clip at once.
 
-They take the same arguments, arrays and layouts, and give the same signals but for rounding. They
-are slower, but short, and need nothing of numba's internals.
+They take the same arguments, arrays and layouts, and give the same signals except for rounding.
+They are slower, but short, and do not depend on numba's internals.
 """
 
 from __future__ import annotations

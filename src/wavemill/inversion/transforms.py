@@ -1,7 +1,7 @@
-"""Choose what transforms: SIMD kernels, or SciPy where numba cannot compile them.
+"""Choose what computes the transforms: SIMD kernels, or SciPy where numba cannot compile them.
 
-The kernels build their vectors from numba's internal types and LLVM code, which a new version of
-numba may change. Inversion then goes on with SciPy, which takes longer, and logs a warning.
+The kernels build their vectors from numba's internal types and LLVM code. If a new version of numba
+changes these, inversion uses SciPy, which takes longer, and logs a warning.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _simd() -> Transforms | Exception:
     try:
         kernels = _kernels()
         _try(kernels)
-    except Exception as exc:  # a version of numba that is not known yet may fail in any way
+    except Exception as exc:  # a future version of numba may fail in any way
         logger.warning("numba %s cannot compile the SIMD transforms, SciPy is used: %s", numba.__version__, exc)
         return exc
     return kernels

@@ -1,1 +1,4 @@
-"""Arrays to arrays: spectrograms from a model, their levels, sound. Uses no jobs, files or SQL."""
+"""Makes spectrograms with a model, sets their levels and turns them into sound.
+
+Works on arrays only. Uses no jobs, files or SQL.
+"""

@@ -1,4 +1,4 @@
-"""Every operation of a model: spectrograms and latents in, spectrograms out. Makes no sound.
+"""Runs every operation of a model: spectrograms and latents in, spectrograms out. Makes no sound.
 
 Axis letters: B batch, F frequency bins, T frames, D latent dimensions.
 
@@ -35,7 +35,7 @@ class Synthesis:
     boosts_db : list of float
         Gain of the loudest bins, see `wavemill.synthesis.levels`; empty if no level was restored.
     labels : list of mappings
-        What was drawn, where the operation draws labels; empty otherwise.
+        The labels of each result, if the operation draws labels; empty otherwise.
     """
 
     spectrograms: FloatArray
@@ -117,7 +117,7 @@ def sample(
     labels: Mapping[str, str] | None = None,
     temperature: float | None = None,
 ) -> Synthesis:
-    """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} say of which kind.
+    """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} restrict the draw.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`SpectrogramModel`: what the operations need of a model."""
+"""`SpectrogramModel`: the methods that the operations need from a model."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from wavemill.storage.stores import open_store
 
 _NAME = "rehearsal"
 _LONGEST_S = 3_600
-_SUB_BATCH = 16  # jobs between two checks whether to stop, as many as in a forward pass
+_SUB_BATCH = 16  # jobs between two checks of whether to stop, as many as in a forward pass
 
 
 class RehearsalWorker(ChunkWorker):

@@ -1,4 +1,4 @@
-"""`SineModel`: a fake model whose sounds are sums of sines. Needs NumPy, but neither TensorFlow nor training."""
+"""`SineModel`: a fake model whose sounds are sums of sines. Needs no TensorFlow and no training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SineModel:
     features : Features, optional
         Of kind `stft-db`; by default those of the default preset.
     latent_dim : int > 0
-        How many sines.
+        Number of sines.
 
     Raises
     ------

@@ -53,4 +53,4 @@ def test_with_a_numba_that_is_not_known_yet_kernels_work_and_keep_no_machine_cod
     compiled = kernel(lambda x: x + 1)
     assert compiled(1) == 2
     assert not isinstance(compiled._cache, Renamed)
-    assert f"numba {numba.__version__} is not known" in caplog.text
+    assert f"wavemill does not know numba {numba.__version__}" in caplog.text
