@@ -1,4 +1,4 @@
-"""The held-out clips to judge by: which they are, their spectrograms and their sound."""
+"""Chooses the held-out clips that models are judged on, and reads their spectrograms and sounds."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ PAGE_SIZE = 256  # clips read at a time
 
 HOW = {
     "clips": (
-        f"all that are held out, or {MOST_HELD_OUT:,} of more, and as recordings that are not held out all, or "
-        f"{MOST_OTHERS:,} of more: those whose IDs have the least SHA-256"
+        f"all held-out recordings, and for comparison all others. Of more than {MOST_HELD_OUT:,} held-out or "
+        f"{MOST_OTHERS:,} other recordings, only that many are used: those whose IDs have the lowest SHA-256 digests"
     ),
 }
 
@@ -45,7 +45,7 @@ class Split:
     Attributes
     ----------
     held_out, others : sorted by ID; at most `MOST_HELD_OUT` and `MOST_OTHERS`
-    all_held_out, all_others : their numbers in the whole dataset
+    all_held_out, all_others : how many of each the whole dataset has
     """
 
     held_out: Sequence[Entry]
@@ -65,8 +65,8 @@ def split(dataset: Dataset, rule: str) -> Split:
         (held_out if entry.labels in wanted else others).offer(entry)
     if not held_out.offered or not others.offered:
         raise UsageError(
-            f"of {held_out.offered + others.offered} spectrograms {held_out.offered} are held out by {rule!r}; "
-            "expected some and not all"
+            f"{rule!r} holds out {held_out.offered} of {held_out.offered + others.offered} spectrograms; "
+            "expected at least one and not all"
         )
     return Split(
         held_out=held_out.entries, others=others.entries, all_held_out=held_out.offered, all_others=others.offered
@@ -79,7 +79,7 @@ class Draw:
     def __init__(self, most: int) -> None:
         self.offered = 0
         self._most = most
-        self._kept: list[tuple[int, str, Entry]] = []  # a heap; the next to be replaced comes first
+        self._kept: list[tuple[int, str, Entry]] = []  # a heap: the next to be replaced comes first
 
     @property
     def entries(self) -> list[Entry]:
@@ -100,9 +100,9 @@ class Draw:
 class Clips:
     """Read entries of a dataset as spectrograms and as sound.
 
-    With recordings, these are the truth, and spectrograms with any model's features are computed
-    from them. Without recordings, the truth is the dataset's inverted spectrograms, and only models
-    with the dataset's own features can be judged.
+    With recordings, the recordings are the truth, and spectrograms with any model's features are
+    computed from them. Without recordings, the dataset's inverted spectrograms are the truth, and
+    only models with the dataset's own features can be judged.
     """
 
     def __init__(self, dataset: Dataset, recordings: Recordings | None) -> None:
@@ -125,7 +125,7 @@ class Clips:
             return np.stack([read_db(self._dataset, e) for e in entries])
         if self._recordings is None:
             raise PresetMismatchError(
-                f"the model wants preset {features.preset!r}, {self._dataset.path} holds "
+                f"the model needs preset {features.preset!r}, {self._dataset.path} holds "
                 f"{self._dataset.features.preset!r}; give the recordings with --recordings DIR"
             )
         signals = [self._recordings.read(entry.spectrogram_id, features) for entry in entries]

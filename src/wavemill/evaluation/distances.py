@@ -1,4 +1,4 @@
-"""Distances between sets of points: of their distributions, and from points to their nearest."""
+"""Distances between two sets of points: between their distributions, or point by point."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def nearest(points: FloatArray, others: FloatArray) -> tuple[FloatArray, NDArray
 
 
 def entropy_share(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of counts: 1 for an even distribution, 0 if all are of one value."""
+    """Return the entropy of counts: 1 if all are equal, 0 if all but one are 0."""
     total = counts.sum()
     if total == 0 or len(counts) < 2:
         return 0.0

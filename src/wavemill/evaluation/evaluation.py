@@ -1,4 +1,4 @@
-"""Evaluate models on held-out recordings, beside the recordings themselves and inversion alone."""
+"""Evaluates models on held-out recordings; also judges the recordings and inversion alone."""
 
 from __future__ import annotations
 
@@ -151,23 +151,25 @@ def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Backgr
 def _notes(
     models: Sequence[Model], recogniser: Recogniser, reader: Clips, config: EvaluationConfig, inversion: Rendition
 ) -> list[str]:
-    """Return notes on what the figures leave out, and where models may have heard the clips."""
+    """Return notes on missing figures, and on models that may have been trained on the clips."""
     notes = []
     if not reader.has_recordings:
-        notes.append("No recordings were given: inverted spectrograms stand for the truth.")
+        notes.append("No recordings were given: inverted spectrograms serve as the truth.")
     pesq_clips = inversion.figures.get("pesq_clips")
     if pesq_clips is not None and pesq_clips < len(inversion.sounds):
-        notes.append(f"PESQ is a mean over {pesq_clips} of {len(inversion.sounds)} clips: the others hold no speech.")
+        notes.append(
+            f"PESQ is a mean over {pesq_clips} of {len(inversion.sounds)} clips: it finds no speech in the others."
+        )
     for measure, extra in (("stoi", "evaluate"), ("pesq", "pesq")):
         if measure not in inversion.scores:
             notes.append(f"{measure.upper()} was not measured: pip install 'wavemill[{extra}]'.")
     if not inversion.heard:
         notes.append(
-            "Nothing was recognised: the recogniser knows "
-            f"{', '.join(recogniser.labels)}, and no held-out clip has such a label."
+            "No recognition was judged: the recogniser knows the labels "
+            f"{', '.join(recogniser.labels)}, and no held-out clip has one of them."
         )
     elif DIGIT in inversion.heard and "pocketsphinx_digit_accuracy" not in inversion.figures:
-        notes.append("PocketSphinx was not asked: pip install 'wavemill[evaluate]'.")
+        notes.append("PocketSphinx was not run: pip install 'wavemill[evaluate]'.")
     held_out = HeldOut.parse(config.held_out)
     notes += rule_note("the recogniser", recogniser.record.training.get("held_out"), held_out)
     for model in models:

@@ -16,13 +16,16 @@ WORST_PESQ = 1.0  # the bottom of its scale
 
 HOW = {
     "log_spectral_distance_db": (
-        f"between the STFTs (8 kHz, window {JUDGED.n_fft}, hop {JUDGED.hop_length}) of sound and reference, both "
-        f"limited to {TOP_DB:.0f} dB below the peak of the reference; root mean square over bins, mean over frames"
+        f"between the STFTs of sound and reference (8 kHz, window {JUDGED.n_fft} and hop {JUDGED.hop_length} samples), "
+        f"both limited to {TOP_DB:.0f} dB below the reference's peak; root mean square over bins, mean over frames"
     ),
-    "stoi": f"short-time objective intelligibility; each clip repeated {REPEATS} times, as short ones fill no segment",
+    "stoi": (
+        f"short-time objective intelligibility; each clip repeated {REPEATS} times, because short ones do not fill an "
+        "analysis segment"
+    ),
     "pesq": (
-        f"ITU-T P.862 narrow band, 1 to 4.5; each clip repeated {REPEATS} times; a sound without speech counts as "
-        f"{WORST_PESQ:g}, clips whose reference has none are left out"
+        f"ITU-T P.862 narrow band, 1 to 4.5; each clip repeated {REPEATS} times; a sound in which PESQ finds no speech "
+        f"counts as {WORST_PESQ:g}; clips whose reference holds no speech are left out"
     ),
 }
 

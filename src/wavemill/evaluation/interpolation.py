@@ -1,6 +1,6 @@
-"""Judge interpolation between held-out recordings.
+"""Judges interpolations between held-out recordings.
 
-Are both ends recognised, does no step fall silent or too loud, and are the steps even?
+Are both ends recognised? Does every step have a plausible level? Are the steps even?
 
 Axis letters: P pairs, S steps, M mel bands, T frames.
 """
@@ -27,17 +27,19 @@ Labels = Mapping[str, str]
 STEPS = 5
 LEVEL_DB = 3.0
 SILENT_DB = -60.0  # root mean square, relative to full scale
-LARGEST_JUMP = 0.7  # docs/why.md
+LARGEST_JUMP = 0.7  # docs/why.md says why
 _PAGE = 16  # pairs at a time
 
 HOW = {
     "interpolation": (
-        f"{STEPS} steps between seeded pairs of held-out clips, the reconstructed ends among them, along the default "
-        "path. Ends right: those recognised as what their clip is, of those whose plain reconstruction is. Steps "
-        f"sound: root mean square over {SILENT_DB:g} dB of full scale and within {LEVEL_DB:g} dB of the range from one "
-        "end's to the other's. Largest jump: between neighbouring steps, as a share of the distance between the ends "
-        "(root mean square of log-mel pictures, free of level); even steps on a straight line would be "
-        f"{1 / (STEPS - 1):.2f}. Whole: pairs with both ends right, every step sound and no jump over {LARGEST_JUMP:g}"
+        f"{STEPS} steps from one held-out clip to another, both reconstructed ends included, along the default path; "
+        "the pairs are drawn with a fixed seed. Ends right: the share of ends recognised as their clip's labels, among "
+        "clips whose plain reconstruction is recognised so. Steps sound: the share of steps whose root mean square is "
+        f"over {SILENT_DB:g} dB re full scale and within the range between the ends' levels, widened by {LEVEL_DB:g} "
+        "dB on both sides. Largest jump: the largest distance between neighbouring steps, as a share of the distance "
+        "between the ends (root mean square of log-mel pictures, which do not depend on level); for even steps on a "
+        f"straight line it is {1 / (STEPS - 1):.2f}. Whole: the share of pairs with no wrong end, every step sound and "
+        f"no jump over {LARGEST_JUMP:g}"
     ),
 }
 

@@ -15,7 +15,7 @@ from wavemill.evaluation.pocketsphinx import hear_digits
 from wavemill.recogniser.recogniser import Recogniser
 
 PESQ = "pesq"
-DIGIT = "digit"  # the kind of label that PocketSphinx is asked about
+DIGIT = "digit"  # the kind of label that PocketSphinx recognises
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Rendition:
     ----------
     sounds : one float32 [shape=(samples,)] per clip, at 8 kHz
     scores : float32 [shape=(clips,)] by measure; empty for the truth
-    heard : the recogniser's answer per clip, by kind of label
+    heard : the value that the recogniser hears in each clip, by kind of label
     confidence : float32 [shape=(clips,)], the confidence in these answers, by kind of label
     figures : means over the clips; for a model, also the figures of its latents and samples
     """

@@ -1,4 +1,4 @@
-"""Warn where a model may have been trained on the clips that judge it."""
+"""Warns of models that may have been trained on the clips that they are judged on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wavemill.vae.training.held_out import HeldOut
 
 
 def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iterator[str]:
-    """Yield a sentence for every training in a model's past that may have used clips in `held_out`.
+    """Yield a sentence for each training, the model's own or an ancestor's, that may have used `held_out`.
 
     Parameters
     ----------
@@ -20,10 +20,13 @@ def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iter
     before = list(training.get("ancestors", ()))
     yield from _own_notes(who, training, held_out)
     for past in before:
-        yield from _own_notes(f"{past.get('model')}, as which {who} began,", past, held_out)
+        yield from _own_notes(f"{past.get('model')}, which {who} started from,", past, held_out)
     oldest = before[-1] if before else training
     if oldest.get("init"):
-        yield f"{who} may have heard these clips: it began as {oldest['init']}, whose training is not recorded."
+        yield (
+            f"{who} may have been trained on these clips: it started from {oldest['init']}, "
+            "whose training is not recorded."
+        )
 
 
 def rule_note(who: str, rule: str | None, held_out: HeldOut, *, dataset: str | None = None) -> Iterator[str]:
@@ -38,13 +41,13 @@ def _own_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iter
     share = training.get("added_share")
     if added := training.get("added"):
         yield (
-            f"{who} learnt besides from {', '.join(added)}, {share or 0:.0%} of each epoch, of which nothing was held "
-            "out: it may have heard these clips there."
+            f"{who} was also trained on {', '.join(added)} ({share or 0:.0%} of each epoch), where nothing was held "
+            "out, so possibly on these clips."
         )
-    elif share and "added" not in training:  # older records hold a share, used or not, but no names
+    elif share and "added" not in training:  # older records have a share, used or not, and no names
         yield (
-            f"{who} may have heard these clips in datasets that were added to its training, up to {share:.0%} of each "
-            "epoch: its record does not name them."
+            f"{who} may have been trained on these clips: up to {share:.0%} of each epoch came from added datasets, "
+            "and its record does not name them."
         )
 
 

@@ -24,7 +24,7 @@ MEASURES = (
     ("samples of a {kind}: as asked", "sampling.by_label.{kind}.asked", "{:.1%}"),
     ("samples: Frechet distance", "sampling.frechet_distance", "{:.1f}"),
     ("the same for held-out recordings", "sampling.frechet_distance_of_held_out", "{:.1f}"),
-    ("points behind either", "sampling.frechet_points", "{}"),
+    ("points in each of these sets", "sampling.frechet_points", "{}"),
     ("samples: distance to nearest recording, dB", "sampling.memorisation.nearest_db_median", "{:.2f}"),
     ("the same for held-out recordings", "sampling.memorisation.nearest_db_median_of_held_out", "{:.2f}"),
     ("samples: copies", "sampling.memorisation.copies", "{:.1%}"),

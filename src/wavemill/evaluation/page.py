@@ -1,4 +1,4 @@
-"""The page of an evaluation: one self-contained HTML file with figures, pictures and sounds."""
+"""Makes an evaluation's page: one self-contained HTML file with figures, pictures and sounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One player of a clip."""
+    """One version of a clip, with its player, picture and scores."""
 
     name: str
     wav: str  # base64
@@ -41,7 +41,7 @@ class Shown:
     name: str
     labels: str
     versions: Sequence[Version]
-    badness: Mapping[str, float]  # by key of order; the greatest comes first
+    badness: Mapping[str, float]  # by key of a sort order; greatest first
     all_right: bool
 
 
@@ -50,7 +50,7 @@ def page(evaluation: Evaluation, *, n_clips: int, show: str = "spread") -> str:
 
     Parameters
     ----------
-    n_clips : number of clips that can be heard; the figures are those of all clips
+    n_clips : number of clips on the page; the figures always cover all clips
     show : "worst" for the clips with the greatest log-spectral distance of any model, "spread" for
         clips spread evenly from the worst to the best
     """

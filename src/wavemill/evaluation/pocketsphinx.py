@@ -22,7 +22,7 @@ _GRAMMAR = f"#JSGF V1.0; grammar digits; public <digit> = {' | '.join(WORDS)};"
 def hear_digits(sounds: Sequence[FloatArray]) -> list[str | None] | None:
     """Return the digit, `0` to `9`, that PocketSphinx hears in each sound at 8 kHz, or None without pocketsphinx.
 
-    Its grammar has no other words, so anything else is heard as some digit, or as nothing.
+    It knows no other words, so it hears any other sound as some digit, or as nothing.
     """
     try:
         from pocketsphinx import Decoder

@@ -1,4 +1,4 @@
-"""Judge a model's samples: are they speech, do they have the labels asked for, are they new?"""
+"""Judges a model's samples: are they speech, do they have the labels asked for, are they new?"""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _COPY_PERCENTILE = 1.0
 _LEAST_PER_VALUE = 10
 
 HOW = {
-    "sure": f"share of samples that the recogniser names with confidence over {SURE:g}",
-    "covered": "values of a label among these",
-    "entropy": "evenness of these: 1 is as many of each value, 0 only one value",
-    "asked": f"share of samples of a label that are recognised as that label with confidence over {SURE:g}",
+    "sure": f"share of samples that the recogniser labels with confidence over {SURE:g}",
+    "covered": "how many values of a label occur among these samples",
+    "entropy": "how evenly these samples cover the values: 1 if all are equally frequent, 0 if there is only one",
+    "asked": f"share of samples drawn with a label that are recognised as that label with confidence over {SURE:g}",
     "frechet_distance": (
-        "between the recogniser's embeddings of samples, or held-out recordings, and of recordings that are not held "
-        "out; the same number of each, drawn at random, as fewer points lie further apart"
+        "from the recogniser's embeddings of samples, or of held-out recordings, to those of recordings that are not "
+        "held out; all sets have the same number of points, drawn at random, since small sets give greater distances"
     ),
     "copies": (
-        "share of samples that lie nearer to a recording that is not held out than all but "
-        f"{_COPY_PERCENTILE:g} % of the held-out recordings do (root mean square of log-mel pictures, in dB)"
+        "share of samples that are closer to some recording that is not held out than all but "
+        f"{_COPY_PERCENTILE:g} % of the held-out recordings are (root mean square of log-mel pictures, in dB)"
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """What samples are compared with: pictures and embeddings of held-out and other recordings."""
+    """Pictures and embeddings of held-out and other recordings, to compare samples with."""
 
     held_out_pictures: FloatArray
     other_pictures: FloatArray

@@ -12,7 +12,7 @@ _TEMPERATURES = np.geomspace(0.25, 8, 161)
 
 
 def best_temperature(logits: FloatArray, targets: FloatArray) -> float:
-    """Return the temperature to divide logits by for the greatest likelihood of their softmax [1]_.
+    """Return the temperature that makes softmax(logits / temperature) fit the targets best [1]_.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def best_temperature(logits: FloatArray, targets: FloatArray) -> float:
 
 
 def calibration_error(confidence: FloatArray, right: NDArray[np.bool_], *, n_bins: int = 10) -> float:
-    """Return the expected calibration error: the mean gap of confidence and accuracy over bins.
+    """Return the expected calibration error: the mean gap between confidence and accuracy.
 
     Parameters
     ----------

@@ -11,10 +11,10 @@ def recogniser_card(record: RecogniserRecord) -> str:
     kinds = "\n".join(f"- `{kind}`: {', '.join(values)}" for kind, values in record.labels.items())
     return f"""# {record.name}
 
-A small recogniser of single words, the ear of `wavemill evaluate`. It is no generator, and no generator may be trained
-against it: a model that learnt to please it would make its figures worthless.
+A small recogniser of single words, with which `wavemill evaluate` judges models. It makes no sound. Do not train a
+model against it: the model would learn to please the recogniser, and the figures would mean nothing.
 
-## What it tells apart
+## Labels that it recognises
 {kinds}
 
 Each answer has a confidence, calibrated on sounds that were held out.

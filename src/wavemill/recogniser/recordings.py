@@ -51,7 +51,9 @@ class Recordings:
             When the recording cannot be read as sound.
         """
         if recording_id not in self._files:
-            raise NotFoundError(f"{self._folder} holds no recording {recording_id!r}; give the folder of the dataset")
+            raise NotFoundError(
+                f"{self._folder} holds no recording {recording_id!r}; give the folder that the dataset was built from"
+            )
         # If several files have the same ID, take the first by name that can be read, as `dataset
         # build` does.
         *others, last = sorted(self._files[recording_id])

@@ -1,4 +1,4 @@
-"""Train a recogniser, on real recordings only."""
+"""Trains a recogniser, on real recordings only."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from wavemill.vae.training.held_out import HeldOut
 
 Targets = dict[str, FloatArray]
 
-# Augmented takes of each held-out recording. Unchanged recordings give too few mistakes to
-# calibrate with.
+# Augmented takes of each held-out recording. The network makes too few mistakes on the unchanged
+# recordings to calibrate with them.
 _CALIBRATION_TAKES = 8
 _SURE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserConfig:
-    """All options of a training."""
+    """The options of a training run."""
 
     held_out: str = "index=5,6,7,8,9"
     epochs: int = 40
@@ -121,8 +121,8 @@ def _held_out(labels: Sequence[Mapping[str, str]], rule: str) -> NDArray[np.bool
     held_out = np.array([item in wanted for item in labels], dtype=bool)
     if not held_out.any() or held_out.all():
         raise UsageError(
-            f"of {len(labels)} labelled recordings {int(held_out.sum())} would be held out by {rule!r}; expected "
-            "at least one and not all: name others with --held-out KEY=A,B"
+            f"{rule!r} would hold out {int(held_out.sum())} of {len(labels)} labelled recordings; expected at least "
+            "one and not all: choose others with --held-out KEY=A,B"
         )
     return held_out
 
@@ -132,7 +132,7 @@ def _values(labels: Sequence[Mapping[str, str]], training: NDArray[np.bool_]) ->
     kinds = sorted(set.intersection(*(set(item) for item in labels)) - {"index"})
     values = {kind: sorted({item[kind] for item, use in zip(labels, training, strict=True) if use}) for kind in kinds}
     if not (known := {kind: names for kind, names in values.items() if len(names) > 1}):
-        raise UsageError("the recordings carry no labels to tell apart; name them as in 7_george_0.wav")
+        raise UsageError("the recordings' names hold no label with two or more values; name them like 7_george_0.wav")
     return known
 
 
@@ -217,7 +217,8 @@ def _quality(recogniser: Recogniser, unseen: Material, config: RecogniserConfig)
             "sure_of_noise": float((noise.confidence(kind) > _SURE).mean()),
         }
     figures["how"] = (
-        f"On recordings that were not trained on. Sure: confidence over {_SURE:g}. The temperatures that calibrate the "
-        "confidences were fitted to distorted takes of the same held-out recordings. Noise: smooth random energy."
+        f"Measured on held-out recordings. Sure: the share of answers with confidence over {_SURE:g}. The temperatures "
+        "that calibrate the confidences were fitted to distorted takes of the same recordings. Noise: pictures of "
+        "smooth random energy."
     )
     return figures

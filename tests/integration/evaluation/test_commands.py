@@ -82,7 +82,7 @@ def test_without_recordings_the_inverted_spectrogram_is_the_truth_and_that_is_sa
     assert figures == json.loads(stored.read_text())
     assert figures["figures"]["inversion only"]["log_spectral_distance_db"] == 0
     assert not {"sampling", "interpolation"} & set(figures["figures"]["small"])
-    assert "inverted spectrograms stand for the truth" in figures["notes"][0]
+    assert "inverted spectrograms serve as the truth" in figures["notes"][0]
     assert "the recogniser may have been trained on these clips: its training held out index=1." in figures["notes"]
 
 

@@ -29,21 +29,21 @@ def test_another_rule_is_named(rule: str | None) -> None:
 def test_what_a_model_began_as_counts_as_well() -> None:
     first = {"model": "first, 12", **CLEAN, "validation_label": "index=5"}
     (note,) = notes(init="second, 34", ancestors=[{"model": "second, 34", **CLEAN, "init": "first, 12"}, first])
-    assert note.startswith("first, 12, as which mine began, may have been trained on these clips")
+    assert note.startswith("first, 12, which mine started from, may have been trained on these clips")
 
 
 def test_a_beginning_that_no_record_tells_of_is_said() -> None:
     (note,) = notes(init="first, 12")
-    assert "it began as first, 12, whose training is not recorded" in note
+    assert "it started from first, 12, whose training is not recorded" in note
     (note,) = notes(init="second, 34", ancestors=[{"model": "second, 34", **CLEAN, "init": "first, 12"}])
-    assert "it began as first, 12, whose training is not recorded" in note
+    assert "it started from first, 12, whose training is not recorded" in note
 
 
 def test_added_datasets_are_named_and_an_unnamed_share_too() -> None:
     (note,) = notes(added=["voices", "more"], added_share=0.15)
-    assert "voices, more, 15% of each epoch" in note
+    assert "voices, more (15% of each epoch)" in note
     old = {name: value for name, value in CLEAN.items() if name != "added"}
     (note,) = leak_notes("old", {**old, "added_share": 0.2}, RULE)
     assert "its record does not name them" in note
     (note,) = notes(ancestors=[{"model": "first, 12", **CLEAN, "added": ["voices"], "added_share": 0.3}])
-    assert note.startswith("first, 12, as which mine began, learnt besides from voices, 30% of each epoch")
+    assert note.startswith("first, 12, which mine started from, was also trained on voices (30% of each epoch)")

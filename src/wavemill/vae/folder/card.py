@@ -14,8 +14,10 @@ def model_card(record: ModelRecord) -> str:
     return f"""# {record.name}
 
 A {_KINDS.get(record.kind, record.kind)} for spectrograms of short spoken words.
-{features.n_bins} bins x {features.n_frames} frames become {record.latent_dim} numbers, and these become sound again.
-Preset `{features.preset}`: {features.sample_rate_hz} Hz, window {features.n_fft}, hop {features.hop_length}.
+It turns {features.n_bins} bins x {features.n_frames} frames into {record.latent_dim} numbers, and these into a
+spectrogram again. wavemill inverts spectrograms to sound.
+Preset `{features.preset}`: {features.sample_rate_hz} Hz, window of {features.n_fft} samples, hop of
+{features.hop_length} samples.
 Architecture `{record.architecture}`, made by wavemill {record.code_version}.
 
 ## Data

@@ -1,4 +1,4 @@
-"""Measure how close a model's reconstructions come to its input."""
+"""Measures how close a model's reconstructions come to its input."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from wavemill.vae.model import Model
 from wavemill.vae.training.batches import SpectrogramSource
 
 TOP_DB = 50.0
-# Held-out items measured, spread evenly. Enough for two digits; half a minute of inversion and
-# STOI.
+# Held-out items to measure, at most, spread evenly. Enough for two significant digits; inversion
+# and STOI take half a minute.
 MOST_ITEMS = 300
 REPEATS = 3  # STOI compares segments of 0.384 s; half of all spoken digits are shorter than two of them
 
@@ -40,9 +40,10 @@ def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64])
     if score is not None:
         figures["stoi_against_inverted_original"] = score
     figures["how"] = (
-        f"Held-out spectrograms, latent mean. Log-spectral distance: both limited to {TOP_DB:.0f} dB below the "
-        "original's peak, root mean square over bins, mean over frames with sound. STOI: after inversion, each clip "
-        f"repeated {REPEATS} times because short clips do not fill one analysis segment."
+        "Measured on held-out spectrograms, decoded from the latent mean. Log-spectral distance: original and "
+        f"reconstruction are limited to {TOP_DB:.0f} dB below the original's peak; root mean square over bins, mean "
+        "over frames with sound. STOI: original and reconstruction are inverted, and each clip is repeated "
+        f"{REPEATS} times because short clips do not fill one analysis segment."
     )
     return figures
 
@@ -54,8 +55,8 @@ def log_spectral_distance(reference_db: FloatArray, db: FloatArray, *, top_db: f
     ----------
     reference_db, db : float32 [shape=(batch, n_bins, n_frames)], in dB
     top_db : float > 0
-        Both are limited to this range below the reference's peak; frames that are silent then are
-        ignored.
+        Both are limited to this range below the reference's peak. Frames in which the reference is
+        then silent are ignored.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Train a network on a dataset.
+"""Trains a network on a dataset.
 
 Training is seeded and can be resumed. It stops early when the held-out error no longer improves.
 """
@@ -37,7 +37,7 @@ Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """The result of one epoch; its validation error is of averaged weights at the latent mean."""
+    """The result of one epoch; `validation_error` is of the averaged weights, at the latent mean."""
 
     epoch: int  # from 1
     epochs: int
@@ -207,7 +207,7 @@ class TrainingRun:
         theirs = {**checkpoint.config, **checkpoint.features}
         if changed := sorted(name for name in ours if ours[name] != theirs.get(name) and name not in _MAY_CHANGE):
             raise UsageError(
-                f"the training to resume was started with another {', '.join(changed)}; "
+                f"the training to resume was started with other options ({', '.join(changed)}); "
                 "give the same options, or start without --resume"
             )
         self.trainer.restore(checkpoint.state)
@@ -220,7 +220,7 @@ def _take_weights(network: Network, init: Model) -> None:
     set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
 
 
-_MAY_CHANGE = ("epochs", "patience")  # options that may differ when a training is resumed
+_MAY_CHANGE = ("epochs", "patience")  # options that may differ when training is resumed
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
@@ -239,8 +239,8 @@ def train(
 ) -> str:
     """Train a model, write its folder, and return the model's digest.
 
-    A training may be interrupted at any time. Resumed from its last complete epoch, it ends with
-    the same weights as without the interruption.
+    Training may be interrupted at any time. If it is resumed from the last complete epoch, it ends
+    with the same weights as without the interruption.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def train(
     Raises
     ------
     TrainingError
-        When nothing was learnt. The training can still be resumed with more epochs, or finished.
+        When nothing was learnt. Training can still be resumed with more epochs, or finished.
     UsageError
         When nothing can be held out, the training to resume had other options, or the features of
         the sources differ.
