@@ -21,7 +21,7 @@ from wavemill.inversion.inversion import choose, each
 from wavemill.inversion.methods import Method
 from wavemill.inversion.phases import TURN, PhaseArray
 from wavemill.inversion.reconstruction import starting_phases
-from wavemill.inversion.stft import Stft, stft_for, unfold
+from wavemill.inversion.stft import Stft, hann, stft_for, unfold
 
 BLOCK = 32  # clips per call; XLA compiles this one shape, and fewer clips are padded to it
 
@@ -142,7 +142,7 @@ def _synthesize(stft: Stft, spectra: Any) -> Any:
     """(B, T, F) -> (B, L)."""
     from wavemill.keras_seam import tf
 
-    frames = tf.signal.irfft(spectra, [stft.n_fft]) * _window(stft)
+    frames = tf.signal.irfft(spectra, [stft.n_fft]) * hann(stft.n_fft).astype(np.float32)
     whole = tf.signal.overlap_and_add(frames, stft.hop_length)
     weight = np.empty(stft.n_samples, np.float32)
     unfold(stft, stft.weight, np.float32(stft.n_fft / 2), weight)
@@ -156,8 +156,4 @@ def _analyze(stft: Stft, signals: Any) -> Any:
     before = stft.n_fft // 2
     after = (stft.n_frames - 1) * stft.hop_length + stft.n_fft - before - stft.n_samples
     padded = tf.pad(signals, [[0, 0], [before, after]])
-    return tf.signal.rfft(tf.signal.frame(padded, stft.n_fft, stft.hop_length) * _window(stft))
-
-
-def _window(stft: Stft) -> FloatArray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(stft.n_fft) / stft.n_fft)).astype(np.float32)
+    return tf.signal.rfft(tf.signal.frame(padded, stft.n_fft, stft.hop_length) * hann(stft.n_fft).astype(np.float32))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from wavemill.arrays import FloatArray
-from wavemill.inversion.stft import Stft, fold, unfold
+from wavemill.inversion.stft import Stft, fold, hann, unfold
 
 ComplexArray = npt.NDArray[np.complex64]
 
@@ -57,12 +57,12 @@ def _spectra_of(stft: Stft, signal: FloatArray) -> ComplexArray:
     after = (stft.n_frames - 1) * stft.hop_length + stft.n_fft - before - stft.n_samples
     padded = np.pad(signal, (before, after))
     frames = np.lib.stride_tricks.sliding_window_view(padded, stft.n_fft)[:: stft.hop_length]
-    return np.asarray(scipy.fft.rfft(frames * _window(stft)), np.complex64)
+    return np.asarray(scipy.fft.rfft(frames * hann(stft.n_fft).astype(np.float32)), np.complex64)
 
 
 def _signal_of(stft: Stft, spectra: ComplexArray) -> FloatArray:
     """(T, F) -> (L,)."""
-    frames = scipy.fft.irfft(spectra, stft.n_fft) * _window(stft)
+    frames = scipy.fft.irfft(spectra, stft.n_fft) * hann(stft.n_fft).astype(np.float32)
     whole = np.zeros((stft.n_frames - 1) * stft.hop_length + stft.n_fft, np.float32)
     for number, frame in enumerate(frames):
         whole[number * stft.hop_length :][: stft.n_fft] += frame
@@ -73,10 +73,6 @@ def _signal_of(stft: Stft, spectra: ComplexArray) -> FloatArray:
 def _with_magnitude(spectra: ComplexArray, magnitude: FloatArray) -> ComplexArray:
     energy = spectra.real**2 + spectra.imag**2 + np.float32(_LEAST_ENERGY)
     return np.asarray(spectra * (magnitude / np.sqrt(energy)))
-
-
-def _window(stft: Stft) -> FloatArray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(stft.n_fft) / stft.n_fft)).astype(np.float32)
 
 
 def _unfolded(stft: Stft, folded: FloatArray) -> FloatArray:

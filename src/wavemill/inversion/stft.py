@@ -60,7 +60,7 @@ def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = No
     n_lanes = -(-n_frames // LANES) * LANES
     before = -(-(n_fft // 2) // hop_length)
     n_columns = n_lanes + before + (n_fft // 2 - 1) // hop_length
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    window = hann(n_fft)
     radices = radices_for(n_fft // 2)
     order = (2 * places_for(n_fft // 2, radices)[:, None] + np.arange(2)).ravel()
     position = order - n_fft // 2 + before * hop_length  # of the first frame's samples, from column 0 on
@@ -80,6 +80,11 @@ def stft_for(n_fft: int, hop_length: int, n_frames: int, length: int | None = No
         taper=(0.5 * window[order]).astype(np.float32),
         weight=_weight(window, hop_length, n_frames, n_samples, before, n_columns),
     )
+
+
+def hann(n_fft: int) -> npt.NDArray[np.float64]:
+    """Return the periodic Hann window of `n_fft` samples."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
 
 
 def _weight(
