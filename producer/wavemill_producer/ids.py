@@ -124,5 +124,5 @@ def _unknown(dataset: Dataset, count: int, n_asked: int, examples: list[str]) ->
     return UnknownSpectrogramError(
         f"{dataset.path} has no spectrogram for {count} of the {n_asked} IDs looked at: {shown}. "
         "Nothing was queued; list the IDs with `wavemill dataset ids`, or let only the jobs of the unknown IDs fail "
-        "with --no-check-ids (check_ids=False)"
+        "with --no-check-ids (in Python: check_ids=False)"
     )

@@ -19,6 +19,10 @@ from wavemill.messages import Chunk, chunk_in
 from wavemill.text.secrets_in_urls import without_secrets
 
 _PAGE = 1_000
+_START_EMBEDDED = (
+    "no broker runs for this folder: run `wavemill up` here, or work in the folder in which it runs, or set "
+    "WAVEMILL_HOME to that folder's .wavemill"
+)
 
 
 def sender(app: Any) -> Send:
@@ -99,14 +103,15 @@ def _chunk(raw: bytes | str) -> Chunk | None:
 
 @contextmanager
 def _connected(connect: Callable[[str], Connection], app: Any) -> Iterator[Connection]:
-    connection = _made(connect, app.conf["broker_url"])  # `app.conf.broker_url` would be CELERY_BROKER_URL
+    url = app.conf["broker_url"]  # `app.conf.broker_url` would be CELERY_BROKER_URL
+    connection = _made(connect, url)
     try:
         _open(connection)
         yield connection
     except (KombuError, RedisError, OSError) as exc:
         raise BrokerUnavailableError(
-            f"the broker {without_secrets(connection.as_uri())} does not take messages ({_said(exc)}); start it "
-            "(`wavemill up` starts the embedded one, for its own folder or WAVEMILL_HOME) or check WAVEMILL_BROKER_URL"
+            f"the broker {without_secrets(connection.as_uri())} does not take messages ({_said(exc)}); "
+            + (_START_EMBEDDED if url.startswith("redis+socket:") else "start it, or check WAVEMILL_BROKER_URL")
         ) from exc
     finally:
         connection.release()

@@ -76,9 +76,9 @@ def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
     with Producer.from_env() as producer:
         batch = producer.batch(batch_id)
         count = batch.retry(only_failed=only_failed)
-    _report(
-        f"queued {number_of(count, 'job')} of batch {batch.id} again", as_json=as_json, batch_id=batch.id, retried=count
-    )
+    what = "failed jobs" if only_failed else "failed or cancelled jobs"
+    said = f"queued {number_of(count, 'job')} of batch {batch.id} again" if count else f"batch {batch.id} has no {what}"
+    _report(said, as_json=as_json, batch_id=batch.id, retried=count)
 
 
 def _report(sentence: str, *, as_json: bool, **values: object) -> None:

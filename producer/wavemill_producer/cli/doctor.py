@@ -152,7 +152,7 @@ def _supervisors(settings: Settings) -> str:
     count = supervisor_count(database, alive_within_s=settings.lease_s)
     if not count and list_workers(database, alive_within_s=settings.lease_s):
         raise TransientError("workers are alive, but no supervisor: jobs of workers that die are not taken back")
-    return f"{count} alive, their reapers work"
+    return f"{count} alive" + ("; each takes back the jobs of workers that die" if count else "")
 
 
 def _models(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wavemill.text.secrets_in_urls import without_secrets
 from wavemill.text.terminal import console, progress_bar
 from wavemill_cli.printing import (
     duration,
@@ -71,7 +72,7 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
 
 def _rate(status: dict[str, Any]) -> str:
     rate = status["jobs_per_second"]
-    return "unknown jobs/s" if rate is None else f"{rate:.1f} jobs/s"
+    return "unknown" if rate is None else f"{rate:.1f} jobs/s"
 
 
 def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
@@ -84,13 +85,16 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
         print_json({"batches": batches, "workers": alive, "left": left, "refused": refused, "troubles": troubles})
         return
     if not batches:
-        say("no batch yet; queue one with: wavemill submit reconstruct --help")
+        table_url = without_secrets(producer.settings.sqlalchemy_url)
+        say(f"no batch yet in {table_url}; how to queue one: wavemill submit reconstruct --help")
     else:
         print_table(*_batches_table(batches), whole=("batch",))
     if is_cut:
         say(f"older batches are not shown; --limit shows more than {limit}")
     if left["jobs_left"]:
-        say(f"{left['jobs_left']} jobs left in all, {_rate(left)}, time left {duration(left['eta_s'])}")
+        say(
+            f"{number_of(left['jobs_left'], 'job')} left in all, rate {_rate(left)}, time left {duration(left['eta_s'])}"
+        )
     say(f"{number_of(len(workers), 'worker')} alive" + ("" if workers else f"; {_START_ONE}"))
     for row in workers:
         say(f"  {row['id']}: {row['jobs_done']} jobs done")

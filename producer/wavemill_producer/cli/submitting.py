@@ -178,16 +178,19 @@ def _report_batch(status: dict[str, Any], *, reuse: bool, err: bool) -> None:
 
 
 def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
+    from rich.filesize import decimal
+
     if as_json:
         print_json(report)
         return
-    say(f"would queue {report['total']} jobs in {report['chunks']} messages; nothing was queued")
+    jobs, messages = number_of(report["total"], "job"), number_of(report["chunks"], "message")
+    say(f"would queue {jobs} in {messages}; nothing was queued")
     say(f"duplicates  {report['duplicates']}, left out")
     if report["unknown"]:
         examples = ", ".join(report["unknown_examples"])
         say(f"unknown     {report['unknown']}: {examples}; without --no-check-ids, submit refuses the batch")
-    free = "" if report["free_bytes"] is None else f"; {report['free_bytes'] / 1e6:.1f} MB are free there"
-    say(f"disk        at most {report['output_bytes'] / 1e6:.1f} MB of sound{free}")
+    free = "" if report["free_bytes"] is None else f"; {decimal(report['free_bytes'])} are free there"
+    say(f"disk        at most {decimal(report['output_bytes'])} of sound{free}")
     time = f"{duration(report['estimated_s'])}, by {report['estimated_from']}"
     if report["estimated_s"] is None:
         time = f"unknown: {report['estimated_from']}"

@@ -65,8 +65,8 @@ def split(dataset: Dataset, rule: str) -> Split:
         (held_out if entry.labels in wanted else others).offer(entry)
     if not held_out.offered or not others.offered:
         raise UsageError(
-            f"{rule!r} holds out {held_out.offered} of {held_out.offered + others.offered} spectrograms; "
-            "expected at least one and not all"
+            f"--held-out {rule!r} holds out {held_out.offered} of {held_out.offered + others.offered} spectrograms; "
+            "expected at least one and not all: choose other values of a label, as in --held-out index=5,6"
         )
     return Split(
         held_out=held_out.entries, others=others.entries, all_held_out=held_out.offered, all_others=others.offered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from wavemill.errors import ModelError
@@ -27,11 +28,12 @@ def find_model(name_or_path: str | Path, models_dir: str | Path = "models") -> P
                 f"the training of {folder} is not finished: go on with the options that it was started with and "
                 "--resume, or save the best weights so far with --finish"
             )
-    names = ", ".join(folder.name for folder in known_models(models_dir)) or "none"
+    names = [folder.name for folder in known_models(models_dir)]
+    closest = get_close_matches(Path(name_or_path).name, names, n=1)
     raise ModelError(
-        f"there is no model {str(name_or_path)!r}: expected a folder with {RECORD_FILE}, or a name under "
-        f"{models_dir} (known: {names}); set WAVEMILL_MODELS to the folder of your models, or train one with: "
-        "wavemill train DATASET MODEL"
+        f"there is no model {str(name_or_path)!r}{f', did you mean {closest[0]!r}?' if closest else ':'} expected a "
+        f"folder with {RECORD_FILE}, or a name under {models_dir} (known: {', '.join(names) or 'none'}); set "
+        "WAVEMILL_MODELS to the folder of your models, or train one with: wavemill train DATASET MODEL"
     )
 
 
