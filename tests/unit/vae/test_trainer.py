@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from wavemill.vae.network.architectures import build_network
+from wavemill.vae.network.building import build_network
 from wavemill.vae.training.config import TrainingConfig
 from wavemill.vae.training.trainer import Trainer, learning_rate, warm_up_steps
 

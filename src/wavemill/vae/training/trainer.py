@@ -10,7 +10,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, tf
-from wavemill.vae.network.architectures import Network
+from wavemill.vae.network.building import Network
 from wavemill.vae.training.config import TrainingConfig
 from wavemill.vae.training.losses import kl_divergence, reconstruction_error, total_loss
 
