@@ -37,7 +37,7 @@ def save_untrained_model(folder: Path, features: Features = DIGITS, *, kind: str
     import keras
 
     from wavemill.vae.folder.record import ModelRecord
-    from wavemill.vae.network.architectures import build_network
+    from wavemill.vae.network.building import build_network
     from wavemill.vae.network.scaling import normalisation_for
     from wavemill.vae.package import save_model
 

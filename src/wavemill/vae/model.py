@@ -12,7 +12,7 @@ from wavemill.errors import SpectrogramError, UsageError
 from wavemill.presets import Features
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
-from wavemill.vae.network.architectures import Network
+from wavemill.vae.network.building import Network
 from wavemill.vae.network.forward import Forward
 from wavemill.vae.network.scaling import db_to_network, network_to_db
 

@@ -31,7 +31,7 @@ from wavemill.vae.folder.record import (
 from wavemill.vae.folder.replacement import read_steadily
 from wavemill.vae.folder.writing import write_folder
 from wavemill.vae.model import Model
-from wavemill.vae.network.architectures import Network, build_network
+from wavemill.vae.network.building import Network, build_network
 from wavemill.vae.network.forward import keep_operations_on_one_thread
 
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wavemill.presets import Features
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.latents.prior import Prior
-from wavemill.vae.network.architectures import Network, build_network
+from wavemill.vae.network.building import Network, build_network
 from wavemill.vae.network.forward import keep_operations_on_one_thread
 from wavemill.vae.package import save_model
 

@@ -7,7 +7,7 @@ import pytest
 
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, layers
-from wavemill.vae.network.architectures import build_network
+from wavemill.vae.network.building import build_network
 
 COURSE_ENCODER_TRUNK = 1_576_288  # five convolutions and their batch norms, counted by hand from the course's sizes
 HEAD = 1_024 * 128 + 128  # 8 x 4 x 32 values to 128 latents

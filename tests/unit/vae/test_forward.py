@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import DeviceMemoryError, UsageError
-from wavemill.vae.network.architectures import build_network
+from wavemill.vae.network.building import build_network
 from wavemill.vae.network.forward import BATCH, Forward, device_errors, split, use_mixed_precision
 from wavemill.vae.package import load_model
 

@@ -21,7 +21,8 @@ from wavemill.errors import ModelError
 from wavemill.vae.folder.archive import MisfitError, read_archive
 from wavemill.vae.folder.digests import verify
 from wavemill.vae.folder.record import read_record
-from wavemill.vae.network.architectures import ARCHITECTURES, build_network
+from wavemill.vae.network.architectures import ARCHITECTURES
+from wavemill.vae.network.building import build_network
 from wavemill.vae.network.sizes import count_weights
 from wavemill.vae.package import load_model
 from wavemill.vae.training.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
@@ -33,7 +34,7 @@ MOST_MIB = 200
 BUILT = """
 from pathlib import Path
 from wavemill.vae.package import load_model
-from wavemill.vae.network.architectures import build_network
+from wavemill.vae.network.building import build_network
 build_network("residual", kind="ae", shape=(16, 16), latent_dim=5)
 """
 

@@ -1,4 +1,4 @@
-"""The networks, bottom-up: blocks, then encoders and decoders, then the architectures by name.
+"""Encoders and decoders, bottom-up: blocks, then the halves of each architecture, then all by name.
 
 Axis letters: B batch, F frequency bins, T frames, C channels, D latent dimensions. Inputs and outputs are
 normalised spectrograms (B, F, T, 1) in [0, 1]. Sampling is not a layer: the caller of the encoder
@@ -13,36 +13,10 @@ from math import ceil
 from typing import Any
 
 from wavemill.errors import ModelError
-from wavemill.keras_seam import keras, keras_defaults, layers
-from wavemill.vae.network.sizes import MOST_WEIGHTS, require_buildable
+from wavemill.keras_seam import keras, layers
 
 Config = Mapping[str, Any]
 Tensor = Any  # keras.KerasTensor; keras publishes no types
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """An encoder (B, F, T, 1) -> mean and log variance, (B, D) each, and a decoder (B, D) -> (B, F, T, 1).
-
-    The encoder of kind `ae` has one output, the latents.
-    """
-
-    encoder: keras.Model
-    decoder: keras.Model
-
-    def encode(self, x: Tensor, *, training: bool) -> list[Tensor]:
-        """Return the encoder's outputs as a list, even if Keras returns one bare output."""
-        outputs = self.encoder(x, training=training)
-        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-
-    def variables(self) -> dict[str, Any]:
-        """Return all variables by name; names and order are the same in every build."""
-        parts = (("encoder", self.encoder), ("decoder", self.decoder))
-        return {f"{part}/{variable.path}": variable for part, model in parts for variable in model.variables}
-
-    def trainable_variables(self) -> list[Any]:
-        """Return the variables that an optimiser updates, the encoder's first."""
-        return [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
 
 
 def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
@@ -258,45 +232,3 @@ ARCHITECTURES: dict[str, Architecture] = {
         defaults={"fine": 32, "coarse": 96, "encoder_depth": 1, "decoder_depth": 2},
     ),
 }
-
-
-@keras_defaults()
-def build_network(
-    architecture: str,
-    *,
-    kind: str,
-    shape: tuple[int, int],
-    latent_dim: int,
-    config: Config | None = None,
-    most_weights: int = MOST_WEIGHTS,
-) -> Network:
-    """Build a network with fresh weights.
-
-    Parameters
-    ----------
-    architecture : a key of `ARCHITECTURES`
-    kind : "vae" or "ae"
-    shape : (n_bins, n_frames)
-    latent_dim : int > 0
-    config : sizes that replace the architecture's defaults
-    most_weights : upper limit for the number of weights
-
-    Raises
-    ------
-    ModelError
-        For an unknown architecture, kind or size.
-    """
-    family = ARCHITECTURES.get(architecture)
-    if family is None:
-        raise ModelError(f"there is no architecture {architecture!r}; choose one of: {', '.join(ARCHITECTURES)}")
-    if kind not in ("vae", "ae"):
-        raise ModelError(f"there is no model kind {kind!r}; choose vae or ae")
-    if unknown := set(config or {}) - set(family.defaults):
-        raise ModelError(f"architecture {architecture!r} has no setting {', '.join(sorted(unknown))}")
-    sizes = {**family.defaults, **(config or {})}
-    require_buildable(
-        architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=sizes, most_weights=most_weights
-    )
-    return Network(
-        encoder=family.encoder(shape, kind, latent_dim, sizes), decoder=family.decoder(shape, latent_dim, sizes)
-    )

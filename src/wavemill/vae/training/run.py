@@ -21,7 +21,7 @@ from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.folder.writing import require_writable
 from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.model import Model
-from wavemill.vae.network.architectures import Network, build_network
+from wavemill.vae.network.building import Network, build_network
 from wavemill.vae.network.scaling import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
 from wavemill.vae.training.batches import Batches, Indices, SpectrogramSource, in_order, split

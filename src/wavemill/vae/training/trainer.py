@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, tf
-from wavemill.vae.network.architectures import Network
+from wavemill.vae.network.building import Network
 from wavemill.vae.training.config import TrainingConfig
 from wavemill.vae.training.losses import kl_divergence, reconstruction_error, total_loss
 
@@ -26,9 +25,10 @@ class Trainer:
     """A network, its optimiser and the moving average of its weights."""
 
     def __init__(self, network: Network, config: TrainingConfig, *, total_steps: int) -> None:
-        self.network, self.config, self.total_steps = network, config, total_steps
+        self.network, self.config = network, config
         self._trainable = network.trainable_variables()
-        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        norm = None if config.objective == "course" else GRADIENT_NORM
+        self._optimizer = keras.optimizers.Adam(learning_rate(config, total_steps), global_clipnorm=norm)
         self._optimizer.build(self._trainable)
         self._average = [tf.Variable(variable.value, trainable=False) for variable in self._trainable]
         self._n_values = int(np.prod(network.encoder.input_shape[1:]))
@@ -37,10 +37,8 @@ class Trainer:
 
     def train_step(self, x: FloatArray, step: int) -> dict[str, float]:
         """Update the weights once; `step` counts from 0 and seeds the noise."""
-        rate, decay = learning_rate(self.config, step, self.total_steps), self._decay(step)
-        values = self._compiled_step(
-            tf.constant(x), tf.constant([self.config.seed, step]), tf.constant(rate), tf.constant(decay)
-        )
+        seed = tf.constant([self.config.seed, step])
+        values = self._compiled_step(tf.constant(x), seed, tf.constant(self._decay(step)))
         return {name: float(value) for name, value in values.items()}
 
     def errors(self, x: FloatArray) -> FloatArray:
@@ -69,7 +67,10 @@ class Trainer:
         """Restore what `state` returned; ModelError when it belongs to another network."""
         variables = self._state_variables()
         if set(state) != set(variables) or any(state[n].shape != tuple(v.shape) for n, v in variables.items()):
-            raise ModelError("the checkpoint is of another network; give the same options, or start without --resume")
+            raise ModelError(
+                "the checkpoint is of another network or another version of wavemill; give the same options, or start "
+                "without --resume"
+            )
         for name, variable in variables.items():
             variable.assign(state[name])
 
@@ -82,7 +83,7 @@ class Trainer:
         # Average over few steps at first, so that the random initial weights are soon forgotten.
         return min(self.config.average_decay, (1 + step) / (10 + step))
 
-    def _step(self, x: tf.Tensor, seed: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _step(self, x: tf.Tensor, seed: tf.Tensor, decay: tf.Tensor) -> dict[str, tf.Tensor]:
         config = self.config
         with tf.GradientTape() as tape:
             latents, kl = self._latents(x, seed)
@@ -90,9 +91,6 @@ class Trainer:
             error = reconstruction_error(config.objective, x, y)
             loss = total_loss(config.objective, error, kl, beta=config.beta, n_values=self._n_values)
         gradients = tape.gradient(loss, [variable.value for variable in self._trainable])
-        if config.objective != "course":
-            gradients, _ = tf.clip_by_global_norm(gradients, GRADIENT_NORM)
-        self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply(gradients, self._trainable)
         for variable, average in zip(self._trainable, self._average, strict=True):
             average.assign(decay * average + (1 - decay) * variable.value)
@@ -114,13 +112,18 @@ class Trainer:
         return reconstruction_error(self.config.objective, x, self.network.decoder(mean, training=False))
 
 
-def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
-    """Return the learning rate of a step: constant, or a linear rise followed by a cosine decay."""
+def learning_rate(config: TrainingConfig, total_steps: int) -> Any:
+    """Return the learning rate: a number, or Keras's linear rise followed by a cosine decay."""
     if config.schedule == "constant":
         return config.learning_rate
-    rise = min(1.0, (step + 1) / warm_up_steps(total_steps))
-    fall = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
-    return config.learning_rate * rise * fall
+    rise = warm_up_steps(total_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / rise,
+        max(1, total_steps - rise),
+        alpha=LAST_RATE,
+        warmup_target=config.learning_rate,
+        warmup_steps=rise,
+    )
 
 
 def warm_up_steps(total_steps: int) -> int:

@@ -1,0 +1,81 @@
+"""A network: an encoder and a decoder of one architecture, built with fresh weights.
+
+Axis letters: B batch, F frequency bins, T frames, D latent dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wavemill.errors import ModelError
+from wavemill.keras_seam import keras, keras_defaults
+from wavemill.vae.network.architectures import ARCHITECTURES, Config, Tensor
+from wavemill.vae.network.sizes import MOST_WEIGHTS, require_buildable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """An encoder (B, F, T, 1) -> mean and log variance, (B, D) each, and a decoder (B, D) -> (B, F, T, 1).
+
+    The encoder of kind `ae` has one output, the latents.
+    """
+
+    encoder: keras.Model
+    decoder: keras.Model
+
+    def encode(self, x: Tensor, *, training: bool) -> list[Tensor]:
+        """Return the encoder's outputs as a list, even if Keras returns one bare output."""
+        outputs = self.encoder(x, training=training)
+        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+    def variables(self) -> dict[str, Any]:
+        """Return all variables by name; names and order are the same in every build."""
+        parts = (("encoder", self.encoder), ("decoder", self.decoder))
+        return {f"{part}/{variable.path}": variable for part, model in parts for variable in model.variables}
+
+    def trainable_variables(self) -> list[Any]:
+        """Return the variables that an optimiser updates, the encoder's first."""
+        return [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
+
+
+@keras_defaults()
+def build_network(
+    architecture: str,
+    *,
+    kind: str,
+    shape: tuple[int, int],
+    latent_dim: int,
+    config: Config | None = None,
+    most_weights: int = MOST_WEIGHTS,
+) -> Network:
+    """Build a network with fresh weights.
+
+    Parameters
+    ----------
+    architecture : a key of `ARCHITECTURES`
+    kind : "vae" or "ae"
+    shape : (n_bins, n_frames)
+    latent_dim : int > 0
+    config : sizes that replace the architecture's defaults
+    most_weights : upper limit for the number of weights
+
+    Raises
+    ------
+    ModelError
+        For an unknown architecture, kind or size.
+    """
+    family = ARCHITECTURES.get(architecture)
+    if family is None:
+        raise ModelError(f"there is no architecture {architecture!r}; choose one of: {', '.join(ARCHITECTURES)}")
+    if kind not in ("vae", "ae"):
+        raise ModelError(f"there is no model kind {kind!r}; choose vae or ae")
+    if unknown := set(config or {}) - set(family.defaults):
+        raise ModelError(f"architecture {architecture!r} has no setting {', '.join(sorted(unknown))}")
+    sizes = {**family.defaults, **(config or {})}
+    require_buildable(
+        architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=sizes, most_weights=most_weights
+    )
+    return Network(
+        encoder=family.encoder(shape, kind, latent_dim, sizes), decoder=family.decoder(shape, latent_dim, sizes)
+    )
