@@ -92,9 +92,8 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
     if is_cut:
         say(f"older batches are not shown; --limit shows more than {limit}")
     if left["jobs_left"]:
-        say(
-            f"{number_of(left['jobs_left'], 'job')} left in all, rate {_rate(left)}, time left {duration(left['eta_s'])}"
-        )
+        n_left = number_of(left["jobs_left"], "job")
+        say(f"{n_left} left in all, rate {_rate(left)}, time left {duration(left['eta_s'])}")
     say(f"{number_of(len(workers), 'worker')} alive" + ("" if workers else f"; {_START_ONE}"))
     for row in workers:
         say(f"  {row['id']}: {row['jobs_done']} jobs done")
