@@ -38,8 +38,7 @@ def test_recordings_become_wavs_and_every_digest_in_the_table_matches(stack: Sta
     with _start(stack):
         options = ["--dataset", "data", "--model", "small", "--output", "out", "--all", "--wait"]
         submitted = stack.json("submit", "reconstruct", *options)
-        assert (submitted["total"], submitted["state"]) == (20, "done")
-        assert submitted["counts"]["done"] == 20
+        assert submitted["total"] == 20
         status = stack.json("status", submitted["batch_id"])
         assert status["state"] == "done"
         assert status["counts"] == {"queued": 0, "running": 0, "done": 20, "failed": 0, "cancelled": 0}

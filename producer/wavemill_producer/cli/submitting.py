@@ -132,19 +132,15 @@ def submit(
         with _progress(quiet=as_json) as progress:
             batch = call_operation(producer, {**queue, "progress": progress})
         status = _status(batch)
-        report = {"batch_id": batch.id, "total": status["total"]}
-        if not as_json or wait_for_it:
-            _report_batch(status, reuse=queue["reuse"], err=as_json)
-        code = 0
+        if as_json:  # before the wait, so that the ID is known if the wait is interrupted
+            print_json({"batch_id": batch.id, "total": status["total"]})
+        else:
+            _report_batch(status, reuse=queue["reuse"])
         if wait_for_it:
             from wavemill_producer.cli.status import say_if_nobody_works, wait_for
 
             say_if_nobody_works(producer)
-            code = wait_for(batch, quiet=as_json)
-            report |= {name: _status(batch)[name] for name in ("state", "counts", "output")}
-        if as_json:
-            print_json(report)
-        click.get_current_context().exit(code)
+            click.get_current_context().exit(wait_for(batch, quiet=as_json))
 
 
 def _status(batch: Batch) -> dict[str, Any]:
@@ -168,12 +164,11 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int], None]]:
         yield lambda written: bar.update(task, description=f"{written:,} jobs written")
 
 
-def _report_batch(status: dict[str, Any], *, reuse: bool, err: bool) -> None:
+def _report_batch(status: dict[str, Any], *, reuse: bool) -> None:
     reused = f", {status['counts']['done']} of them done already" if reuse else ""
     say(
         f"queued {number_of(status['total'], 'job')} as batch {status['id']}{reused}; "
-        f"follow it with: wavemill status {status['id']} --watch",
-        err=err,
+        f"follow it with: wavemill status {status['id']} --watch"
     )
 
 

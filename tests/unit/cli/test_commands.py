@@ -176,7 +176,7 @@ def test_the_doctor_says_what_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\xff\xfe\x00", "expected text in UTF-8"), (b"\xef\xbb\xbf7_anna_0\n", "would queue 1 jobs")],
+    [(b"\xff\xfe\x00", "expected text in UTF-8"), (b"\xef\xbb\xbf7_anna_0\n", "would queue 1 job in")],
 )
 def test_a_file_of_ids_may_begin_with_a_mark_and_must_be_text(
     content: bytes, said: str, tmp_path: Path, small_dataset: Path, models: Path,
