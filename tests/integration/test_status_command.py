@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_a_batch_is_found_by_its_name(table: Database) -> None:
     named_like_an_id = write_batch(table, request(name=first), new_jobs(["7_ann_0"]))[0]
     assert json.loads(_cli(table, "status", first, "--json"))["id"] == first
     assert named_like_an_id != first
+
+
+def test_json_leaves_passwords_of_places_out_and_ids_as_they_are(table: Database) -> None:
+    ID = "a://b:c@d"
+    wanted = replace(request(), output="s3://user:hunter2@host/x", dataset="https://user:hunter2@host/d")
+    batch_id = write_batch(table, wanted, new_jobs([ID]))[0]
+    for command in (["status", batch_id], ["job", ID], ["jobs", "--batch", batch_id]):
+        said = _cli(table, *command, "--json")
+        assert "hunter2" not in said
+        assert batch_id in said
+    assert json.loads(_cli(table, "status", batch_id, "--json"))["output"] == "s3://***@host/x"
+    assert json.loads(_cli(table, "job", ID, "--json"))["spectrogram_id"] == ID
+
+
+@pytest.mark.parametrize("command", ["status", "wait", "cancel", "job"])
+def test_a_name_that_is_not_utf_8_is_not_found(table: Database, command: str) -> None:
+    assert "Traceback" not in (said := _cli(table, command, os.fsdecode(b"\xff"), code=1))
+    assert "there is no" in said
 
 
 def test_a_wait_tells_once_why_nothing_moves(table: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.rendering.chunk_worker import ChunkWorker
-from wavemill.rendering.device_kinds import device_kind
 from wavemill.settings import Settings
 from wavemill_worker import beats, devices, log
 from wavemill_worker.background import Background
@@ -51,7 +50,7 @@ class Child:
         self._heartbeat.keep_running(self._beat_until_ended)
 
     def _chunk_worker(self) -> ChunkWorker:
-        if kind := device_kind(self._device):
+        if kind := devices.current_kind():
             return kind.chunk_worker(
                 self._device, self._database, self._settings, worker_id=self.worker_id, stop=self._stop
             )

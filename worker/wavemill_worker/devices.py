@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from wavemill.cores import available_cores
 from wavemill.errors import UsageError
-from wavemill.rendering.device_kinds import device_kind
+from wavemill.rendering.device_kinds import DeviceKind, device_kind
 
 CPU = "cpu"
 _OWN_WORDS = frozenset({CPU, "auto", "all"})
 _DEVICE_VARIABLE = "WAVEMILL_DEVICE"
+_KIND_VARIABLE = "WAVEMILL_DEVICE_OF_KIND"  # the device, if it is neither the CPU nor a GPU
 _THREADS_VARIABLE = "WAVEMILL_CHILD_THREADS"
 
 
@@ -94,6 +95,7 @@ def environment(device: str, *, n_threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
         _DEVICE_VARIABLE: name(device),
+        _KIND_VARIABLE: device if is_of_another_kind(device) else "",
         _THREADS_VARIABLE: threads,
     }
 
@@ -107,6 +109,12 @@ def _order() -> dict[str, str]:
 def current(variables: Mapping[str, str] = os.environ) -> str:
     """Return the name of the device that this process is pinned to."""
     return variables.get(_DEVICE_VARIABLE, CPU)
+
+
+def current_kind(variables: Mapping[str, str] = os.environ) -> DeviceKind | None:
+    """Return the kind of this process's device if a package has added it; None for the CPU and GPUs."""
+    device = variables.get(_KIND_VARIABLE)
+    return device_kind(device) if device else None
 
 
 def current_threads(variables: Mapping[str, str] = os.environ) -> int:

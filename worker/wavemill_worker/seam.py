@@ -1,9 +1,11 @@
 """Changes how kombu and Celery receive messages, wait for a broker and lose child processes.
 
-Only this module uses their internals, which `INTERNALS` lists. It is written against kombu and
-Celery 5.7, and `pyproject.toml` admits no other version. With another version, none of the changes
-is made and a worker is plain Celery: it works as long as wavemill sent every message, and the broker
-either answers or is gone. The jobs of a child that dies are then taken back when their lease ends.
+Of the worker, only this module uses their internals; `INTERNALS` lists those that classes have. It
+is written against kombu and Celery 5.7, and `pyproject.toml` admits no other version. If another one
+is installed all the same, none of the changes is made and a worker is plain Celery: it works as long
+as wavemill sent every message, and the broker either answers or is gone. The jobs of a child that
+dies are then taken back when their lease ends. (`wavemill.transport`, which sends messages and looks
+at waiting ones, uses Celery's AMQP layer and kombu's Redis client in any version.)
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from wavemill_worker.screening import Screen
 logger = logging.getLogger(__name__)
 
 _KNOWN_VERSION = (5, 7)
-# Everything undocumented that this module overrides, calls or reads, as module:name.
+# What this module overrides, calls or reads of their undocumented classes, as module:name.
 INTERNALS = (
     "kombu.transport.redis:Transport.Channel",
     "kombu.transport.redis:Channel.do_restore",

@@ -13,6 +13,8 @@ from wavemill_cli.printing import json_option, number_of, print_json, say, warn_
 def cancel(batch_id: str, as_json: bool) -> None:
     """Cancel a batch's unfinished jobs; finished outputs are kept.
 
+    BATCH is a batch's ID or name.
+
     Example: wavemill cancel 20260101-120000-1a2b3c4d
     """
     from wavemill_producer.producer import Producer
@@ -34,6 +36,8 @@ def cancel(batch_id: str, as_json: bool) -> None:
 def pause(batch_id: str, as_json: bool) -> None:
     """Pause a batch: workers start no more of its jobs until `wavemill resume`.
 
+    BATCH is a batch's ID or name.
+
     Example: wavemill pause 20260101-120000-1a2b3c4d
     """
     from wavemill_producer.producer import Producer
@@ -49,6 +53,8 @@ def pause(batch_id: str, as_json: bool) -> None:
 @json_option
 def resume(batch_id: str, as_json: bool) -> None:
     """Resume a paused batch.
+
+    BATCH is a batch's ID or name.
 
     Example: wavemill resume 20260101-120000-1a2b3c4d
     """
@@ -67,6 +73,8 @@ def resume(batch_id: str, as_json: bool) -> None:
 @json_option
 def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
     """Queue a batch's failed and cancelled jobs again.
+
+    BATCH is a batch's ID or name.
 
     Example: wavemill retry 20260101-120000-1a2b3c4d --failed
     """

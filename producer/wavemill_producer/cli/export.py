@@ -34,6 +34,8 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
     The exit code is 1 if outputs of done jobs are missing or changed. The file holds all the
     others.
 
+    BATCH is a batch's ID or name.
+
     Example: wavemill export 20260101-120000-1a2b3c4d --format zip --output digits.zip
     """
     from wavemill_producer.export import FORMATS

@@ -53,6 +53,8 @@ def gc(
     A batch that is not finished is never removed. Files that no row of the batch names are kept. If an
     earlier run was interrupted, this one finishes its work, whatever the age of the batch.
 
+    Each BATCH is a batch's ID or name.
+
     Example: wavemill gc --older-than 30d --dry-run
     """
     from wavemill.jobs.prune import batches_to_prune, prune_batch

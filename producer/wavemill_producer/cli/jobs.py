@@ -13,7 +13,7 @@ _JOB_ID = click.IntRange(min=0, max=_LAST_JOB_ID)
 
 
 @click.command()
-@click.option("--batch", "batch_id", help="Only jobs of this batch.")
+@click.option("--batch", "batch_id", help="Only jobs of this batch, named by its ID or name.")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option(
     "--flag", type=click.Choice([flag.value for flag in Flag]), help="Only jobs with this flag on their output."
@@ -66,7 +66,11 @@ def _say_more(last: int, *, is_cut: bool) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--batch", "batch_id", help="The batch of a spectrogram's job. Default: the newest with such a job.")
+@click.option(
+    "--batch",
+    "batch_id",
+    help="The batch of a spectrogram's job, by its ID or name. Default: the newest with such a job.",
+)
 @json_option
 def job(job_id: str, batch_id: str | None, as_json: bool) -> None:
     """Show one job: its request, outputs, quality, timings and every attempt.

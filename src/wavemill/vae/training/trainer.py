@@ -45,11 +45,6 @@ class Trainer:
         """Return each item's reconstruction error at the latent mean, (B,)."""
         return np.asarray(self._compiled_errors(tf.constant(x)))
 
-    def averaged_weights(self) -> list[FloatArray]:
-        """Return the moving average of the trainable weights, or the weights if none is kept."""
-        source = self._average if self.config.average_decay else self._trainable
-        return [variable.numpy().copy() for variable in source]
-
     def swap_average(self) -> None:
         """Swap the weights with their moving average; call it before and after a validation."""
         if not self.config.average_decay:
