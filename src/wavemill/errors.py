@@ -36,7 +36,7 @@ WavemillError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from wavemill.text.secrets_in_urls import without_secrets
 
@@ -85,6 +85,11 @@ class NotFoundError(PermanentError):
     """There is no batch, job, dataset or model of that name."""
 
     code = "not-found"
+
+    @classmethod
+    def of_batch(cls, id_or_name: str) -> Self:
+        """Return the error for a batch that the table does not hold."""
+        return cls(f"there is no batch {id_or_name!r}; list them with: wavemill status")
 
 
 class UnknownSpectrogramError(NotFoundError):

@@ -252,5 +252,5 @@ def _require(connection: Connection, batch_id: str) -> Row[Any]:
     seen = (batches.c.id == batch_id, batches.c.pruned_at.is_(None))
     batch = connection.execute(select(batches).where(*seen)).one_or_none()
     if batch is None:
-        raise NotFoundError(f"there is no batch {batch_id!r}; list them with: wavemill status")
+        raise NotFoundError.of_batch(batch_id)
     return batch

@@ -28,7 +28,7 @@ def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     with database.reading() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no batch {batch_id!r}; list them with: wavemill status")
+        raise NotFoundError.of_batch(batch_id)
     return _status(row)
 
 
@@ -38,7 +38,7 @@ def find_batch(database: Database, id_or_name: str, *, pruned_too: bool = False)
     With `pruned_too`, it also finds batches whose removal has begun.
     """
     if not is_utf8(id_or_name):
-        raise NotFoundError(f"there is no batch {id_or_name!r}; list them with: wavemill status")
+        raise NotFoundError.of_batch(id_or_name)
     IDs = select(batches.c.id)
     if not pruned_too:
         IDs = IDs.where(batches.c.pruned_at.is_(None))
@@ -48,7 +48,7 @@ def find_batch(database: Database, id_or_name: str, *, pruned_too: bool = False)
             return id_or_name
         found: list[str] = list(connection.scalars(named))
     if not found:
-        raise NotFoundError(f"there is no batch {id_or_name!r}; list them with: wavemill status")
+        raise NotFoundError.of_batch(id_or_name)
     if len(found) > 1:
         newest = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
         raise UsageError(f"several batches have the name {id_or_name!r}, name one by its ID: {newest}")

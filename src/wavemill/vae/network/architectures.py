@@ -113,14 +113,29 @@ def residual_stack(x: Tensor, depth: int, *, kernel: tuple[int, int], name: str)
     return x
 
 
+def _shrunk(x: Tensor, config: Config) -> Tensor:
+    """Patches -> halve, with residual blocks at both sizes: (B, F, T, 1) -> (B, F/8, T/8, C2)."""
+    x = pad_to_multiple(x, (8, 8))
+    x = layers.Conv2D(config["fine"], 8, 4, padding="same", name="patches")(x)  # -> (B, F/4, T/4, C1)
+    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="fine")
+    x = layers.Conv2D(config["coarse"], 4, 2, padding="same", name="halve")(x)
+    return residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="coarse")
+
+
+def _grown(x: Tensor, shape: tuple[int, int], config: Config) -> Tensor:
+    """Mirror `_shrunk`: (B, F/8, T/8, C2) -> (B, F, T, 1), in [0, 1]."""
+    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="coarse")
+    x = layers.Conv2DTranspose(config["fine"], 4, 2, padding="same", name="double")(x)  # -> (B, F/4, T/4, C1)
+    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="fine")
+    x = layers.Activation("silu", name="last_act")(x)
+    x = layers.Conv2DTranspose(1, 8, 4, padding="same", name="pixels")(x)
+    return layers.Activation("sigmoid", name="sigmoid")(crop_to(x, shape))
+
+
 def residual_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
     """Patches -> halve -> fold frequency into channels -> convolve over time -> few channels -> dense."""
     inputs = layers.Input((*shape, 1), name="spectrogram")
-    x = pad_to_multiple(inputs, (8, 8))
-    x = layers.Conv2D(config["fine"], 8, 4, padding="same", name="patches")(x)  # (B, F, T, 1) -> (B, F/4, T/4, C1)
-    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="fine")
-    x = layers.Conv2D(config["coarse"], 4, 2, padding="same", name="halve")(x)  # -> (B, F/8, T/8, C2)
-    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="coarse")
+    x = _shrunk(inputs, config)  # -> (B, F/8, T/8, C2)
     x = layers.Conv2D(config["frame"], (x.shape[1], 1), name="fold")(x)  # -> (B, 1, T/8, C3)
     x = residual_stack(x, config["frame_depth"], kernel=(1, 3), name="frame")
     x = layers.Conv2D(config["neck"], 1, name="neck")(x)  # -> (B, 1, T/8, C4)
@@ -137,13 +152,7 @@ def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) ->
     x = layers.Conv2D(config["frame"], 1, name="widen")(x)  # -> (B, 1, T/8, C3)
     x = residual_stack(x, config["frame_depth"], kernel=(1, 3), name="frame")
     x = layers.Conv2DTranspose(config["coarse"], (rows, 1), name="unfold")(x)  # -> (B, F/8, T/8, C2)
-    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="coarse")
-    x = layers.Conv2DTranspose(config["fine"], 4, 2, padding="same", name="double")(x)  # -> (B, F/4, T/4, C1)
-    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="fine")
-    x = layers.Activation("silu", name="last_act")(x)
-    x = layers.Conv2DTranspose(1, 8, 4, padding="same", name="pixels")(x)  # -> (B, F, T, 1)
-    x = layers.Activation("sigmoid", name="sigmoid")(crop_to(x, shape))
-    return keras.Model(inputs, x, name="decoder")
+    return keras.Model(inputs, _grown(x, shape, config), name="decoder")
 
 
 # ---- spatial: convolutions throughout; the latent is a small picture, without a dense layer ----
@@ -152,11 +161,7 @@ def residual_decoder(shape: tuple[int, int], latent_dim: int, config: Config) ->
 def spatial_encoder(shape: tuple[int, int], kind: str, latent_dim: int, config: Config) -> keras.Model:
     """Patches -> halve -> a few channels for every 8 x 8 values, flattened."""
     inputs = layers.Input((*shape, 1), name="spectrogram")
-    x = pad_to_multiple(inputs, (8, 8))
-    x = layers.Conv2D(config["fine"], 8, 4, padding="same", name="patches")(x)  # (B, F, T, 1) -> (B, F/4, T/4, C1)
-    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="fine")
-    x = layers.Conv2D(config["coarse"], 4, 2, padding="same", name="halve")(x)  # -> (B, F/8, T/8, C2)
-    x = residual_stack(x, config["encoder_depth"], kernel=(3, 3), name="coarse")
+    x = _shrunk(inputs, config)  # -> (B, F/8, T/8, C2)
     channels = _latent_grid(shape, latent_dim)[2]
     mean = layers.Conv2D(channels, 1, name="mean")(x)  # -> (B, F/8, T/8, C3)
     outputs = [layers.Flatten(name="mean_flat")(mean)]  # -> (B, D)
@@ -171,13 +176,7 @@ def spatial_decoder(shape: tuple[int, int], latent_dim: int, config: Config) -> 
     inputs = layers.Input((latent_dim,), name="latents")
     x = layers.Reshape(_latent_grid(shape, latent_dim), name="grid")(inputs)  # (B, D) -> (B, F/8, T/8, C3)
     x = layers.Conv2D(config["coarse"], 3, padding="same", name="widen")(x)  # -> (B, F/8, T/8, C2)
-    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="coarse")
-    x = layers.Conv2DTranspose(config["fine"], 4, 2, padding="same", name="double")(x)  # -> (B, F/4, T/4, C1)
-    x = residual_stack(x, config["decoder_depth"], kernel=(3, 3), name="fine")
-    x = layers.Activation("silu", name="last_act")(x)
-    x = layers.Conv2DTranspose(1, 8, 4, padding="same", name="pixels")(x)  # -> (B, F, T, 1)
-    x = layers.Activation("sigmoid", name="sigmoid")(crop_to(x, shape))
-    return keras.Model(inputs, x, name="decoder")
+    return keras.Model(inputs, _grown(x, shape, config), name="decoder")
 
 
 def _latent_grid(shape: tuple[int, int], latent_dim: int) -> tuple[int, int, int]:
