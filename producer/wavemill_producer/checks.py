@@ -5,12 +5,12 @@ Models and datasets are checked by their records and indexes, without TensorFlow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import PresetMismatchError, UsageError
+from wavemill.labels import Labels
 from wavemill.operations.requests import Operation, Params
 from wavemill.places import expanded
 from wavemill.presets import Features
@@ -58,7 +58,7 @@ def require_no_posterior(params: Params) -> None:
         raise UsageError("a plain autoencoder has no posterior to draw from: omit --sample (the seed)")
 
 
-def require_labels(record: ModelRecord, labels: Mapping[str, str]) -> None:
+def require_labels(record: ModelRecord, labels: Labels) -> None:
     """Refuse labels that the model cannot sample."""
     for key, value in labels.items():
         if value not in record.labels.get(key, ()):

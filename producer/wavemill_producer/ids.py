@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +11,7 @@ from itertools import islice
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.jobs.submit import NewJob
+from wavemill.labels import Labels
 from wavemill.operations.identifiers import validate_id
 from wavemill.operations.requests import interpolation_weights
 from wavemill_producer.seen import SeenIds, SeenPairs
@@ -90,7 +91,7 @@ def interpolation_jobs(
                     yield validate_id(f"{name}_step-{k:0{width}d}-of-{steps}"), item
 
 
-def sample_jobs(count: int, *, labels: Mapping[str, str], seed: int | None) -> Iterator[NewJob]:
+def sample_jobs(count: int, *, labels: Labels, seed: int | None) -> Iterator[NewJob]:
     """Yield `count` jobs, named after the labels, the seed and their number: `digit-7_seed-0_000001`."""
     if count < 1:
         raise UsageError(f"count {count}: expected 1 or more")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wavemill.arrays import FloatArray
+from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS, VaryParams, interpolation_weights
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, SourceClip, Synthesis
@@ -31,7 +32,7 @@ class Generated:
 
     audio: list[FloatArray]
     latents: FloatArray
-    labels: list[Mapping[str, str]]
+    labels: list[Labels]
 
 
 class SoundGenerator:
@@ -85,7 +86,7 @@ class SoundGenerator:
         return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds))
 
     def sample(
-        self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+        self, seeds: Sequence[int], *, labels: Labels | None = None, temperature: float | None = None
     ) -> Generated:
         """Draw new sounds, one for each seed; see `wavemill.synthesis.from_model.sample`."""
         return self._generated(from_model.sample(self.model, seeds, labels=labels, temperature=temperature))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from wavemill.errors import SpectrogramError
+from wavemill.labels import Labels, LabelValue, is_label_value
 from wavemill.presets import MOST_LEVEL_DB
 
 ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256"
@@ -25,7 +24,7 @@ class Entry:
 
     spectrogram_id: str
     file: str  # relative to the dataset's folder; in a packed dataset followed by "#" and the item's number
-    labels: Mapping[str, str]
+    labels: Labels
     min_db: float
     max_db: float
     duration_s: float  # of the sound, without padding
@@ -70,14 +69,18 @@ def is_text(value: str) -> bool:
     return True
 
 
-def _labels(spectrogram_id: str, column: object) -> dict[str, str]:
+def _labels(spectrogram_id: str, column: object) -> dict[str, LabelValue]:
     try:
         labels = json.loads(column) if isinstance(column, str) else None
     except (ValueError, RecursionError):
         labels = None
-    if isinstance(labels, dict) and all(isinstance(text, str) and is_text(text) for text in chain(*labels.items())):
+    if isinstance(labels, dict) and all(map(_is_label, labels.items())):
         return labels
-    raise _bad(spectrogram_id, "labels as a JSON object of texts", column)
+    raise _bad(spectrogram_id, "labels as a JSON object of texts and numbers", column)
+
+
+def _is_label(label: tuple[str, object]) -> bool:
+    return is_label_value(label[1]) and all(is_text(part) for part in label if isinstance(part, str))
 
 
 def _bad(spectrogram_id: str, expected: str, received: object) -> SpectrogramError:

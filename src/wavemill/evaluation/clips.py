@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from wavemill.audio.features import extract, pad_or_cut
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import PresetMismatchError, UsageError
+from wavemill.labels import Labels
 from wavemill.presets import PRESETS, Features
 from wavemill.recogniser.recordings import Recordings
 from wavemill.synthesis.sound import spectrograms_to_audio
@@ -149,7 +150,7 @@ def lengths_s(truth: Sequence[FloatArray]) -> list[float]:
     return [len(signal) / JUDGED.sample_rate_hz for signal in truth]
 
 
-def labels(entries: Sequence[Entry]) -> list[Mapping[str, str]]:
+def labels(entries: Sequence[Entry]) -> list[Labels]:
     """Return each entry's labels."""
     return [entry.labels for entry in entries]
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED, sounds
 from wavemill.evaluation.judge import Rendition
+from wavemill.labels import Labels
 from wavemill.operations.requests import interpolation_weights
 from wavemill.recogniser.recogniser import Recogniser
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import SourceClip
 from wavemill.vae.model import Model
-
-Labels = Mapping[str, str]
 
 STEPS = 5
 LEVEL_DB = 3.0

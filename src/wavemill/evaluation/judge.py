@@ -12,6 +12,7 @@ from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED
 from wavemill.evaluation.fidelity import fidelity
 from wavemill.evaluation.pocketsphinx import hear_digits
+from wavemill.labels import Labels
 from wavemill.recogniser.recogniser import Recogniser
 
 PESQ = "pesq"
@@ -54,9 +55,7 @@ class Judge:
     labels : the labels of each clip
     """
 
-    def __init__(
-        self, recogniser: Recogniser, truth: Sequence[FloatArray], labels: Sequence[Mapping[str, str]]
-    ) -> None:
+    def __init__(self, recogniser: Recogniser, truth: Sequence[FloatArray], labels: Sequence[Labels]) -> None:
         self.recogniser, self.truth, self._labels = recogniser, truth, labels
 
     @property

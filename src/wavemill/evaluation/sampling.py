@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import JUDGED, sounds
 from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest
+from wavemill.labels import Labels
 from wavemill.recogniser.recogniser import Heard, Recogniser
 from wavemill.synthesis import from_model
 from wavemill.vae.model import Model
@@ -59,7 +60,7 @@ def background(
     )
 
 
-def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None) -> list[FloatArray]:
+def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Labels | None = None) -> list[FloatArray]:
     """Sample one sound at 8 kHz for each seed, at the default temperature.
 
     UsageError when the model cannot sample.

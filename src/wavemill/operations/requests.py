@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Self
 
 from wavemill.errors import UsageError
+from wavemill.labels import Labels
 from wavemill.text.shown import is_plain_text
 
 
@@ -129,7 +130,7 @@ class SampleParams(Params):
     """
 
     seed: int | None = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
     temperature: float | None = None
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from wavemill.arrays import FloatArray
 from wavemill.audio.load import audio_suffixes, load_recording
 from wavemill.dataset.sources import Findings, find_recordings, labels_of
 from wavemill.errors import AudioError, NotFoundError
+from wavemill.labels import Labels
 from wavemill.presets import Features
 
 
@@ -36,7 +37,7 @@ class Recordings:
         """Every ID, sorted."""
         return sorted(self._files)
 
-    def labels(self, recording_id: str) -> Mapping[str, str]:
+    def labels(self, recording_id: str) -> Labels:
         """Return the labels in the recording's name; none unless it is `digit_speaker_index`."""
         return labels_of(recording_id)
 

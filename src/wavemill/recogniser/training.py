@@ -15,6 +15,7 @@ from wavemill import __version__
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults, tf
+from wavemill.labels import Labels
 from wavemill.presets import PRESETS
 from wavemill.recogniser.augmentation import augment, not_a_word
 from wavemill.recogniser.calibration import best_temperature, calibration_error
@@ -116,7 +117,7 @@ def train_recogniser(
     return save_recogniser(folder, RecogniserRecord(**{**vars(record), "quality": quality}), network)
 
 
-def _held_out(labels: Sequence[Mapping[str, str]], rule: str) -> NDArray[np.bool_]:
+def _held_out(labels: Sequence[Labels], rule: str) -> NDArray[np.bool_]:
     wanted = HeldOut.parse(rule)
     held_out = np.array([item in wanted for item in labels], dtype=bool)
     if not held_out.any() or held_out.all():
@@ -127,18 +128,20 @@ def _held_out(labels: Sequence[Mapping[str, str]], rule: str) -> NDArray[np.bool
     return held_out
 
 
-def _values(labels: Sequence[Mapping[str, str]], training: NDArray[np.bool_]) -> dict[str, list[str]]:
+def _values(labels: Sequence[Labels], training: NDArray[np.bool_]) -> dict[str, list[str]]:
     """Return the values to recognise by kind of label, without `index`, the number of the take."""
     kinds = sorted(set.intersection(*(set(item) for item in labels)) - {"index"})
-    values = {kind: sorted({item[kind] for item, use in zip(labels, training, strict=True) if use}) for kind in kinds}
+    values = {
+        kind: sorted({str(item[kind]) for item, use in zip(labels, training, strict=True) if use}) for kind in kinds
+    }
     if not (known := {kind: names for kind, names in values.items() if len(names) > 1}):
         raise UsageError("the recordings' names hold no label with two or more values; name them like 7_george_0.wav")
     return known
 
 
-def _targets(labels: Sequence[Mapping[str, str]], values: Mapping[str, Sequence[str]]) -> Targets:
+def _targets(labels: Sequence[Labels], values: Mapping[str, Sequence[str]]) -> Targets:
     return {
-        kind: np.array([[item[kind] == name for name in names] for item in labels], np.float32)
+        kind: np.array([[str(item[kind]) == name for name in names] for item in labels], np.float32)
         for kind, names in values.items()
     }
 

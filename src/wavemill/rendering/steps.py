@@ -17,6 +17,7 @@ from wavemill.arrays import FloatArray
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Entry
 from wavemill.jobs.claims import ClaimedJob
+from wavemill.labels import Labels
 from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams, source_ids
 from wavemill.rendering.latent_files import LatentFile, read_latent
 from wavemill.rendering.resources import BatchTools
@@ -64,7 +65,7 @@ class Made:
     generated: FloatArray | None = None
     original: FloatArray | None = None
     latent: LatentFile | None = None
-    drawn: Mapping[str, str] = field(default_factory=dict)
+    drawn: Labels = field(default_factory=dict)
     boost_db: float | None = None
 
 

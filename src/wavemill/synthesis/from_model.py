@@ -9,13 +9,14 @@ peak is drawn with its latents. Latents that come without levels peak at `DEFAUL
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
@@ -42,7 +43,7 @@ class Synthesis:
     latents: FloatArray
     durations_s: list[float]
     boosts_db: list[float] = field(default_factory=list)
-    labels: list[Mapping[str, str]] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def sample(
     model: SpectrogramModel,
     seeds: Sequence[int],
     *,
-    labels: Mapping[str, str] | None = None,
+    labels: Labels | None = None,
     temperature: float | None = None,
 ) -> Synthesis:
     """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} restrict the draw.

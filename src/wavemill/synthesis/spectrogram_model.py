@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from wavemill.arrays import FloatArray
+from wavemill.labels import Labels
 from wavemill.presets import Features
 from wavemill.vae.latents.prior import SampledLatents
 
@@ -31,7 +32,7 @@ class SpectrogramModel(Protocol):
         """Decode latents (batch, latent_dim) to spectrograms (batch, n_bins, n_frames)."""
 
     def sample_latents(
-        self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+        self, seeds: Sequence[int], *, labels: Labels | None = None, temperature: float | None = None
     ) -> SampledLatents:
         """Draw new latents, one for each seed."""
 

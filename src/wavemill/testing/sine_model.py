@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import SpectrogramError, UsageError
+from wavemill.labels import Labels
 from wavemill.operations.requests import HOTTEST
 from wavemill.presets import DEFAULT_PRESET, Features, preset
 from wavemill.vae.latents.prior import SampledLatents
@@ -121,7 +122,7 @@ class SineModel:
         return np.repeat(bins[:, :, None], self.features.n_frames, axis=2)  # (B, F) -> (B, F, T)
 
     def sample_latents(
-        self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+        self, seeds: Sequence[int], *, labels: Labels | None = None, temperature: float | None = None
     ) -> SampledLatents:
         """Draw one loudest sine for each seed, and softer others.
 
@@ -156,7 +157,7 @@ class SineModel:
         """Add noise to latents (batch, latent_dim), one seed per item; strength 0 changes nothing."""
         return np.asarray(latents + np.float32(strength * _STEP) * self._noise(seeds, len(latents)), np.float32)
 
-    def _choices(self, labels: Mapping[str, str]) -> list[int]:
+    def _choices(self, labels: Labels) -> list[int]:
         known = self.labels[_LABEL]
         if set(labels) - {_LABEL} or labels.get(_LABEL, known[0]) not in known:
             raise UsageError(

@@ -9,6 +9,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.audio.duration import sounding_s
 from wavemill.errors import SpectrogramError, UsageError
+from wavemill.labels import Labels
 from wavemill.presets import Features
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
@@ -135,7 +136,7 @@ class Model:
         return self.decode(latents, **levels), latents
 
     def sample_latents(
-        self, seeds: Sequence[int], *, labels: Mapping[str, str] | None = None, temperature: float | None = None
+        self, seeds: Sequence[int], *, labels: Labels | None = None, temperature: float | None = None
     ) -> SampledLatents:
         """Draw new latents from the prior that was fitted to the training latents, one for each seed.
 

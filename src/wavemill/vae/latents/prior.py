@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, UsageError
 from wavemill.files.bounded_json import parse_json
+from wavemill.labels import Labels
 from wavemill.operations.requests import HOTTEST
 from wavemill.vae.latents.clusters import cluster
 from wavemill.vae.latents.prototypes import TAKES, Prototypes
-
-Labels = Mapping[str, str]
 
 TEMPERATURE = 1.2  # docs/why.md
 MOST_GROUPS = 256  # combinations of labels; with more, the label with the most values is ignored
@@ -115,7 +114,7 @@ class Prior:
     @property
     def labels(self) -> dict[str, list[str]]:
         """The labels that can be asked for, such as {"digit": ["0", "1"]}; empty without labels."""
-        return {key: sorted({labels[key] for labels in self._labels}) for key in sorted(self._labels[0])}
+        return {key: sorted({str(labels[key]) for labels in self._labels}) for key in sorted(self._labels[0])}
 
     def draw(
         self, seeds: Sequence[int], *, labels: Labels, temperature: float

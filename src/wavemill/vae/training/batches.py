@@ -6,7 +6,7 @@ two are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
+from wavemill.labels import Labels
 from wavemill.presets import Features
 from wavemill.vae.network.scaling import Scheme, db_to_network
 from wavemill.vae.training.augmentation import augment
@@ -38,7 +39,7 @@ class SpectrogramSource(Protocol):
         ...
 
     @property
-    def labels(self) -> Sequence[Mapping[str, str]]:
+    def labels(self) -> Sequence[Labels]:
         """One mapping per spectrogram."""
         ...
 
@@ -52,7 +53,7 @@ def seeded_rng(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
-def split(labels: Sequence[Mapping[str, str]], config: TrainingConfig) -> tuple[Indices, Indices]:
+def split(labels: Sequence[Labels], config: TrainingConfig) -> tuple[Indices, Indices]:
     """Return the indices to train on and those held out, each sorted.
 
     Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -13,6 +13,7 @@ from wavemill.arrays import FloatArray
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
+from wavemill.labels import Labels
 from wavemill.presets import Features
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class DatasetSource:
         return self._dataset.features
 
     @property
-    def labels(self) -> Sequence[Mapping[str, str]]:
+    def labels(self) -> Sequence[Labels]:
         """The labels of each spectrogram."""
         return [entry.labels for entry in self._entries]
 

@@ -5,11 +5,11 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from wavemill.errors import UsageError
+from wavemill.labels import Labels, label_equals
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class HeldOut:
             raise UsageError(f"expected a rule KEY=A,B such as index=5,6,7,8,9, received {rule!r}")
         return cls(key, values)
 
-    def __contains__(self, labels: Mapping[str, str]) -> bool:
+    def __contains__(self, labels: Labels) -> bool:
         """Return whether a clip with these labels is held out."""
-        return labels.get(self.key) in self.values
+        return self.key in labels and any(label_equals(labels[self.key], value) for value in self.values)
 
     def covers(self, other: HeldOut) -> bool:
         """Return whether this rule holds out everything that `other` holds out."""

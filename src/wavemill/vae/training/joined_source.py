@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
+from wavemill.labels import Labels
 from wavemill.presets import Features
 from wavemill.vae.training.batches import SpectrogramSource
 
@@ -31,7 +32,7 @@ class JoinedSource:
                     f"the first {first.features.as_dict()}; "
                     f"build it with the same preset: wavemill dataset build --preset {first.features.preset}"
                 )
-        self.labels: Sequence[Mapping[str, str]] = [labels for part in self._parts for labels in part.labels]
+        self.labels: Sequence[Labels] = [labels for part in self._parts for labels in part.labels]
         self._starts = np.cumsum([0, *(len(part.labels) for part in self._parts)])
 
     @property

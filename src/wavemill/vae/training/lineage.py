@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from wavemill.labels import Labels
 from wavemill.vae.training.held_out import HeldOut
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def ancestors(init: Model | None) -> list[dict[str, Any]]:
     return [{"model": f"{init.name}, {init.digest}", **own}, *training.get("ancestors", ())]
 
 
-def inherited_rule(init: Model | None, labels: Sequence[Mapping[str, str]]) -> str | None:
+def inherited_rule(init: Model | None, labels: Sequence[Labels]) -> str | None:
     """Return the held-out rule of `init`, if it applies to spectrograms with these labels.
 
     By default, a model must not learn from the clips that its predecessor was judged by.
