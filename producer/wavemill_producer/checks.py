@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import PresetMismatchError, UsageError
+from wavemill.feature_options import mismatch
 from wavemill.labels import Labels
 from wavemill.operations.requests import Operation, Params
 from wavemill.places import expanded
@@ -18,7 +19,7 @@ from wavemill.settings import Settings
 from wavemill.storage.locations import is_url, require_known_scheme
 from wavemill.vae.folder.digests import verify
 from wavemill.vae.folder.finding import find_model
-from wavemill.vae.folder.record import ModelRecord, read_record
+from wavemill.vae.folder.record import RECORD_FILE, ModelRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,8 @@ def check_model(settings: Settings, model: str | Path, dataset: Dataset | None) 
     digest, record = verify(folder), read_record(folder)
     if dataset is not None and record.features != dataset.features:
         raise PresetMismatchError(
-            f"model {str(model)!r} was trained on preset {record.features.preset!r} ({record.features.shape}), "
-            f"{dataset.path} holds {dataset.features.preset!r} ({dataset.features.shape}); build the dataset with: "
-            f"wavemill dataset build --preset {record.features.preset}"
+            f"{dataset.path} does not fit model {str(model)!r}: it has "
+            f"{mismatch(record.features, dataset.features, source=folder / RECORD_FILE)}"
         )
     is_named = folder.resolve() == (settings.models / str(model)).resolve()
     name = str(model) if is_named else str(folder.resolve())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from wavemill.errors import UsageError
@@ -27,10 +27,12 @@ class Features:
     own maximum, then min-max normalised to [0, 1]. Its `n_bins` rows are, by kind:
 
     - `stft-db`: rows 0 to `n_bins - 1` of `n_fft // 2 + 1`.
-    - `log-mel`: bands evenly spaced on the mel scale from 0 Hz to half the rate, each a weighted mean of magnitudes.
+    - `log-mel`: bands evenly spaced on the mel scale from `fmin_hz` to `fmax_hz`, each a weighted mean of magnitudes.
+
+    Two sets of parameters are equal if everything but their names is equal.
     """
 
-    preset: str
+    preset: str = field(compare=False)  # the name that the set was chosen by
     kind: Kind = "stft-db"
     sample_rate_hz: int
     n_fft: int
@@ -39,6 +41,8 @@ class Features:
     n_bins: int
     n_frames: int
     range_db: float = 80.0
+    fmin_hz: float = 0.0  # of the mel bands
+    fmax_hz: float | None = None  # None is half the sample rate
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,6 +54,16 @@ class Features:
         """Length of the longest clip that is kept whole, in seconds."""
         return self.n_samples / self.sample_rate_hz
 
+    @property
+    def top_hz(self) -> float:
+        """The highest frequency of the mel bands."""
+        return self.sample_rate_hz / 2 if self.fmax_hz is None else self.fmax_hz
+
+    def differences(self, other: Features) -> str:
+        """Name the parameters that differ, each with both values, such as `hop_length 64, not 128`."""
+        pairs = {name: (value, getattr(other, name)) for name, value in self.as_dict().items() if name != "preset"}
+        return "; ".join(f"{name} {one}, not {two}" for name, (one, two) in pairs.items() if one != two)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types; `from_dict` is its inverse."""
         return asdict(self)
@@ -57,7 +71,7 @@ class Features:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Features:
         """Build from the result of `as_dict`; unknown and missing fields are a UsageError."""
-        names = {field.name for field in fields(cls)}
+        names = {one.name for one in fields(cls)}
         if unknown := set(values) - names:
             raise UsageError(f"feature parameters {sorted(unknown)} are not known to this version of wavemill")
         if (kind := values.get("kind", cls.kind)) not in get_args(Kind):
@@ -84,6 +98,8 @@ class Features:
             raise UsageError(
                 f"hop_length {self.hop_length}: expected at most n_fft, {self.n_fft}; samples between windows are lost"
             )
+        if self.n_fft % 2 or self.n_fft < 4:
+            raise UsageError(f"n_fft {self.n_fft}: expected an even number of samples, 4 or more")
         if self.n_fft > self.n_samples:
             raise UsageError(f"n_fft {self.n_fft}: expected at most n_samples, {self.n_samples}")
         if self.kind not in get_args(Kind):
@@ -101,6 +117,18 @@ class Features:
             raise UsageError(f"range_db: expected 0 to {_MOST_RANGE_DB}, received {self.range_db!r:.40}")
         if not isinstance(self.preset, str):
             raise UsageError(f"preset: expected a name, received {self.preset!r:.40}")
+        self._require_band()
+
+    def _require_band(self) -> None:
+        """Raise UsageError unless the mel bands lie between 0 Hz and half the sample rate."""
+        highest_hz = self.sample_rate_hz / 2
+        for name, edge_hz in (("fmin_hz", self.fmin_hz), ("fmax_hz", self.top_hz)):
+            if type(edge_hz) not in (int, float) or not 0 <= edge_hz <= highest_hz:
+                raise UsageError(
+                    f"{name}: expected 0 to {highest_hz:g}, which is half the sample rate, received {edge_hz!r:.40}"
+                )
+        if not self.fmin_hz < self.top_hz:
+            raise UsageError(f"fmin_hz {self.fmin_hz:g}: expected less than fmax_hz, {self.top_hz:g}")
 
 
 PRESETS: dict[str, Features] = {
@@ -135,6 +163,34 @@ PRESETS: dict[str, Features] = {
         hop_length=64,
         n_samples=8_128,
         n_bins=80,
+        n_frames=128,
+    ),
+    # Windows of 32 ms every 8 ms; frames of 2 s.
+    "speech": Features(
+        preset="speech",
+        sample_rate_hz=16_000,
+        n_fft=512,
+        hop_length=128,
+        n_samples=32_640,
+        n_bins=256,
+        n_frames=256,
+    ),
+    "notes": Features(
+        preset="notes",
+        sample_rate_hz=16_000,
+        n_fft=512,
+        hop_length=128,
+        n_samples=24_448,
+        n_bins=256,
+        n_frames=192,
+    ),
+    "music": Features(
+        preset="music",
+        sample_rate_hz=44_100,
+        n_fft=2_048,
+        hop_length=512,
+        n_samples=65_024,
+        n_bins=1_024,
         n_frames=128,
     ),
 }

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import click
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError, WavemillError
-from wavemill.presets import DEFAULT_PRESET, PRESETS, Features, preset
+from wavemill.presets import Features
 from wavemill.text.shown import json_text
-from wavemill.text.terminal import progress_bar
 from wavemill_cli.paths import FilePath
 from wavemill_cli.printing import json_option, print_id, print_json, say
-
-_PROBLEMS_SHOWN = 5
+from wavemill_producer.cli.dataset_build import build
+from wavemill_producer.cli.problems import print_problems, spectrogram_bar
 
 _folder = FilePath()
 
@@ -29,60 +26,7 @@ def dataset() -> None:
     """Build, import and inspect datasets of spectrograms."""
 
 
-@dataset.command(epilog="Example: wavemill dataset build recordings data/fsdd --preset digits")
-@click.argument("audio_dir", type=_folder)
-@click.argument("dataset_dir", metavar="DATASET", type=_folder)
-@click.option(
-    "--preset",
-    "preset_name",
-    metavar="NAME",
-    default=DEFAULT_PRESET,
-    show_default=True,
-    help=f"Feature parameters: {', '.join(PRESETS)}.",
-)
-@click.option(
-    "--packed", is_flag=True, help="Store 64 spectrograms per file; for datasets of hundreds of thousands or more."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of processes. Default: depends on the amount of work.",
-)
-@click.option(
-    "--prune",
-    is_flag=True,
-    help="Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or more.",
-)
-@json_option
-def build(
-    audio_dir: Path, dataset_dir: Path, preset_name: str, packed: bool, jobs: int | None, prune: bool, as_json: bool
-) -> None:
-    """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
-
-    An ID is a recording's path below AUDIO_DIR without its suffix. Run the command again after an
-    interruption, or when recordings were added, changed or removed: it reuses the spectrograms of
-    unchanged recordings, and a packed dataset stays packed. It also keeps the spectrograms of
-    recordings that cannot be read now.
-    """
-    from wavemill.dataset.build import build as build_dataset
-
-    features = preset(preset_name)
-    with _progress_bar("spectrograms") as progress:
-        report = build_dataset(
-            audio_dir, dataset_dir, features, packed=packed or None, jobs=jobs, prune=prune, progress=progress
-        )
-    if as_json:
-        print_json(asdict(report))
-        return
-    kept = f", {report.kept} kept (recordings not readable now)" if report.kept else ""
-    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed{kept}")
-    say(
-        f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
-        f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"
-    )
-    _print_problems("unreadable", report.unreadable)
-    _print_problems("skipped", report.skipped)
+dataset.add_command(build)
 
 
 @dataset.command(
@@ -100,17 +44,15 @@ def import_course(spectrograms_dir: Path, min_max_pkl: Path, dataset_dir: Path, 
     """
     from wavemill.dataset.course import import_course as import_course_files
 
-    with _progress_bar("spectrograms") as progress:
+    with spectrogram_bar() as progress:
         report = import_course_files(spectrograms_dir, min_max_pkl, dataset_dir, progress=progress)
     if as_json:
         print_json(asdict(report))
         return
     say(f"{dataset_dir}: {report.imported} imported, {len(report.unreadable)} unreadable")
     say(f"{len(report.without_range)} files not in the pickle, {len(report.without_file)} names in it without a file")
-    _print_problems("unreadable", report.unreadable)
-    _print_problems(
-        "skipped", [(name, "the pickle has no minimum and maximum for it") for name in report.without_range]
-    )
+    print_problems("unreadable", report.unreadable)
+    print_problems("skipped", [(name, "the pickle has no minimum and maximum for it") for name in report.without_range])
 
 
 @dataset.command(epilog="Example: wavemill dataset show data/fsdd")
@@ -180,38 +122,3 @@ def _describe(features: Features) -> str:
         f"{features.n_bins} x {features.n_frames}, {features.duration_s:.3f} s, "
         f"range {features.range_db:g} dB, {features.kind}"
     )
-
-
-def _print_problems(kind: str, problems: Sequence[tuple[str, str]]) -> None:
-    for path, reason in _telling(problems):
-        say(f"  {kind}: {path}: {_without_name(path, reason)}")
-    if len(problems) > _PROBLEMS_SHOWN:
-        say(f"  {kind}: and {len(problems) - _PROBLEMS_SHOWN} more; all of them with --json")
-
-
-def _without_name(path: str, reason: str) -> str:
-    return reason.removeprefix(f"{PurePosixPath(path).name}: ")
-
-
-def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return a few problems in their order, if possible one of each kind."""
-    kinds: dict[str, tuple[str, str]] = {}
-    for path, reason in problems:
-        kinds.setdefault(_without_name(path, reason), (path, reason))
-    chosen = list(kinds.values())[:_PROBLEMS_SHOWN]
-    others = (problem for problem in problems if problem not in chosen)
-    return sorted([*chosen, *islice(others, _PROBLEMS_SHOWN - len(chosen))], key=problems.index)
-
-
-@contextmanager
-def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Yield a function that shows progress on the terminal; None if there is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with progress_bar(*columns) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -33,7 +33,15 @@ class Recording:
     """
 
     signal: NDArray[np.float32]  # (samples,), 1 to features.n_samples of them
+    sample_rate_hz: int
     cut: bool
+    native_rate_hz: int
+    channels: int  # in the file
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the signal in seconds."""
+        return len(self.signal) / self.sample_rate_hz
 
 
 def audio_suffixes() -> frozenset[str]:
@@ -74,7 +82,13 @@ def load_recording(path: Path, features: Features) -> Recording:
     _require_plausible(native, name=path.name)
     mono = _mixed(native, name=path.name)
     signal = _resample(mono, native_rate_hz, features.sample_rate_hz, name=path.name)
-    return Recording(signal=signal[: features.n_samples], cut=cut)
+    return Recording(
+        signal=signal[: features.n_samples],
+        sample_rate_hz=features.sample_rate_hz,
+        cut=cut,
+        native_rate_hz=native_rate_hz,
+        channels=native.shape[1],
+    )
 
 
 def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int, bool]:

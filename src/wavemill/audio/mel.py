@@ -9,6 +9,7 @@ from typing import Any
 import librosa
 import numpy as np
 import scipy.sparse
+from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
@@ -23,7 +24,7 @@ _TINY = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MelBank:
-    """Triangular filters, evenly spaced on Slaney's mel scale from 0 Hz to half the rate.
+    """Triangular filters, evenly spaced on Slaney's mel scale from `fmin_hz` to `fmax_hz`.
 
     F = n_fft // 2 + 1 rows of the STFT, M bands. The lowest and the highest row lie in no band.
     """
@@ -66,20 +67,12 @@ class MelBank:
 @lru_cache(maxsize=8)
 def mel_bank(features: Features) -> MelBank:
     """Build the filters for `features.n_bins` bands, cached; UsageError if a band is empty."""
-    half_rate_hz = features.sample_rate_hz / 2
-    # librosa's last edge can exceed half the rate by a rounding error. The highest row would then
-    # get a weight of 1e-16.
-    edges_hz = np.minimum(librosa.mel_frequencies(features.n_bins + 2, fmin=0.0, fmax=half_rate_hz), half_rate_hz)
-    edges_hz = edges_hz[:, None]  # (M + 2,) -> (M + 2, 1)
-    rows_hz = np.fft.rfftfreq(features.n_fft, 1 / features.sample_rate_hz)
-    rising = (rows_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])  # (M, F)
-    falling = (edges_hz[2:] - rows_hz) / (edges_hz[2:] - edges_hz[1:-1])
-    weights = np.maximum(np.minimum(rising, falling), 0.0)
+    weights = _weights(features, features.n_bins)
     reach = weights.sum(axis=1, keepdims=True)
     if not reach.all():
         raise UsageError(
-            f"preset {features.preset!r}: {features.n_bins} mel bands are too many for n_fft {features.n_fft} at "
-            f"{features.sample_rate_hz} Hz: some would hold no frequency; take fewer bands or a larger n_fft"
+            f"{features.n_bins} mel bands are too many for n_fft {features.n_fft} at {features.sample_rate_hz} Hz: "
+            f"some would hold no frequency; use at most {_most_bands(features)} bands, or a larger n_fft"
         )
     gather = weights / reach
     received = gather.sum(axis=0)  # (F,)
@@ -88,3 +81,22 @@ def mel_bank(features: Features) -> MelBank:
         gather=scipy.sparse.csr_array(gather.astype(np.float32)),
         spread=scipy.sparse.csr_array(spread.astype(np.float32)),
     )
+
+
+def _weights(features: Features, n_bands: int) -> NDArray[np.float64]:
+    """Return the filters, (M, F), each with a peak of about 1."""
+    # librosa's last edge can exceed the top by a rounding error. The highest row would then get a
+    # weight of 1e-16.
+    top_hz = features.top_hz
+    edges_hz = np.minimum(librosa.mel_frequencies(n_bands + 2, fmin=features.fmin_hz, fmax=top_hz), top_hz)
+    edges_hz = edges_hz[:, None]  # (M + 2,) -> (M + 2, 1)
+    rows_hz = np.fft.rfftfreq(features.n_fft, 1 / features.sample_rate_hz)
+    rising = (rows_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])  # (M, F)
+    falling = (edges_hz[2:] - rows_hz) / (edges_hz[2:] - edges_hz[1:-1])
+    return np.asarray(np.maximum(np.minimum(rising, falling), 0.0))
+
+
+def _most_bands(features: Features) -> int:
+    """Return the largest number of bands of which none is empty."""
+    numbers = range(features.n_bins, 0, -1)
+    return next((n for n in numbers if _weights(features, n).any(axis=1).all()), 0)

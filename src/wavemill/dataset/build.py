@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,10 @@ from pathlib import Path
 from wavemill.audio.load import audio_suffixes
 from wavemill.audio.mel import mel_bank
 from wavemill.cores import available_cores
+from wavemill.dataset.label_sources import LabelChoice
+from wavemill.dataset.labelling import LabelReport, label_dataset, require_label_sources
 from wavemill.dataset.making import Failure, make_spectrograms
+from wavemill.dataset.metadata import find_table
 from wavemill.dataset.pool import map_in_processes
 from wavemill.dataset.source_list import RecordingList
 from wavemill.dataset.sources import Problem, RecordingFile, require_folder
@@ -29,6 +33,7 @@ _WORTH_PROCESSES = 4_000
 class BuildReport:
     """What a build did. `cut` and `silent` count the whole dataset, reused spectrograms included."""
 
+    spectrograms: int  # in the dataset
     built: int
     reused: int
     removed: int  # their recordings are gone
@@ -38,6 +43,9 @@ class BuildReport:
     unreadable: list[Problem]
     skipped: list[Problem]
     ignored: int  # files that are not recordings
+    resampled: dict[int, int]  # rate of recordings built now, in Hz -> how many were brought to another rate
+    mixed: int  # recordings built now that had more than one channel
+    labels: LabelReport | None = None  # None: nothing says how to label
 
 
 def build(
@@ -48,6 +56,7 @@ def build(
     packed: bool | None = None,
     jobs: int | None = None,
     prune: bool = False,
+    labels: LabelChoice | None = None,
     progress: ProgressCallback | None = None,
 ) -> BuildReport:
     """Build a dataset from every recording below `audio_dir`, or bring an existing one up to date.
@@ -71,16 +80,20 @@ def build(
     prune : bool
         Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or
         more.
+    labels : LabelChoice, optional
+        Where labels come from, besides names such as `7_george_3`. By default from a table named
+        `metadata.csv`, `metadata.jsonl`, `metadata.parquet` or `examples.json` in `audio_dir`.
     progress : callable, optional
         Called with the number of recordings handled and the number to build.
 
     Raises
     ------
     UsageError
-        The numbers of `features` contradict each other.
+        The numbers of `features` contradict each other, or `labels` is wrong.
     DatasetError
-        There is no usable recording; many spectrograms would be removed and `prune` is False; or
-        `dataset_dir` holds other files, or a dataset of another preset or with another `packed`.
+        There is no usable recording; a table of labels cannot be read; many spectrograms would be
+        removed and `prune` is False; or `dataset_dir` holds other files, or a dataset with other
+        features or with another `packed`.
     StorageUnavailableError
         The disk is full.
     """
@@ -89,13 +102,15 @@ def build(
     if features.kind == "log-mel":
         mel_bank(features)  # refuses more bands than there are frequencies, before anything is written
     require_folder(audio_dir)
+    choice = labels or LabelChoice()
+    require_label_sources(audio_dir, choice)
     with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
         recordings = RecordingList(writer, audio_dir)
         recordings.scan(audio_suffixes(), prune=prune)
         removed = recordings.remove_gone()
         builder = _Builder(audio_dir, writer, recordings, progress or _no_progress)
         builder.build_all(jobs)
-        return builder.finish(removed)
+        return builder.finish(removed, choice)
 
 
 class _Builder:
@@ -111,6 +126,8 @@ class _Builder:
         self._done = 0
         self._total = recordings.pending
         self._unreadable: list[Problem] = []
+        self._resampled: Counter[int] = Counter()
+        self._mixed = 0
 
     def build_all(self, jobs: int | None) -> None:
         """Build everything. If a recording cannot be read, try the next one with the same ID."""
@@ -120,8 +137,8 @@ class _Builder:
             self._recordings.fall_back(failed)
             self._total += self._recordings.pending
 
-    def finish(self, removed: int) -> BuildReport:
-        """Mark the dataset complete and return the report; DatasetError if the dataset is empty."""
+    def finish(self, removed: int, choice: LabelChoice) -> BuildReport:
+        """Label the dataset, mark it complete and return the report; DatasetError if the dataset is empty."""
         recordings, findings = self._recordings, self._recordings.findings
         built = self._done - len(self._unreadable)
         if built + recordings.reused + recordings.kept == 0:
@@ -130,8 +147,10 @@ class _Builder:
                 f"the first: {self._unreadable[0][1]}"
             )
         skipped = sorted([*findings.skipped, *recordings.doubled()])
+        labels = label_dataset(self._writer, self._audio_dir, choice)
         manifest = self._writer.finish({"unreadable": len(self._unreadable), "skipped": len(skipped)})
         return BuildReport(
+            spectrograms=manifest.counts["spectrograms"],
             built=built,
             reused=recordings.reused,
             removed=removed,
@@ -140,7 +159,10 @@ class _Builder:
             silent=manifest.counts["silent"],
             unreadable=sorted(self._unreadable),
             skipped=skipped,
-            ignored=findings.ignored,
+            ignored=findings.ignored - (find_table(self._audio_dir) is not None),
+            resampled=dict(sorted(self._resampled.items())),
+            mixed=self._mixed,
+            labels=labels,
         )
 
     def _build_pending(self, jobs: int | None) -> Iterator[RecordingFile]:
@@ -158,7 +180,10 @@ class _Builder:
         results = map_in_processes(make, batches, processes=processes) if processes > 1 else map(make, batches)
         for batch in results:
             failures = [made for made in batch if isinstance(made, Failure)]
-            self._writer.put(made for made in batch if isinstance(made, NewEntry))
+            entries = [made for made in batch if isinstance(made, NewEntry)]
+            self._writer.put(entries)
+            self._resampled.update(e.rate_hz for e in entries if e.rate_hz != self._writer.features.sample_rate_hz)
+            self._mixed += sum(entry.channels > 1 for entry in entries)
             self._unreadable.extend((failure.recording.path, failure.reason) for failure in failures)
             self._done += len(batch)
             self._progress(self._done, self._total)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from wavemill.audio.load import audio_suffixes
 from wavemill.dataset.arrays import check_values, most_bytes, parse_array
 from wavemill.dataset.course_pickle import Range, read_ranges
+from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.making import write_array
-from wavemill.dataset.sources import Problem, labels_of, printable
+from wavemill.dataset.sources import Problem, printable
 from wavemill.dataset.writing import DatasetWriter, NewEntry
 from wavemill.errors import DatasetError, InvalidIdError, SilentSpectrogramError, SpectrogramError
 from wavemill.files.bounded import NotAFileError, TooLargeError, read_file

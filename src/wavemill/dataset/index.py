@@ -13,6 +13,7 @@ from wavemill.dataset.files import DatasetFiles
 from wavemill.dataset.index_reader import IndexReader
 from wavemill.dataset.manifest import INDEX_NAME, Manifest, read_manifest
 from wavemill.errors import DatasetError, SpectrogramError, UnknownSpectrogramError, UsageError
+from wavemill.labels import number_in
 from wavemill.operations.identifiers import MAX_ID_BYTES
 from wavemill.presets import Features
 
@@ -107,7 +108,7 @@ class Dataset:
         return [spectrogram_id for spectrogram_id in dict.fromkeys(ids) if spectrogram_id not in known]
 
     def ids(self, where: Mapping[str, str] | None = None) -> Iterator[str]:
-        """Stream all IDs, sorted, or only those whose labels equal `where`.
+        """Stream all IDs, sorted, or only those whose labels equal `where`, such as {"pitch": "69"}.
 
         Raises UsageError at once if no spectrogram has a label with one of these names.
         """
@@ -143,12 +144,12 @@ class Dataset:
 
     def _stream_ids(self, where: Mapping[str, str]) -> Iterator[str]:
         # With json_each, a label's name needs no quoting, as it would in a JSON path.
-        has_label = f" AND EXISTS (SELECT 1 FROM json_each({READABLE_LABELS}) WHERE key = ? AND value = ?)"  # noqa: S608 constant
+        has_label = f" AND EXISTS (SELECT 1 FROM json_each({READABLE_LABELS}) WHERE key = ? AND value IN (?, ?))"  # noqa: S608 constant
         statement = (
             f"SELECT id FROM spectrograms WHERE id > CAST(? AS TEXT) AND typeof(id) = 'text'{has_label * len(where)} "  # noqa: S608 constant
             "ORDER BY id LIMIT ?"
         )
-        wanted = [text for label in where.items() for text in label]
+        wanted = [part for name, text in where.items() for part in (name, text, number_in(text))]
         after = b""  # sorts before every ID
         while page := self._reader.query(statement, [after, *wanted, _PAGE_SIZE]):
             yield from (_readable_text(row[0]) for row in page)

@@ -56,7 +56,7 @@ class IndexReader:
         except INDEX_ERRORS as exc:
             raise index_error(folder, exc) from exc
 
-    def query(self, statement: str, values: Sequence[str | int | bytes] = ()) -> list[tuple[Any, ...]]:
+    def query(self, statement: str, values: Sequence[str | float | bytes | None] = ()) -> list[tuple[Any, ...]]:
         """Run a SELECT. Bytes of text that are not UTF-8 are returned as lone surrogates."""
         try:
             with self._lock:
@@ -83,7 +83,7 @@ class IndexReader:
             raise
         return connection
 
-    def _patiently(self, statement: str, values: Sequence[str | int | bytes]) -> list[tuple[Any, ...]]:
+    def _patiently(self, statement: str, values: Sequence[str | float | bytes | None]) -> list[tuple[Any, ...]]:
         """Run a SELECT; after an outage, run it again on a new connection.
 
         The old connection's file handle may never work again.
@@ -98,7 +98,7 @@ class IndexReader:
         self._connection = fresh
         return self._run(statement, values)
 
-    def _run(self, statement: str, values: Sequence[str | int | bytes]) -> list[tuple[Any, ...]]:
+    def _run(self, statement: str, values: Sequence[str | float | bytes | None]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError as exc:

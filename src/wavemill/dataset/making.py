@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.audio.features import extract, normalise, pad_or_cut
-from wavemill.audio.load import load_recording
+from wavemill.audio.load import Recording, load_recording
+from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.packs import write_pack
 from wavemill.dataset.placing import place
-from wavemill.dataset.sources import RecordingFile, labels_of
+from wavemill.dataset.sources import RecordingFile
 from wavemill.dataset.writing import NewEntry, spectrogram_file
 from wavemill.errors import AudioError
 from wavemill.presets import Features
@@ -37,8 +38,7 @@ class _Spectrogram:
     x: NDArray[np.float32]
     min_db: float
     max_db: float
-    duration_s: float
-    cut: bool
+    loaded: Recording
 
 
 def make_spectrograms(
@@ -103,8 +103,7 @@ def _make(recording: RecordingFile, audio_dir: Path, features: Features) -> _Spe
         x=np.ascontiguousarray(x),  # librosa's arrays are column-major
         min_db=min_db,
         max_db=max_db,
-        duration_s=len(loaded.signal) / features.sample_rate_hz,
-        cut=loaded.cut,
+        loaded=loaded,
     )
 
 
@@ -115,10 +114,12 @@ def _new_entry(made: _Spectrogram, file: str, sha256: str) -> NewEntry:
         labels=labels_of(made.recording.spectrogram_id),
         min_db=made.min_db,
         max_db=made.max_db,
-        duration_s=made.duration_s,
+        duration_s=made.loaded.duration_s,
         sha256=sha256,
-        cut=made.cut,
+        cut=made.loaded.cut,
         source=made.recording.path,
         source_bytes=made.recording.n_bytes,
         source_mtime_ns=made.recording.mtime_ns,
+        rate_hz=made.loaded.native_rate_hz,
+        channels=made.loaded.channels,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from wavemill.errors import DatasetError, InvalidIdError
 from wavemill.operations.identifiers import validate_id
 from wavemill.storage.errors import reason
 
-_DIGIT_SPEAKER_INDEX = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>[0-9]+)")
 # Folders that operating systems and archive programs create. The scan also ignores hidden files and
 # folders, such as ._x.wav.
 _JUNK = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
@@ -141,12 +139,6 @@ class _Scan:
             n_bytes=status.st_size,
             mtime_ns=status.st_mtime_ns,
         )
-
-
-def labels_of(spectrogram_id: str) -> dict[str, str]:
-    """Return the labels of an ID whose last component is `digit_speaker_index`, else {}."""
-    match = _DIGIT_SPEAKER_INDEX.fullmatch(PurePosixPath(spectrogram_id).name)
-    return match.groupdict() if match else {}
 
 
 def _unusable_name(path: PurePosixPath) -> str | None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,13 +27,14 @@ from wavemill.dataset.manifest import (
 )
 from wavemill.dataset.packs import end_of_item, split_name
 from wavemill.errors import DatasetError, StorageUnavailableError
+from wavemill.labels import LabelValue
 from wavemill.presets import Features
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spectrograms (
     id TEXT PRIMARY KEY,
     file TEXT NOT NULL,
-    labels TEXT NOT NULL,           -- a JSON object of strings
+    labels TEXT NOT NULL,           -- a JSON object of texts and numbers
     min_db REAL NOT NULL,
     max_db REAL NOT NULL,
     duration_s REAL NOT NULL,
@@ -53,7 +54,7 @@ class NewEntry:
 
     spectrogram_id: str
     file: str
-    labels: dict[str, str]
+    labels: dict[str, LabelValue]
     min_db: float
     max_db: float
     duration_s: float
@@ -62,6 +63,8 @@ class NewEntry:
     source: str
     source_bytes: int
     source_mtime_ns: int
+    rate_hz: int = 0  # of the recording; this and the next are for reports, and not in the index
+    channels: int = 1
 
     @property
     def silent(self) -> bool:
@@ -144,6 +147,15 @@ class DatasetWriter:
             return  # other items of the pack stay; `finish` removes packs that no row names
         for spectrogram_id in removed:
             _unlink(self.folder / spectrogram_file(spectrogram_id))
+
+    def relabel(self, changed: Sequence[tuple[str, dict[str, LabelValue]]]) -> None:
+        """Replace the labels of these IDs, and commit."""
+        if not changed:
+            return
+        self._begin_change()
+        rows = [(_labels_json(labels), spectrogram_id) for spectrogram_id, labels in changed]
+        with self.connection:
+            self.connection.executemany("UPDATE spectrograms SET labels = ? WHERE id = ?", rows)
 
     def finish(self, counts: dict[str, int]) -> Manifest:
         """Mark the dataset complete, with the index's own counts and `counts`."""
@@ -229,8 +241,8 @@ def _continued(folder: Path, features: Features, origin: str, packed: bool | Non
     manifest = read_manifest(folder)
     if manifest.features != features:
         raise DatasetError(
-            f"{folder} holds a dataset of preset {manifest.features.preset!r} ({_summary(manifest.features)}), "
-            f"not of {features.preset!r} ({_summary(features)}); use that preset or choose another folder"
+            f"{folder} holds a dataset with other features: it has {manifest.features.differences(features)}; use its "
+            f"own features (--features {folder / MANIFEST_NAME}) or choose another folder"
         )
     if manifest.origin != origin:
         raise DatasetError(f"{folder} was made by `dataset {manifest.origin}`; choose another folder")
@@ -239,13 +251,6 @@ def _continued(folder: Path, features: Features, origin: str, packed: bool | Non
             f"{folder} holds {'packs' if manifest.packed else 'a file for each spectrogram'}; choose another folder"
         )
     return manifest
-
-
-def _summary(features: Features) -> str:
-    return (
-        f"{features.sample_rate_hz} Hz, {features.n_fft}/{features.hop_length}, "
-        f"{features.n_bins}x{features.n_frames}, {features.kind}"
-    )
 
 
 def _lock(folder: Path) -> int:
@@ -263,7 +268,7 @@ def _values(entry: NewEntry) -> tuple[str | float | int, ...]:
     return (
         entry.spectrogram_id,
         entry.file,
-        json.dumps(entry.labels, sort_keys=True),
+        _labels_json(entry.labels),
         entry.min_db,
         entry.max_db,
         entry.duration_s,
@@ -273,3 +278,7 @@ def _values(entry: NewEntry) -> tuple[str | float | int, ...]:
         entry.source_bytes,
         entry.source_mtime_ns,
     )
+
+
+def _labels_json(labels: dict[str, LabelValue]) -> str:
+    return json.dumps(labels, sort_keys=True)

@@ -126,8 +126,8 @@ class Clips:
             return np.stack([read_db(self._dataset, e) for e in entries])
         if self._recordings is None:
             raise PresetMismatchError(
-                f"the model needs preset {features.preset!r}, {self._dataset.path} holds "
-                f"{self._dataset.features.preset!r}; give the recordings with --recordings DIR"
+                f"{self._dataset.path} does not fit the model: it has {self._dataset.features.differences(features)}; "
+                "give the recordings with --recordings DIR, or build a dataset with the model's features"
             )
         signals = [self._recordings.read(entry.spectrogram_id, features) for entry in entries]
         return np.stack([extract(pad_or_cut(signal, features.n_samples), features) for signal in signals])

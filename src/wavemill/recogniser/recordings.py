@@ -8,7 +8,8 @@ from pathlib import Path
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.load import audio_suffixes, load_recording
-from wavemill.dataset.sources import Findings, find_recordings, labels_of
+from wavemill.dataset.label_sources import labels_of
+from wavemill.dataset.sources import Findings, find_recordings
 from wavemill.errors import AudioError, NotFoundError
 from wavemill.labels import Labels
 from wavemill.presets import Features

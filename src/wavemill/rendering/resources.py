@@ -15,6 +15,7 @@ from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import DatasetError, ModelError, ModelNotHereError, PresetMismatchError, UsageError
+from wavemill.feature_options import mismatch
 from wavemill.operations.requests import DecodeParams, Operation, params_from_row
 from wavemill.presets import Features
 from wavemill.storage.locations import batch_root
@@ -140,8 +141,8 @@ class BatchTools:
         self._model = None if batch.model is None else runtime.model(batch.model, batch.model_digest)
         if self._dataset and self._model and self._model.features != self._dataset.features:
             raise PresetMismatchError(
-                f"model {batch.model!r} takes the features {self._model.features}, the dataset {batch.dataset} holds "
-                f"{self._dataset.features}: build the dataset with --preset {self._model.features.preset}"
+                f"{batch.dataset} does not fit model {batch.model!r}: it has "
+                f"{mismatch(self._model.features, self._dataset.features, source='the model.json of that model')}"
             )
 
     @property

@@ -61,6 +61,6 @@ def require_shape(spectrograms: FloatArray, features: Features) -> None:
     """Raise PresetMismatchError unless `spectrograms` is (batch, n_bins, n_frames) of these features."""
     if spectrograms.ndim != 3 or spectrograms.shape[1:] != features.shape:
         raise PresetMismatchError(
-            f"expected spectrograms of shape (batch, {features.n_bins}, {features.n_frames}) as preset "
-            f"{features.preset!r} makes them, received {spectrograms.shape}"
+            f"expected spectrograms of shape (batch, {features.n_bins}, {features.n_frames}), "
+            f"received {spectrograms.shape}"
         )

@@ -193,7 +193,7 @@ class Model:
             raise SpectrogramError(
                 f"model {self.name!r} takes float32 spectrograms (batch, {self.features.n_bins}, "
                 f"{self.features.n_frames}) in dB, received {db.dtype} {db.shape}; build the dataset with the "
-                f"model's preset: wavemill dataset build --preset {self.features.preset}"
+                "model's features: wavemill dataset build AUDIO_DIR DATASET --features MODEL/model.json"
             )
         if not np.isfinite(db).all():
             raise SpectrogramError("a spectrogram holds NaN or infinite values; rebuild the dataset")

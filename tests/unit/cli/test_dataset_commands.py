@@ -46,7 +46,7 @@ def test_build_prints_counts_and_the_first_unreadable_files(recordings: Path, tm
     assert lines[1] == "1 cut to 1.016 s, 0 silent, 0 skipped, 7 unreadable, 0 other files ignored"
     assert lines[2].startswith("  unreadable: text-0.wav: not readable as sound")
     assert lines[-1] == "  unreadable: and 2 more; all of them with --json"
-    assert result.stderr == ""
+    assert result.stderr == "warning: 1 of 4 (25%) are cut to 1.016 s\n"
 
 
 def test_of_many_problems_one_of_each_kind_is_shown(recordings: Path, tmp_path: Path) -> None:

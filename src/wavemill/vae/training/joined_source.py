@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
+from wavemill.feature_options import mismatch
 from wavemill.labels import Labels
 from wavemill.presets import Features
 from wavemill.vae.training.batches import SpectrogramSource
@@ -28,9 +29,8 @@ class JoinedSource:
         for other in others:
             if other.features != first.features:
                 raise UsageError(
-                    f"an added dataset has the features {other.features.as_dict()}, "
-                    f"the first {first.features.as_dict()}; "
-                    f"build it with the same preset: wavemill dataset build --preset {first.features.preset}"
+                    f"{other.name}, an added dataset, does not fit {first.name}: it has "
+                    f"{mismatch(first.features, other.features, source=f'{first.name}/dataset.json')}"
                 )
         self.labels: Sequence[Labels] = [labels for part in self._parts for labels in part.labels]
         self._starts = np.cumsum([0, *(len(part.labels) for part in self._parts)])

@@ -1,0 +1,130 @@
+"""`wavemill dataset build`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wavemill.dataset.label_sources import LabelChoice
+from wavemill.presets import Features
+from wavemill_cli.paths import FilePath
+from wavemill_cli.printing import json_option, number_of, print_json, say
+from wavemill_producer.cli.feature_choice import feature_options, features_from
+from wavemill_producer.cli.problems import print_problems, spectrogram_bar
+from wavemill_producer.cli.submitting import options
+
+if TYPE_CHECKING:
+    from wavemill.dataset.build import BuildReport
+    from wavemill.dataset.labelling import LabelReport
+
+label_options = options(
+    click.option(
+        "--metadata",
+        type=FilePath(),
+        metavar="FILE",
+        help="Table of labels (.csv, .jsonl, .parquet) with a column file_name; each other column is a label. NSynth's "
+        "examples.json also works.  [default: metadata.csv, .jsonl, .parquet or examples.json in AUDIO_DIR]",
+    ),
+    click.option(
+        "--label-pattern",
+        "pattern",
+        metavar="P",
+        help="Labels from names, such as '{digit}_{speaker}_{index}'; {pitch:d} is a number.",
+    ),
+    click.option(
+        "--labels-from-folders",
+        "from_folders",
+        is_flag=True,
+        help="The label `label` is the name of the folder that holds the recording; folders named train, validation "
+        "and test give the split.",
+    ),
+)
+
+
+@click.command(epilog="Example: wavemill dataset build recordings data/fsdd --preset digits")
+@click.argument("audio_dir", type=FilePath())
+@click.argument("dataset_dir", metavar="DATASET", type=FilePath())
+@feature_options
+@label_options
+@click.option(
+    "--packed", is_flag=True, help="Store 64 spectrograms per file; for datasets of hundreds of thousands or more."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of processes. Default: depends on the amount of work.",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or more.",
+)
+@json_option
+def build(
+    audio_dir: Path, dataset_dir: Path, packed: bool, jobs: int | None, prune: bool, as_json: bool, **given: Any
+) -> None:
+    """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
+
+    An ID is a recording's path below AUDIO_DIR without its suffix. Run the command again after an
+    interruption, or when recordings were added, changed or removed: it reuses the spectrograms of
+    unchanged recordings, and a packed dataset stays packed. It also keeps the spectrograms of
+    recordings that cannot be read now. `wavemill dataset suggest AUDIO_DIR` proposes the options.
+    """
+    from wavemill.dataset.build import build as build_dataset
+
+    features = features_from(given, dataset_dir)
+    with spectrogram_bar() as progress:
+        report = build_dataset(
+            audio_dir,
+            dataset_dir,
+            features,
+            packed=packed or None,
+            jobs=jobs,
+            prune=prune,
+            labels=LabelChoice(**given),
+            progress=progress,
+        )
+    for sentence in _losses(report, features):
+        say(f"warning: {sentence}", err=True)
+    if as_json:
+        print_json(asdict(report))
+        return
+    kept = f", {report.kept} kept (recordings not readable now)" if report.kept else ""
+    say(f"{dataset_dir}: {report.built} built, {report.reused} reused, {report.removed} removed{kept}")
+    say(
+        f"{report.cut} cut to {features.duration_s:.3f} s, {report.silent} silent, {len(report.skipped)} skipped, "
+        f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"
+    )
+    if report.labels is not None:
+        _print_labels(report.labels)
+    print_problems("unreadable", report.unreadable)
+    print_problems("skipped", report.skipped)
+
+
+def _losses(report: BuildReport, features: Features) -> Iterator[str]:
+    """Say what the spectrograms no longer hold of the recordings."""
+    rate_hz, half_hz = features.sample_rate_hz, features.sample_rate_hz / 2
+    for native_hz, count in report.resampled.items():
+        lost = f"all above {half_hz:,.0f} Hz is lost" if native_hz > rate_hz else "the sound gains nothing by it"
+        yield f"{number_of(count, 'recording')} at {native_hz:,} Hz became {rate_hz:,} Hz: {lost}"
+    if report.mixed:
+        yield f"{number_of(report.mixed, 'recording')} with several channels became mono"
+    if report.cut:
+        share = report.cut / max(report.spectrograms, 1)
+        yield f"{report.cut} of {report.spectrograms} ({share:.0%}) are cut to {features.duration_s:.3f} s"
+
+
+def _print_labels(labels: LabelReport) -> None:
+    source = f"from {labels.table}" if labels.table else "from names"
+    say(f"{number_of(labels.labelled, 'spectrogram')} labelled {source}")
+    if labels.without_row:
+        say(f"  {labels.without_row} without a row there, such as {labels.without_row_examples[0]}")
+    if labels.unused_rows:
+        say(f"  {number_of(labels.unused_rows, 'row')} without a recording, such as {labels.unused_examples[0]}")
+    if labels.left_out_columns:
+        say(f"  left out, since labels are texts or numbers: {', '.join(labels.left_out_columns)}")
