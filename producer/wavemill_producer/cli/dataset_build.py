@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wavemill.dataset.extents import LONG, Long
 from wavemill.dataset.label_sources import LabelChoice
 from wavemill.presets import Features
 from wavemill_cli.paths import FilePath
@@ -51,6 +52,12 @@ label_options = options(
 @feature_options
 @label_options
 @click.option(
+    "--long",
+    type=click.Choice(LONG),
+    help="Recordings longer than a frame: cut them, split them into frames, or keep each as one spectrogram.  "
+    "[default: cut with the presets digits, digits-mel and course, else keep]",
+)
+@click.option(
     "--packed", is_flag=True, help="Store 64 spectrograms per file; for datasets of hundreds of thousands or more."
 )
 @click.option(
@@ -66,7 +73,14 @@ label_options = options(
 )
 @json_option
 def build(
-    audio_dir: Path, dataset_dir: Path, packed: bool, jobs: int | None, prune: bool, as_json: bool, **given: Any
+    audio_dir: Path,
+    dataset_dir: Path,
+    long: Long | None,
+    packed: bool,
+    jobs: int | None,
+    prune: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
@@ -84,6 +98,7 @@ def build(
             dataset_dir,
             features,
             packed=packed or None,
+            long=long,
             jobs=jobs,
             prune=prune,
             labels=LabelChoice(**given),

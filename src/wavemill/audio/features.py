@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import librosa
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.mel import mel_bank
@@ -42,20 +42,28 @@ def extract(signal: FloatArray, features: Features) -> FloatArray:
 
     Parameters
     ----------
-    signal : float32 [shape=(features.n_samples,)]
+    signal : float32 [shape=(samples,)]
         As returned by `pad_or_cut`.
     features : Features
 
     Returns
     -------
-    float32 [shape=(n_bins, n_frames)], in dB, >= -100
+    float32 [shape=(n_bins, 1 + samples // hop_length)], in dB, >= -100
     """
     spectrum = librosa.stft(signal, n_fft=features.n_fft, hop_length=features.hop_length, center=True)
+    return to_db(bands_of(spectrum, features), range_db=features.range_db)
+
+
+def bands_of(spectrum: NDArray[np.complex64], features: Features) -> FloatArray:
+    """Return the magnitudes of an STFT's rows or bands, complex (n_fft // 2 + 1, T) -> float32 (F, T)."""
     if features.kind == "log-mel":
-        magnitude = mel_bank(features).bands(np.abs(spectrum))  # (n_fft // 2 + 1, T) -> (F, T)
-    else:
-        magnitude = np.abs(spectrum[: features.n_bins])  # (n_fft // 2 + 1, T) -> (F, T)
-    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=_LEAST_AMPLITUDE, top_db=features.range_db)
+        return mel_bank(features).bands(np.abs(spectrum))
+    return np.asarray(np.abs(spectrum[: features.n_bins]), dtype=np.float32)
+
+
+def to_db(magnitude: FloatArray, *, range_db: float | None = None) -> FloatArray:
+    """Return magnitudes in dB re 1.0, limited to `range_db` below the loudest."""
+    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=_LEAST_AMPLITUDE, top_db=range_db)
     return np.asarray(decibels, dtype=np.float32)
 
 

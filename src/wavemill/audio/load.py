@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +29,12 @@ _CANCELLED = 1e-4  # least power after mixing, as a share of the channels' power
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """The start of a recording in mono, at the features' sample rate, not padded.
+    """A part of a recording in mono, at the features' sample rate, not padded.
 
     `cut` tells whether the recording goes on after it.
     """
 
-    signal: NDArray[np.float32]  # (samples,), 1 to features.n_samples of them
+    signal: NDArray[np.float32]  # (samples,), at least 1
     sample_rate_hz: int
     cut: bool
     native_rate_hz: int
@@ -50,12 +52,14 @@ def audio_suffixes() -> frozenset[str]:
     return frozenset(f".{name}" for name in (names | _OTHER_SUFFIXES) - _NEEDS_PARAMETERS)
 
 
-def load_recording(path: Path, features: Features) -> Recording:
-    """Read the start of a recording, mix it to mono and resample it.
+def load_recording(
+    path: Path, features: Features, *, start_s: float = 0.0, longest_s: float | None = None
+) -> Recording:
+    """Read a part of a recording, mix it to mono and resample it.
 
-    Returns the same numbers as `librosa.load(path, sr=features.sample_rate_hz,
-    duration=features.duration_s)`: channels are averaged, and the recording is cut before it is
-    resampled (soxr, high quality).
+    Returns the same numbers as `librosa.load(path, sr=features.sample_rate_hz, offset=start_s,
+    duration=longest_s)`: channels are averaged, and the recording is cut before it is resampled
+    (soxr, high quality).
 
     Parameters
     ----------
@@ -63,12 +67,13 @@ def load_recording(path: Path, features: Features) -> Recording:
         A file in any format that libsndfile recognises by its content. Only the part that is kept
         is read.
     features : Features
-        Sets the sample rate and the maximum length.
+        Sets the sample rate.
+    start_s, longest_s : float, in seconds
+        The part to read; by default the start, of at most `features.duration_s`.
 
     Returns
     -------
     Recording
-        `signal` is float32 of at least 1 and at most `features.n_samples` samples.
 
     Raises
     ------
@@ -76,14 +81,15 @@ def load_recording(path: Path, features: Features) -> Recording:
         The file is missing, not a sound file, damaged or empty; it holds NaN, infinity or samples
         far above full scale; or its channels cancel each other.
     """
-    native, native_rate_hz, cut = _read_start(path, features.duration_s)
+    longest_s = features.duration_s if longest_s is None else longest_s
+    native, native_rate_hz, cut = _read_part(path, start_s, longest_s)
     if native.size == 0:
         raise AudioError(f"{path.name}: expected sound, received a file without samples")
-    _require_plausible(native, name=path.name)
+    require_plausible(native, name=path.name)
     mono = _mixed(native, name=path.name)
     signal = _resample(mono, native_rate_hz, features.sample_rate_hz, name=path.name)
     return Recording(
-        signal=signal[: features.n_samples],
+        signal=signal[: round(longest_s * features.sample_rate_hz)],
         sample_rate_hz=features.sample_rate_hz,
         cut=cut,
         native_rate_hz=native_rate_hz,
@@ -91,24 +97,31 @@ def load_recording(path: Path, features: Features) -> Recording:
     )
 
 
-def _read_start(path: Path, duration_s: float) -> tuple[NDArray[np.float32], int, bool]:
-    """Return the first `duration_s` seconds (samples, channels), their rate, and whether there was more."""
+def _read_part(path: Path, start_s: float, longest_s: float) -> tuple[NDArray[np.float32], int, bool]:
+    """Return up to `longest_s` seconds (samples, channels), their rate, and whether there was more."""
+    with sound_errors(path.name), open_sound(path) as sound:
+        wanted = int(longest_s * sound.samplerate)
+        sound.go_to(round(start_s * sound.samplerate))
+        # Read one frame more to see whether the sound goes on: the header may not give its
+        # length.
+        native = sound.read_start(wanted + 1)
+        return native[:wanted], sound.samplerate, len(native) > wanted
+
+
+@contextmanager
+def sound_errors(name: str) -> Iterator[None]:
+    """Turn the errors of opening and reading a sound file into AudioError."""
     try:
-        with open_sound(path) as sound:
-            wanted = int(duration_s * sound.samplerate)
-            # Read one frame more to see whether the sound goes on: the header may not give its
-            # length.
-            native = sound.read_start(wanted + 1)
-            return native[:wanted], sound.samplerate, len(native) > wanted
+        yield
     except soundfile.LibsndfileError as exc:
         said = exc.error_string.rstrip(".")
-        raise AudioError(f"{path.name}: not readable as sound: {said}; copy or export the file again") from exc
+        raise AudioError(f"{name}: not readable as sound: {said}; copy or export the file again") from exc
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as exc:
         said = getattr(exc, "strerror", None) or str(exc)
-        raise AudioError(f"{path.name}: not readable as sound: {said.rstrip('.')}") from exc
+        raise AudioError(f"{name}: not readable as sound: {said.rstrip('.')}") from exc
 
 
-def _require_plausible(native: NDArray[np.float32], *, name: str) -> None:
+def require_plausible(native: NDArray[np.float32], *, name: str) -> None:
     """Raise AudioError for samples from which no spectrogram can be made."""
     greatest = float(max(native.max(), -native.min()))  # NaN if any sample is NaN
     if not math.isfinite(greatest):
@@ -123,11 +136,21 @@ def _require_plausible(native: NDArray[np.float32], *, name: str) -> None:
 def _mixed(native: NDArray[np.float32], *, name: str) -> NDArray[np.float32]:
     """Return the mean of the channels; AudioError if the channels cancel each other."""
     mono = native.mean(axis=1)  # (samples, channels) -> (samples,)
-    if np.mean(np.square(mono, dtype=np.float64)) < _CANCELLED * np.mean(np.square(native, dtype=np.float64)):
+    require_sound(power_of(mono), power_of(native), name=name)
+    return np.asarray(mono, dtype=np.float32)
+
+
+def power_of(signal: NDArray[np.float32]) -> float:
+    """Return the mean square."""
+    return float(np.mean(np.square(signal, dtype=np.float64)))
+
+
+def require_sound(mono_power: float, channels_power: float, *, name: str) -> None:
+    """Raise AudioError if the channels cancel each other."""
+    if mono_power < _CANCELLED * channels_power:
         raise AudioError(
             f"{name}: its channels cancel each other when they are mixed to one; invert one of them, or keep only one"
         )
-    return np.asarray(mono, dtype=np.float32)
 
 
 def _resample(mono: NDArray[np.float32], native_rate_hz: int, sample_rate_hz: int, *, name: str) -> NDArray[np.float32]:

@@ -27,14 +27,19 @@ Patch = tuple[int, bytes]  # a position in the file, and the bytes to read there
 
 
 class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file that is read once, from its start."""
+    """A sound file that is read forwards."""
 
     def seekable(self) -> bool:
         """Return False, since soundfile's seeks fail if the header's length is too high."""
         return False
 
+    def go_to(self, frame: int) -> None:
+        """Skip to a frame, which must not be after the end that the header states."""
+        if frame:
+            self.seek(min(frame, self.frames))
+
     def read_start(self, n_frames: int) -> NDArray[np.float32]:
-        """Return up to `n_frames` frames, float32 [shape=(frames, channels)]; fewer if the sound is shorter."""
+        """Return up to `n_frames` frames, float32 [shape=(frames, channels)]; fewer if the sound ends."""
         return np.asarray(self.read(min(n_frames, self.frames), dtype="float32", always_2d=True))
 
 

@@ -37,7 +37,7 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
 
     Returns
     -------
-    float32 [shape=(n_bins, n_frames)], in [0, 1]
+    float32 [shape=dataset.shape_of(entry)], in [0, 1]
 
     Raises
     ------
@@ -51,7 +51,7 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
     StorageUnavailableError
         The disk does not answer, or the dataset's folder is gone.
     """
-    name, shape = entry.spectrogram_id, dataset.features.shape
+    name, shape = entry.spectrogram_id, dataset.shape_of(entry)
     data = _read(dataset, entry)
     x = _parse_usual(data, shape)
     if x is None:
@@ -157,7 +157,7 @@ def _read_once(dataset: Dataset, entry: Entry) -> bytes:
         if dataset.manifest.packed:
             return _read_packed(dataset, entry)
         with dataset.files.opened(entry.file) as descriptor:
-            return read_opened(descriptor, most_bytes=most_bytes(dataset.features.shape))
+            return read_opened(descriptor, most_bytes=most_bytes(dataset.shape_of(entry)))
     except OutsideDatasetError as exc:
         raise SpectrogramError(f"{name}: its file {entry.file!r} lies outside the dataset; {_REBUILD}") from exc
     except NotAFileError as exc:
@@ -178,7 +178,7 @@ def _unread(entry: Entry, exc: OSError) -> WavemillError:
 
 def _read_packed(dataset: Dataset, entry: Entry) -> bytes:
     pack, number = split_name(entry.file)
-    shape = dataset.features.shape
+    shape = dataset.shape_of(entry)
     with dataset.files.opened(pack) as descriptor:
         try:
             return read_item(descriptor, number, shape)

@@ -11,6 +11,7 @@ from pathlib import Path
 from wavemill.audio.load import audio_suffixes
 from wavemill.audio.mel import mel_bank
 from wavemill.cores import available_cores
+from wavemill.dataset.extents import Long
 from wavemill.dataset.label_sources import LabelChoice
 from wavemill.dataset.labelling import LabelReport, label_dataset, require_label_sources
 from wavemill.dataset.making import Failure, make_spectrograms
@@ -54,6 +55,7 @@ def build(
     features: Features,
     *,
     packed: bool | None = None,
+    long: Long | None = None,
     jobs: int | None = None,
     prune: bool = False,
     labels: LabelChoice | None = None,
@@ -75,6 +77,11 @@ def build(
     packed : bool, optional
         Store 64 spectrograms per file instead of one. By default, an existing dataset keeps its
         form, and a new one gets one file per spectrogram.
+    long : "cut", "split" or "keep", optional
+        What becomes of recordings that are longer than a frame, `features.duration_s`: the first
+        frame, a spectrogram for each frame, or one spectrogram for all of it. By default, an
+        existing dataset keeps its form; a new one cuts with the presets `digits`, `digits-mel` and
+        `course`, and keeps with other features.
     jobs : int > 0, optional
         Number of processes. Default: one per core if there is enough to do, else only this process.
     prune : bool
@@ -104,7 +111,7 @@ def build(
     require_folder(audio_dir)
     choice = labels or LabelChoice()
     require_label_sources(audio_dir, choice)
-    with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed) as writer:
+    with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed, long=long) as writer:
         recordings = RecordingList(writer, audio_dir)
         recordings.scan(audio_suffixes(), prune=prune)
         removed = recordings.remove_gone()
@@ -173,6 +180,7 @@ class _Builder:
             dataset_dir=self._writer.folder,
             features=self._writer.features,
             packed=self._writer.packed,
+            long=self._writer.long,
         )
         pending = self._recordings.pending
         processes = jobs or (available_cores() if pending >= _WORTH_PROCESSES else 1)

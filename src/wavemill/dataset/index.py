@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from wavemill.dataset.entries import ENTRY_COLUMNS, READABLE_LABELS, Entry, is_text, parse_row
+from wavemill.dataset.extents import LONGEST_S, shape_of
 from wavemill.dataset.files import DatasetFiles
 from wavemill.dataset.index_reader import IndexReader
 from wavemill.dataset.manifest import INDEX_NAME, Manifest, read_manifest
@@ -61,6 +62,15 @@ class Dataset:
         return self.manifest.features
 
     @property
+    def longest_s(self) -> float:
+        """Longest sound that a spectrogram can hold, in seconds."""
+        return LONGEST_S if self.manifest.long == "keep" else self.features.duration_s
+
+    def shape_of(self, entry: Entry) -> tuple[int, int]:
+        """Return (n_bins, n_frames) of an entry's spectrogram."""
+        return shape_of(self.features, self.manifest.long, entry.duration_s)
+
+    @property
     def count(self) -> int:
         """Number of spectrograms."""
         return int(self._reader.query("SELECT count(*) FROM spectrograms")[0][0])
@@ -84,7 +94,7 @@ class Dataset:
                 f"{self.path} holds no spectrogram {spectrogram_id[:80]!r}; list its IDs with: "
                 "wavemill dataset ids DATASET"
             )
-        return parse_row(rows[0], longest_s=self.features.duration_s)
+        return parse_row(rows[0], longest_s=self.longest_s)
 
     def get_many(self, ids: Sequence[str]) -> dict[str, Entry]:
         """Return a mapping of IDs to entries.
@@ -99,7 +109,7 @@ class Dataset:
         entries = {}
         for row in rows:
             with suppress(SpectrogramError):
-                entries[row[0]] = parse_row(row, longest_s=self.features.duration_s)
+                entries[row[0]] = parse_row(row, longest_s=self.longest_s)
         return entries
 
     def unknown(self, ids: Sequence[str]) -> list[str]:

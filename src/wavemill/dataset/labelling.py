@@ -73,8 +73,8 @@ class _Labelling:
         for page in self._pages():
             changed = []
             for spectrogram_id, source, before in page:
-                described = self._described(spectrogram_id, source)
-                labels = with_known_split(self._by_name(spectrogram_id) | (described or {}))
+                described = self._described(source)
+                labels = with_known_split(self._by_name(_id_of(source)) | (described or {}))
                 labelled += bool(labels)
                 if described is None and self._table is not None:
                     without_row += 1
@@ -117,16 +117,21 @@ class _Labelling:
             after = page[-1][0]
             yield page
 
-    def _described(self, spectrogram_id: str, source: str) -> LabelDict | None:
+    def _described(self, source: str) -> LabelDict | None:
         """Return the labels in the table's row for a recording; None without a row."""
         if self._table is None:
             return None
-        for name in (source, spectrogram_id, PurePosixPath(spectrogram_id).name):
+        own_id = _id_of(source)
+        for name in (source, own_id, PurePosixPath(own_id).name):
             row = self._connection.execute("SELECT labels FROM temp.described WHERE name = ?", (name,)).fetchone()
             if row is not None:
                 self._connection.execute("UPDATE temp.described SET used = 1 WHERE name = ?", (name,))
                 return dict(json.loads(row[0]))
         return None
+
+
+def _id_of(source: str) -> str:
+    return PurePosixPath(source).with_suffix("").as_posix()
 
 
 def _name(prefix: PurePosixPath | None, row: Row) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.audio.load import Recording, load_recording
+from wavemill.dataset.extents import MOST_NUMBERS, Long, frames_of, samples_of
+from wavemill.dataset.huge import write_huge
 from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.packs import write_pack
 from wavemill.dataset.placing import place
@@ -41,19 +44,34 @@ class _Spectrogram:
     loaded: Recording
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Huge:
+    """A recording whose spectrogram must be made in blocks."""
+
+    recording: RecordingFile
+
+
 def make_spectrograms(
-    recordings: Sequence[RecordingFile], audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
+    recordings: Sequence[RecordingFile],
+    audio_dir: Path,
+    dataset_dir: Path,
+    features: Features,
+    *,
+    packed: bool,
+    long: Long,
 ) -> list[NewEntry | Failure]:
-    """Make the recordings' spectrograms and write them, in one pack or in files of their own.
+    """Make the recordings' spectrograms and write them, in packs or in files of their own.
 
     A failure of one recording does not affect the others. Raises StorageUnavailableError if the
     disk is full, since the next file could not be written either.
     """
-    made = [_make(recording, audio_dir, features) for recording in recordings]
-    failures: list[NewEntry | Failure] = [one for one in made if isinstance(one, Failure)]
+    made = [_make(recording, audio_dir, features, long) for recording in recordings]
+    results: list[NewEntry | Failure] = [one for one in made if isinstance(one, Failure)]
     spectrograms = [one for one in made if isinstance(one, _Spectrogram)]
-    write = _write_packed if packed else _write_each
-    return failures + write(spectrograms, dataset_dir)
+    results += _write_packed(spectrograms, dataset_dir) if packed else _write_each(spectrograms, dataset_dir)
+    for huge in (one for one in made if isinstance(one, _Huge)):
+        results.append(_make_huge(huge.recording, audio_dir, dataset_dir, features, packed=packed))
+    return results
 
 
 def write_array(dataset_dir: Path, spectrogram_id: str, x: NDArray[np.float32]) -> tuple[str, str]:
@@ -72,54 +90,94 @@ def _write_each(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list
         try:
             file, sha256 = write_array(dataset_dir, one.recording.spectrogram_id, one.x)
         except OSError as exc:  # such as a folder where the file should be
-            results.append(_unwritten(one, exc))
+            results.append(_unwritten(one.recording, exc))
         else:
             results.append(_new_entry(one, file, sha256))
     return results
 
 
 def _write_packed(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[NewEntry | Failure]:
-    if not spectrograms:
-        return []
+    by_shape: dict[tuple[int, ...], list[_Spectrogram]] = {}
+    for one in spectrograms:
+        by_shape.setdefault(one.x.shape, []).append(one)
+    return [result for alike in by_shape.values() for result in _write_pack(alike, dataset_dir)]
+
+
+def _write_pack(spectrograms: Sequence[_Spectrogram], dataset_dir: Path) -> list[NewEntry | Failure]:
     try:
         items = write_pack(dataset_dir, [one.x for one in spectrograms])
     except OSError as exc:
-        return [_unwritten(one, exc) for one in spectrograms]
+        return [_unwritten(one.recording, exc) for one in spectrograms]
     return [_new_entry(one, file, sha256) for one, (file, sha256) in zip(spectrograms, items, strict=True)]
 
 
-def _unwritten(one: _Spectrogram, exc: OSError) -> Failure:
-    return Failure(recording=one.recording, reason=f"its spectrogram cannot be written: {exc.strerror}")
+def _unwritten(recording: RecordingFile, exc: OSError) -> Failure:
+    return Failure(recording=recording, reason=f"its spectrogram cannot be written: {exc.strerror}")
 
 
-def _make(recording: RecordingFile, audio_dir: Path, features: Features) -> _Spectrogram | Failure:
+def _make(recording: RecordingFile, audio_dir: Path, features: Features, long: Long) -> _Spectrogram | _Huge | Failure:
+    frame_s = features.duration_s
+    most_s = MOST_NUMBERS // features.n_bins * features.hop_length / features.sample_rate_hz
     try:
-        loaded = load_recording(audio_dir / recording.path, features)
-        x, min_db, max_db = normalise(extract(pad_or_cut(loaded.signal, features.n_samples), features))
+        loaded = load_recording(
+            audio_dir / recording.path,
+            features,
+            start_s=recording.part * frame_s,
+            longest_s=max(most_s, frame_s) if long == "keep" else frame_s,
+        )
     except AudioError as exc:
         return Failure(recording=recording, reason=str(exc))
+    if long == "keep" and loaded.cut:
+        return _Huge(recording=recording)
+    n_frames = frames_of(features, long, len(loaded.signal))
+    padded = pad_or_cut(loaded.signal, samples_of(features, n_frames))
+    x, min_db, max_db = normalise(extract(padded, features))
     return _Spectrogram(
         recording=recording,
         x=np.ascontiguousarray(x),  # librosa's arrays are column-major
         min_db=min_db,
         max_db=max_db,
-        loaded=loaded,
+        loaded=loaded if long == "cut" else replace(loaded, cut=False),
     )
+
+
+def _make_huge(
+    recording: RecordingFile, audio_dir: Path, dataset_dir: Path, features: Features, *, packed: bool
+) -> NewEntry | Failure:
+    """Make a spectrogram in blocks that is too large for memory."""
+    if packed:
+        return Failure(
+            recording=recording, reason="is too long for a packed dataset; build without --packed, or with --long split"
+        )
+    file = spectrogram_file(recording.spectrogram_id)
+    try:
+        made = write_huge(audio_dir / recording.path, dataset_dir, file, features)
+    except AudioError as exc:
+        return Failure(recording=recording, reason=str(exc))
+    except OSError as exc:
+        return _unwritten(recording, exc)
+    return NewEntry(**_about(recording), file=file, **asdict(made), cut=False)
 
 
 def _new_entry(made: _Spectrogram, file: str, sha256: str) -> NewEntry:
     return NewEntry(
-        spectrogram_id=made.recording.spectrogram_id,
+        **_about(made.recording),
         file=file,
-        labels=labels_of(made.recording.spectrogram_id),
         min_db=made.min_db,
         max_db=made.max_db,
         duration_s=made.loaded.duration_s,
         sha256=sha256,
         cut=made.loaded.cut,
-        source=made.recording.path,
-        source_bytes=made.recording.n_bytes,
-        source_mtime_ns=made.recording.mtime_ns,
         rate_hz=made.loaded.native_rate_hz,
         channels=made.loaded.channels,
     )
+
+
+def _about(recording: RecordingFile) -> dict[str, Any]:
+    return {
+        "spectrogram_id": recording.spectrogram_id,
+        "labels": labels_of(PurePosixPath(recording.path).with_suffix("").as_posix()),
+        "source": recording.path,
+        "source_bytes": recording.n_bytes,
+        "source_mtime_ns": recording.mtime_ns,
+    }

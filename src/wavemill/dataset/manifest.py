@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import wavemill
+from wavemill.dataset.extents import LONG, Long
 from wavemill.errors import DatasetError, StorageUnavailableError, UsageError
 from wavemill.files.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.presets import Features
@@ -15,6 +16,8 @@ from wavemill.storage.errors import Verdict, reason, verdict
 
 FORMAT = 1
 PACKED_FORMAT = 2  # refused by versions of wavemill that cannot read packs
+KEPT_FORMAT = 3  # refused by versions that cannot read spectrograms of several lengths
+_FORMATS = (FORMAT, PACKED_FORMAT, KEPT_FORMAT)
 MANIFEST_NAME = "dataset.json"
 TEMPORARY_MANIFEST_NAME = ".dataset.json.tmp"
 INDEX_NAME = "index.sqlite"
@@ -29,6 +32,7 @@ class Manifest:
 
     features: Features
     origin: str  # "build" or "import-course": the command that may continue it
+    long: Long = "cut"  # what becomes of long recordings
     packed: bool = False  # many spectrograms per file, see `wavemill.dataset.packs`
     complete: bool = False  # False while a build runs, and after a killed one
     counts: dict[str, int] = field(default_factory=dict)
@@ -38,7 +42,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace `dataset.json` atomically: a reader sees the old content or the new."""
-    number = PACKED_FORMAT if manifest.packed else FORMAT
+    number = KEPT_FORMAT if manifest.long == "keep" else PACKED_FORMAT if manifest.packed else FORMAT
     content = {"format": number, "preset": manifest.features.preset, **asdict(manifest)}
     temporary = folder / TEMPORARY_MANIFEST_NAME
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -75,15 +79,16 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _parse(content: Any, path: Path) -> Manifest:
-    if not isinstance(content, dict) or content.get("format") not in (FORMAT, PACKED_FORMAT):
+    if not isinstance(content, dict) or content.get("format") not in _FORMATS:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise DatasetError(
-            f"{path}: expected dataset format {FORMAT} or {PACKED_FORMAT}, received {found!r}; build the dataset again"
-        )
+        raise DatasetError(f"{path}: expected dataset format 1, 2 or 3, received {found!r}; build the dataset again")
+    if (long := content.get("long", Manifest.long)) not in LONG:
+        raise DatasetError(f"{path} is damaged: long {long!r:.40}: expected one of {', '.join(LONG)}; build it again")
     try:
         return Manifest(
             features=Features.from_dict(content["features"]),
             origin=str(content["origin"]),
+            long=long,
             packed=content.get("packed") is True,
             complete=content["complete"] is True,
             counts={str(name): int(count) for name, count in content["counts"].items()},

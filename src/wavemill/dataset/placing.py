@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wavemill.dataset.manifest import SCRATCH_NAME
@@ -13,7 +15,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def place(dataset_dir: Path, file: str, data: bytes | memoryview) -> None:
-    """Write `file`, given relative to the dataset's folder.
+    """Write `file`, given relative to the dataset's folder; raises as `placing`."""
+    with placing(dataset_dir, file) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def placing(dataset_dir: Path, file: str) -> Iterator[Path]:
+    """Yield a path to write to, and rename it to `file` at the end.
 
     Raises
     ------
@@ -25,7 +34,7 @@ def place(dataset_dir: Path, file: str, data: bytes | memoryview) -> None:
     temporary = dataset_dir / SCRATCH_NAME / f"{os.getpid()}.npy"  # each process writes one at a time
     target = dataset_dir / file
     try:
-        temporary.write_bytes(data)
+        yield temporary
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(target)
     except OSError as exc:

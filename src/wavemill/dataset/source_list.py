@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from wavemill.dataset.parts import parts
 from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings
 from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
@@ -21,9 +22,10 @@ from wavemill.presets import MOST_LEVEL_DB
 
 _TABLES = """
 CREATE TEMP TABLE sources (
-    id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, PRIMARY KEY (id, source)
+    id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, part INTEGER, PRIMARY KEY (id, source)
 ) WITHOUT ROWID;
-CREATE TEMP TABLE pending (id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER);
+CREATE TEMP TABLE pending (id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, part INTEGER);
+CREATE TEMP TABLE seen (source TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
@@ -31,7 +33,7 @@ CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
 # One source per ID, the first by name. With it, its row in the dataset, if the row is not damaged
 # and was made from the file as it is now.
 _CHOSEN = f"""
-SELECT s.id, s.source, s.bytes, s.mtime_ns, d.file FROM temp.sources s LEFT JOIN spectrograms d
+SELECT s.id, s.source, s.bytes, s.mtime_ns, s.part, d.file, d.duration_s FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
     AND typeof(d.file) = 'text' AND typeof(d.sha256) = 'text' AND typeof(d.labels) = 'text' AND json_valid(d.labels)
     AND abs(d.min_db) <= {MOST_LEVEL_DB} AND abs(d.max_db) <= {MOST_LEVEL_DB} AND d.duration_s BETWEEN 1e-9 AND 1e9
@@ -43,17 +45,19 @@ SELECT s.source, s.id, o.source FROM temp.sources s
     JOIN temp.sources o ON o.id = s.id AND o.source = (SELECT min(source) FROM temp.sources f WHERE f.id = s.id)
 WHERE s.source > o.source
 """
-# Spectrograms whose recordings the scan did not find: ID, the recording, and whether another file
-# now has that ID.
+# Spectrograms whose recordings the scan did not find: ID, the recording, whether another file now
+# has that ID, and whether the recording was split and is there, but is shorter now.
 _MISSED = """
-SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id) FROM spectrograms d
+SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id),
+    EXISTS (SELECT 1 FROM temp.seen WHERE seen.source = d.source)
+FROM spectrograms d
 WHERE NOT EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id AND s.source = d.source)
 """
 _GONE = "SELECT id FROM temp.gone WHERE id > ? ORDER BY id LIMIT ?"
 # Spectrograms of failed IDs that were built from the very file that cannot be read now, or whose ID
 # has no other file.
 _FAILED = """
-SELECT f.id, d.file FROM temp.failed f JOIN spectrograms d ON d.id = f.id
+SELECT f.id, d.file, d.duration_s FROM temp.failed f JOIN spectrograms d ON d.id = f.id
 WHERE d.source = f.source OR f.id NOT IN (SELECT id FROM temp.sources)
 """
 _PAGE = 10_000
@@ -88,8 +92,12 @@ class RecordingList:
         removed and `prune` is False.
         """
         found = find_recordings(self._audio_dir, suffixes, self.findings, leave_out=self._writer.folder)
+        if self._writer.long == "split":
+            found = (part for one in found for part in parts(one, self._audio_dir, self._writer.features.duration_s))
         with self._connection:
-            self._connection.executemany("INSERT INTO temp.sources VALUES (?, ?, ?, ?)", map(_columns, found))
+            self._connection.executemany("INSERT INTO temp.sources VALUES (?, ?, ?, ?, ?)", map(_columns, found))
+            if self._writer.long == "split":
+                self._connection.execute("INSERT INTO temp.seen SELECT DISTINCT source FROM temp.sources")
         if not self._count("temp.sources"):
             raise DatasetError(f"{self._audio_dir} holds no usable recording{_seen(self.findings)}")
         self._judge_missed(prune=prune)
@@ -112,7 +120,10 @@ class RecordingList:
         statement = "SELECT rowid, * FROM temp.pending WHERE rowid > ? ORDER BY rowid LIMIT ?"
         while rows := self._connection.execute(statement, (after, batch_size)).fetchall():
             after = rows[-1][0]
-            yield [RecordingFile(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4]) for row in rows]
+            yield [
+                RecordingFile(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4], part=row[5])
+                for row in rows
+            ]
 
     def fall_back(self, failed: Iterable[RecordingFile]) -> None:
         """Make other recordings with the IDs of failed ones pending, such as x.wav after x.flac.
@@ -142,7 +153,8 @@ class RecordingList:
         rows = self._connection.execute(_MISSED)
         while page := list(islice(rows, _PAGE)):
             decisions = [
-                (row[0], self._decision(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune)) for row in page
+                (row[0], "gone" if row[3] else self._decision(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune))
+                for row in page
             ]
             for table in ("kept", "gone"):
                 ids = [(spectrogram_id,) for spectrogram_id, decision in decisions if decision == table]
@@ -188,15 +200,15 @@ class RecordingList:
         rows = self._connection.execute(statement)
         while batch := list(islice(rows, _PAGE)):
             # A row is not enough: the spectrogram's file may have been deleted.
-            pending = [row[:4] for row in batch if row[4] is None or not self._writer.holds(row[4])]
-            self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?)", pending)
+            pending = [row[:5] for row in batch if row[5] is None or not self._writer.holds(row[5], row[6])]
+            self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?, ?)", pending)
             self.pending += len(pending)
             self.reused += len(batch) - len(pending)
         self._connection.commit()
 
     def _keep_failed(self) -> None:
         rows = self._connection.execute(_FAILED).fetchall()
-        kept = [spectrogram_id for spectrogram_id, file in rows if isinstance(file, str) and self._writer.holds(file)]
+        kept = [row[0] for row in rows if isinstance(row[1], str) and self._writer.holds(row[1], row[2])]
         self._connection.executemany("INSERT OR IGNORE INTO temp.kept VALUES (?)", [(one,) for one in kept])
         self._connection.commit()
         if lost := {row[0] for row in rows}.difference(kept):
@@ -217,8 +229,8 @@ def _is_gone(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
 
-def _columns(found: RecordingFile) -> tuple[str, str, int, int]:
-    return found.spectrogram_id, found.path, found.n_bytes, found.mtime_ns
+def _columns(found: RecordingFile) -> tuple[str, str, int, int, int]:
+    return found.spectrogram_id, found.path, found.n_bytes, found.mtime_ns, found.part
 
 
 def _seen(findings: Findings) -> str:

@@ -28,6 +28,7 @@ class RecordingFile:
     path: str  # relative to the folder of recordings
     n_bytes: int
     mtime_ns: int
+    part: int = 0  # which frame of the recording, if long recordings are split
 
 
 @dataclass(kw_only=True)

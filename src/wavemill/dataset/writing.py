@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from wavemill.dataset.entries import READABLE_LABELS
+from wavemill.dataset.extents import Long, shape_of, usual_long
 from wavemill.dataset.manifest import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -86,16 +87,25 @@ class DatasetWriter:
         self.connection.execute(_SCHEMA)
 
     @classmethod
-    def open(cls, folder: Path, features: Features, *, origin: str, packed: bool | None = None) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        features: Features,
+        *,
+        origin: str,
+        packed: bool | None = None,
+        long: Long | None = None,
+    ) -> Self:
         """Create the dataset, or continue the existing one; DatasetError if that one differs.
 
-        `packed=None` continues a dataset in its form; a new one gets one file per spectrogram.
+        None continues a dataset in its form. A new one gets one file per spectrogram, and treats
+        long recordings as is usual for its features.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock_fd = _lock(folder)
             try:
-                manifest = _continued(folder, features, origin, packed)
+                manifest = _continued(folder, Manifest(features=features, origin=origin), packed, long)
                 shutil.rmtree(folder / SCRATCH_NAME, ignore_errors=True)  # left by a killed run
                 (folder / SCRATCH_NAME).mkdir()
                 return cls(folder, manifest, lock_fd)
@@ -120,13 +130,19 @@ class DatasetWriter:
         """True if many spectrograms share a file."""
         return self._manifest.packed
 
-    def holds(self, file: str) -> bool:
+    @property
+    def long(self) -> Long:
+        """What becomes of long recordings."""
+        return self._manifest.long
+
+    def holds(self, file: str, duration_s: float) -> bool:
         """Return whether that spectrogram's file exists and is large enough. Does not read it."""
+        shape = shape_of(self.features, self.long, duration_s)
         try:
             if not self.packed:
-                return (self.folder / file).stat().st_size == end_of_item(0, self._manifest.features.shape)
+                return (self.folder / file).stat().st_size == end_of_item(0, shape)
             pack, number = split_name(file)
-            return self._pack_bytes(pack) >= end_of_item(number, self._manifest.features.shape)
+            return self._pack_bytes(pack) >= end_of_item(number, shape)
         except (OSError, ValueError):
             return False
 
@@ -230,22 +246,22 @@ def spectrogram_file(spectrogram_id: str) -> str:
     return f"{SPECTROGRAMS_NAME}/{spectrogram_id}.npy"
 
 
-def _continued(folder: Path, features: Features, origin: str, packed: bool | None) -> Manifest:
-    """Return the manifest of the existing dataset, or a new manifest for an empty folder."""
+def _continued(folder: Path, new: Manifest, packed: bool | None, long: Long | None) -> Manifest:
+    """Return the manifest of the existing dataset, or the new manifest for an empty folder."""
     if not (folder / MANIFEST_NAME).exists():
         if any(path.name != TEMPORARY_MANIFEST_NAME for path in folder.iterdir()):
             raise DatasetError(f"{folder} holds files but no dataset; choose a new or an empty folder")
-        manifest = Manifest(features=features, origin=origin, packed=bool(packed))
+        manifest = replace(new, packed=bool(packed), long=long or usual_long(new.features))
         write_manifest(folder, manifest)
         return manifest
     manifest = read_manifest(folder)
-    if manifest.features != features:
-        raise DatasetError(
-            f"{folder} holds a dataset with other features: it has {manifest.features.differences(features)}; use its "
-            f"own features (--features {folder / MANIFEST_NAME}) or choose another folder"
-        )
-    if manifest.origin != origin:
+    if manifest.features != new.features:
+        differences = manifest.features.differences(new.features)
+        raise DatasetError(f"{folder} holds a dataset with other features: it has {differences}; choose another folder")
+    if manifest.origin != new.origin:
         raise DatasetError(f"{folder} was made by `dataset {manifest.origin}`; choose another folder")
+    if long not in (None, manifest.long):
+        raise DatasetError(f"{folder} was built with --long {manifest.long}, not {long}; choose another folder")
     if packed not in (None, manifest.packed):
         raise DatasetError(
             f"{folder} holds {'packs' if manifest.packed else 'a file for each spectrogram'}; choose another folder"
