@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from wavemill.arrays import FloatArray
 from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS, VaryParams, interpolation_weights
+from wavemill.presets import samples_of
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import DEFAULT_PEAK_DB, SourceClip, Synthesis
-from wavemill.synthesis.sound import DEFAULT_METHOD, require_shape, spectrograms_to_audio
+from wavemill.synthesis.sound import DEFAULT_METHOD, Spectrograms, require_bins, require_shape, spectrograms_to_audio
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
 
@@ -26,6 +27,7 @@ class Generated:
     audio : list of float32 [shape=(samples,), full scale is 1.0]
         One waveform for each result; its operation sets its length and level.
     latents : float32 [shape=(batch, latent_dim)]
+        A clip that is longer than a frame has a row for each of its windows.
     labels : list of mappings
         The labels that `sample` drew; empty for other operations.
     """
@@ -62,7 +64,7 @@ class SoundGenerator:
 
     def reconstruct(
         self,
-        spectrograms: FloatArray,
+        spectrograms: Spectrograms,
         *,
         durations_s: Sequence[float] | None = None,
         seeds: Sequence[int] | None = None,
@@ -71,16 +73,16 @@ class SoundGenerator:
 
         Parameters
         ----------
-        spectrograms : float32 [shape=(batch, n_bins, n_frames), in dB]
+        spectrograms : float32 [shape=(n_bins, frames), in dB] each, of any length
         durations_s : sequence of float, optional
-            Length of each source; None: the model's full length.
+            Length of each source; None: the full length.
         seeds : sequence of int, optional
             Draw each latent from its posterior with this seed, instead of taking the mean.
 
         Raises
         ------
         PresetMismatchError
-            The spectrograms are not of the shape that the model was trained on.
+            The spectrograms do not have the model's number of bins.
         """
         sources = self._sources(spectrograms, durations_s)
         return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds))
@@ -93,13 +95,13 @@ class SoundGenerator:
 
     def vary(
         self,
-        spectrograms: FloatArray,
+        spectrograms: Spectrograms,
         *,
         seeds: Sequence[int],
         temperature: float = VaryParams.temperature,
         durations_s: Sequence[float] | None = None,
     ) -> Generated:
-        """Draw a neighbour of each spectrogram (batch, n_bins, n_frames); see `wavemill.synthesis.from_model.vary`."""
+        """Draw a neighbour of each spectrogram (n_bins, frames); see `wavemill.synthesis.from_model.vary`."""
         sources = self._sources(spectrograms, durations_s)
         return self._generated(from_model.vary(self.model, sources, seeds=seeds, temperature=temperature))
 
@@ -113,7 +115,7 @@ class SoundGenerator:
         durations_s: tuple[float, float] | None = None,
     ) -> Generated:
         """Morph one spectrogram (n_bins, n_frames) into another: `steps` sounds with both ends."""
-        first, last = self._sources(np.stack([start, end]), durations_s)
+        first, last = self._sources([start, end], durations_s)
         weights = interpolation_weights(steps)
         pairs = [(first, last)] * steps
         return self._generated(from_model.interpolate(self.model, pairs, weights, path=path))
@@ -133,7 +135,7 @@ class SoundGenerator:
         peaks = np.broadcast_to(np.asarray(peak_db, np.float32), len(latents))
         return self.to_audio(self.model.decode(latents, peak_db=peaks), durations_s=durations_s)
 
-    def to_audio(self, spectrograms: FloatArray, *, durations_s: Sequence[float] | None = None) -> list[FloatArray]:
+    def to_audio(self, spectrograms: Spectrograms, *, durations_s: Sequence[float] | None = None) -> list[FloatArray]:
         """Invert spectrograms of the model's features; see `spectrograms_to_audio`."""
         return spectrograms_to_audio(
             spectrograms,
@@ -143,14 +145,15 @@ class SoundGenerator:
             n_threads=self._n_threads,
         )
 
-    def _sources(self, spectrograms: FloatArray, durations_s: Sequence[float] | None) -> list[SourceClip]:
-        require_shape(spectrograms, self.model.features)
-        durations = [self.model.features.duration_s] * len(spectrograms) if durations_s is None else durations_s
+    def _sources(self, spectrograms: Spectrograms, durations_s: Sequence[float] | None) -> list[SourceClip]:
+        features = self.model.features
+        require_bins(spectrograms, features)
+        durations = durations_s or [samples_of(features, s.shape[1]) / features.sample_rate_hz for s in spectrograms]
         return [SourceClip(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
 
     def _generated(self, made: Synthesis) -> Generated:
         return Generated(
             audio=self.to_audio(made.spectrograms, durations_s=made.durations_s),
-            latents=made.latents,
+            latents=np.concatenate([np.atleast_2d(latent) for latent in made.latents]),
             labels=made.labels,
         )

@@ -131,6 +131,11 @@ class Features:
             raise UsageError(f"fmin_hz {self.fmin_hz:g}: expected less than fmax_hz, {self.top_hz:g}")
 
 
+def samples_of(features: Features, n_frames: int) -> int:
+    """Return the number of samples that a sound is padded to before its spectrogram is computed."""
+    return features.n_samples if n_frames == features.n_frames else (n_frames - 1) * features.hop_length
+
+
 PRESETS: dict[str, Features] = {
     # As in the course: 0.74 s at 22,050 Hz, with the last of 257 rows dropped.
     "course": Features(

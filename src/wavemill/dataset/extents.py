@@ -43,11 +43,6 @@ def shape_of(features: Features, long: str, duration_s: float) -> tuple[int, int
     return features.n_bins, frames_of(features, long, round(duration_s * features.sample_rate_hz))
 
 
-def samples_of(features: Features, n_frames: int) -> int:
-    """Return the number of samples that a sound is padded to before its spectrogram is computed."""
-    return features.n_samples if n_frames == features.n_frames else (n_frames - 1) * features.hop_length
-
-
 def is_huge(shape: tuple[int, int]) -> bool:
     """Return whether a spectrogram is too large to be computed, read or rendered at once."""
     return shape[0] * shape[1] > MOST_NUMBERS

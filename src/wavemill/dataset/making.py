@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.audio.load import Recording, load_recording
-from wavemill.dataset.extents import MOST_NUMBERS, Long, frames_of, samples_of
+from wavemill.dataset.extents import MOST_NUMBERS, Long, frames_of
 from wavemill.dataset.huge import write_huge
 from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.packs import write_pack
@@ -22,7 +22,7 @@ from wavemill.dataset.placing import place
 from wavemill.dataset.sources import RecordingFile
 from wavemill.dataset.writing import NewEntry, spectrogram_file
 from wavemill.errors import AudioError
-from wavemill.presets import Features
+from wavemill.presets import Features, samples_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.labels import Labels
 from wavemill.presets import PRESETS, Features
 from wavemill.recogniser.recordings import Recordings
-from wavemill.synthesis.sound import spectrograms_to_audio
+from wavemill.synthesis.sound import Spectrograms, spectrograms_to_audio
 from wavemill.vae.training.dataset_source import audible_entries
 from wavemill.vae.training.held_out import HeldOut
 
@@ -155,7 +155,7 @@ def labels(entries: Sequence[Entry]) -> list[Labels]:
     return [entry.labels for entry in entries]
 
 
-def sounds(spectrograms: FloatArray, features: Features, lengths_s: Sequence[float]) -> list[FloatArray]:
+def sounds(spectrograms: Spectrograms, features: Features, lengths_s: Sequence[float]) -> list[FloatArray]:
     """Invert spectrograms in dB, (B, n_bins, n_frames) -> B sounds at 8 kHz, float32 [shape=(samples,)] each."""
     made = spectrograms_to_audio(spectrograms, features, durations_s=lengths_s)
     if features.sample_rate_hz == JUDGED.sample_rate_hz:

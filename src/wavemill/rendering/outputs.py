@@ -13,8 +13,6 @@ from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 import wavemill
 from wavemill.arrays import FloatArray
 from wavemill.audio.wav import EncodedAudio, encode
@@ -64,7 +62,7 @@ def invert_made(tools: BatchTools, results: Sequence[Made], *, gpu: str | None =
         return [{} for _ in results]
     sounds = iter(
         spectrograms_to_audio(
-            np.stack(spectrograms),  # (F, T) each -> (B, F, T)
+            spectrograms,
             tools.features,
             durations_s=[made.duration_s for made, one in zip(results, present, strict=True) for _ in one],
             method=tools.params.method,

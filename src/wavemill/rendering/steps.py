@@ -16,6 +16,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Entry
+from wavemill.errors import LatentError
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.labels import Labels
 from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams, source_ids
@@ -122,7 +123,14 @@ class _Operation(Generic[P]):
         ]
 
     def _kept(self, latent: FloatArray, levels: Levels, duration_s: float) -> LatentFile | None:
-        return LatentFile(latent=latent, levels=levels, duration_s=duration_s) if self._params.keep_latents else None
+        if not self._params.keep_latents:
+            return None
+        if latent.ndim > 1:
+            raise LatentError(
+                f"a clip of {duration_s:.3f} s is longer than the frame of the model, and latents are kept of single "
+                "frames only; omit --keep-latents, or build the dataset with --long split"
+            )
+        return LatentFile(latent=latent, levels=levels, duration_s=duration_s)
 
 
 class _Reconstruct(_Operation[Params]):
@@ -171,8 +179,8 @@ class _Vary(_Operation[VaryParams]):
 
 class _Encode(_Operation[Params]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
-        spectrograms = np.stack([one.sources[0].spectrogram for one in inputs])
-        latents = self._tools.model.encode(spectrograms, seeds=self._posterior_seeds(inputs))
+        sources = [one.sources[0] for one in inputs]
+        latents = from_model.encode(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
         return [self._latent_only(one, latent) for one, latent in zip(inputs, latents, strict=True)]
 
     @staticmethod

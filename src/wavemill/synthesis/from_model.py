@@ -9,17 +9,19 @@ peak is drawn with its latents. Latents that come without levels peak at `DEFAUL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.errors import SpectrogramError
 from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
+from wavemill.synthesis.windows import Windows, grouped
 
 DEFAULT_PEAK_DB = 20.0  # as a speech clip that peaks at half of full scale, with a window of 256
 
@@ -30,8 +32,8 @@ class Synthesis:
 
     Attributes
     ----------
-    spectrograms : float32 [shape=(B, F, T), in dB]
-    latents : float32 [shape=(B, D)]
+    spectrograms : list of float32 [shape=(F, T), in dB], T differs with the sources' lengths
+    latents : list of float32 [shape=(D,)], or [shape=(windows, D)] for a source longer than a frame
     durations_s : list of float
     boosts_db : list of float
         Gain of the loudest bins, see `wavemill.synthesis.levels`; empty if no level was restored.
@@ -39,8 +41,8 @@ class Synthesis:
         The labels of each result, if the operation draws labels; empty otherwise.
     """
 
-    spectrograms: FloatArray
-    latents: FloatArray
+    spectrograms: list[FloatArray]
+    latents: list[FloatArray]
     durations_s: list[float]
     boosts_db: list[float] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
@@ -48,7 +50,7 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceClip:
-    """A clip that an operation starts from: float32 [shape=(F, T), in dB], and its length."""
+    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], and its length."""
 
     spectrogram: FloatArray
     duration_s: float
@@ -63,16 +65,30 @@ def reconstruct(
     model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
 ) -> Synthesis:
     """Encode and decode; with `seeds`, draw each latent from its posterior instead of taking the mean."""
-    latents = model.encode(_stack(sources), seeds=seeds)  # (B, F, T) -> (B, D)
-    return decode(model, latents, [source.levels for source in sources], [source.duration_s for source in sources])
+
+    def encode_windows(windows: FloatArray, owners: Sequence[int]) -> FloatArray:
+        return model.encode(windows, seeds=None if seeds is None else [seeds[owner] for owner in owners])
+
+    return _in_windows(model, sources, encode_windows)
 
 
 def vary(
     model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int], temperature: float
 ) -> Synthesis:
     """Return a neighbour of each source; see `Model.vary_latents` for how far a temperature goes."""
-    latents = model.vary_latents(model.encode(_stack(sources)), seeds=seeds, strength=temperature)
-    return decode(model, latents, [source.levels for source in sources], [source.duration_s for source in sources])
+
+    def vary_windows(windows: FloatArray, owners: Sequence[int]) -> FloatArray:
+        own_seeds = [seeds[owner] for owner in owners]
+        return model.vary_latents(model.encode(windows), seeds=own_seeds, strength=temperature)
+
+    return _in_windows(model, sources, vary_windows)
+
+
+def encode(
+    model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
+) -> list[FloatArray]:
+    """Return the latents (D,) of each source; UsageError for one that is longer than a frame."""
+    return list(model.encode(_frames(model, sources), seeds=seeds))
 
 
 def interpolate(
@@ -83,7 +99,7 @@ def interpolate(
     path: str = PATHS[0],
 ) -> Synthesis:
     """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second."""
-    first, second = (model.encode(_stack([pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
+    first, second = (model.encode(_frames(model, [pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
     between = spherical if path == "spherical" else linear
     return decode(
         model,
@@ -104,8 +120,8 @@ def decode(
     )
     restored = [restore_energy(spectrogram, level) for spectrogram, level in zip(spectrograms, levels, strict=True)]
     return Synthesis(
-        spectrograms=np.stack([spectrogram for spectrogram, _ in restored]),
-        latents=latents,
+        spectrograms=[spectrogram for spectrogram, _ in restored],
+        latents=list(latents),
         durations_s=list(durations_s),
         boosts_db=[boost_db for _, boost_db in restored],
     )
@@ -127,8 +143,8 @@ def sample(
     """
     drawn = model.sample_latents(seeds, labels=labels, temperature=temperature)
     return Synthesis(
-        spectrograms=model.decode(drawn.latents, peak_db=drawn.peak_db),
-        latents=drawn.latents,
+        spectrograms=list(model.decode(drawn.latents, peak_db=drawn.peak_db)),
+        latents=list(drawn.latents),
         durations_s=[float(seconds) for seconds in drawn.duration_s],
         labels=list(drawn.labels),
     )
@@ -158,5 +174,51 @@ def spherical(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
     return np.asarray(np.float32(parts[0]) * a + np.float32(parts[1]) * b, np.float32)
 
 
-def _stack(sources: Sequence[SourceClip]) -> FloatArray:
-    return np.stack([source.spectrogram for source in sources])  # (F, T) each -> (B, F, T)
+def _in_windows(
+    model: SpectrogramModel,
+    sources: Sequence[SourceClip],
+    latents_of: Callable[[FloatArray, Sequence[int]], FloatArray],
+) -> Synthesis:
+    """Encode and decode sources of any length in windows, and cross-fade these.
+
+    `latents_of` gets windows (B, F, T) and the number of the source that each belongs to.
+    """
+    plans = [Windows(n_frames=source.spectrogram.shape[1], size=model.features.n_frames) for source in sources]
+    owners = [number for number, plan in enumerate(plans) for _ in plan.starts]
+    windows = [window for source, plan in zip(sources, plans, strict=True) for window in _cut(source, plan)]
+    made = decode(
+        model,
+        latents_of(np.stack([window.spectrogram for window in windows]), owners),
+        [window.levels for window in windows],
+        [window.duration_s for window in windows],
+    )
+    counts = [len(plan.starts) for plan in plans]
+    parts = grouped(made.spectrograms, counts)
+    boosts = grouped(made.boosts_db, counts)
+    return Synthesis(
+        spectrograms=[plan.join(one) for plan, one in zip(plans, parts, strict=True)],
+        latents=[one[0] if len(one) == 1 else np.stack(one) for one in grouped(made.latents, counts)],
+        durations_s=[source.duration_s for source in sources],
+        boosts_db=[max(one, key=abs) for one in boosts],
+    )
+
+
+def _cut(source: SourceClip, plan: Windows) -> list[SourceClip]:
+    if plan.n_frames == plan.size:
+        return [source]  # its levels are measured once
+    return [replace(source, spectrogram=window) for window in plan.cut(source.spectrogram)]
+
+
+def _frames(model: SpectrogramModel, sources: Sequence[SourceClip]) -> FloatArray:
+    """Return each source as one frame, (B, F, T); SpectrogramError if one is longer."""
+    frames = []
+    for source in sources:
+        windows = Windows(n_frames=source.spectrogram.shape[1], size=model.features.n_frames).cut(source.spectrogram)
+        if len(windows) > 1:
+            raise SpectrogramError(
+                f"a clip of {source.duration_s:.3f} s is longer than the frame of the model, "
+                f"{model.features.duration_s:.3f} s, and only reconstruct, vary and invert take longer ones; build the "
+                "dataset with --long split"
+            )
+        frames += windows
+    return np.stack(frames)  # (F, T) each -> (B, F, T)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+
+import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import to_magnitude
@@ -11,13 +13,14 @@ from wavemill.errors import PresetMismatchError
 from wavemill.inversion import invert
 from wavemill.inversion.gpu import invert_on_gpu
 from wavemill.operations.requests import METHODS
-from wavemill.presets import Features
+from wavemill.presets import Features, samples_of
 
 DEFAULT_METHOD = METHODS[0]
+Spectrograms = Sequence[FloatArray] | FloatArray  # several of (n_bins, frames), of one length or of several
 
 
 def spectrograms_to_audio(
-    spectrograms: FloatArray,
+    spectrograms: Spectrograms,
     features: Features,
     *,
     durations_s: Sequence[float] | None = None,
@@ -29,7 +32,7 @@ def spectrograms_to_audio(
 
     Parameters
     ----------
-    spectrograms : float32 [shape=(batch, n_bins, n_frames), in dB]
+    spectrograms : float32 [shape=(n_bins, frames), in dB] each, of any length
     durations_s : sequence of float, optional
         Length of each source; the padding after it is cut off. None: the full length.
     method : str
@@ -41,20 +44,41 @@ def spectrograms_to_audio(
     -------
     list of float32 [shape=(samples,), full scale is 1.0]
     """
-    require_shape(spectrograms, features)
+    require_bins(spectrograms, features)
     chosen = invert if gpu is None else partial(invert_on_gpu, device=gpu)
-    waveforms = chosen(
-        to_magnitude(spectrograms, features),  # (B, n_bins, T) dB -> (B, n_fft // 2 + 1, T) amplitude
-        n_fft=features.n_fft,
-        hop_length=features.hop_length,
-        method=method,
-        length=features.n_samples,
-        n_threads=n_threads,
-    )  # (B, n_samples)
+    waveforms: dict[int, FloatArray] = {}
+    for alike in _by_length(spectrograms):
+        found = chosen(
+            to_magnitude(np.stack([spectrograms[i] for i in alike]), features),  # (B, n_bins, T) dB -> amplitude
+            n_fft=features.n_fft,
+            hop_length=features.hop_length,
+            method=method,
+            length=samples_of(features, spectrograms[alike[0]].shape[1]),
+            n_threads=n_threads,
+        )  # (B, samples)
+        waveforms |= zip(alike, found, strict=True)
+    ordered = [waveforms[i] for i in range(len(spectrograms))]
     if durations_s is None:
-        return list(waveforms)
-    n_samples = [min(round(s * features.sample_rate_hz), features.n_samples) for s in durations_s]
-    return [waveform[:n] for waveform, n in zip(waveforms, n_samples, strict=True)]
+        return ordered
+    n_samples = [round(s * features.sample_rate_hz) for s in durations_s]
+    return [waveform[:n] for waveform, n in zip(ordered, n_samples, strict=True)]
+
+
+def require_bins(spectrograms: Spectrograms, features: Features) -> None:
+    """Raise PresetMismatchError unless each spectrogram is (n_bins, frames) of these features."""
+    for one in spectrograms:
+        if one.ndim != 2 or one.shape[0] != features.n_bins or not one.shape[1]:
+            raise PresetMismatchError(
+                f"expected spectrograms of shape ({features.n_bins}, frames), received {one.shape}"
+            )
+
+
+def _by_length(spectrograms: Spectrograms) -> Iterable[list[int]]:
+    """Return the numbers of the spectrograms, in groups of one shape."""
+    groups: dict[int, list[int]] = {}
+    for number, spectrogram in enumerate(spectrograms):
+        groups.setdefault(spectrogram.shape[1], []).append(number)
+    return groups.values()
 
 
 def require_shape(spectrograms: FloatArray, features: Features) -> None:

@@ -86,8 +86,8 @@ def test_the_course_architecture_does_not_depend_on_the_batch_either(
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 32), (32, 16), (1, 32, 17)])
-def test_another_shape_is_refused_with_the_preset_to_build(model: Model, shape: tuple[int, ...]) -> None:
-    with pytest.raises(SpectrogramError, match=r"\(batch, 32, 16\).*--preset tiny"):
+def test_another_shape_is_refused_with_the_command_to_build(model: Model, shape: tuple[int, ...]) -> None:
+    with pytest.raises(SpectrogramError, match=r"\(batch, 32, 16\).*--features MODEL/model.json"):
         model.encode(np.zeros(shape, np.float32))
 
 
