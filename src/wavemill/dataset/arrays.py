@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from wavemill.errors import (
 from wavemill.files.bounded import NotAFileError, TooLargeError, read_opened
 from wavemill.storage.errors import classified, is_missing
 
-_REBUILD = "build the dataset again: wavemill dataset build"
+REBUILD = "build the dataset again: wavemill dataset build"
 _HEADER_BYTES = 2**16  # the largest header of a .npy file
 
 
@@ -58,7 +60,7 @@ def read_spectrogram(dataset: Dataset, entry: Entry) -> NDArray[np.float32]:
         x = _parse_odd(data, name=name, shape=shape)
     check_values(x, name=name)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise SpectrogramError(f"{name}: its file has changed since the dataset was built; {_REBUILD}")
+        raise SpectrogramError(f"{name}: its file has changed since the dataset was built; {REBUILD}")
     return x
 
 
@@ -79,12 +81,12 @@ def _parse_odd(data: bytes, *, name: str, shape: tuple[int, ...]) -> NDArray[np.
     """Parse any other array of that shape, or raise SpectrogramError."""
     x = parse_array(data, name=name, shapes=(shape,))
     if x.dtype != np.float32:
-        raise SpectrogramError(f"{name}: expected float32, received {x.dtype}; {_REBUILD}")
+        raise SpectrogramError(f"{name}: expected float32, received {x.dtype}; {REBUILD}")
     return np.asarray(x, dtype=np.float32)
 
 
 def parse_array(
-    data: bytes, *, name: str, shapes: tuple[tuple[int, ...], ...], advice: str = _REBUILD
+    data: bytes, *, name: str, shapes: tuple[tuple[int, ...], ...], advice: str = REBUILD
 ) -> NDArray[np.float32] | NDArray[np.float64]:
     """Parse the bytes of a `.npy` file that should hold floats in one of `shapes`; SpectrogramError if not.
 
@@ -115,7 +117,7 @@ def parse_array(
     return np.frombuffer(numbers, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
-def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, advice: str = _REBUILD) -> None:
+def check_values(x: NDArray[np.float32] | NDArray[np.float64], *, name: str, advice: str = REBUILD) -> None:
     """Raise SpectrogramError unless every value is finite and in [0, 1], and they differ."""
     least, greatest = float(x.min()), float(x.max())  # NaN if any value is NaN
     if not (math.isfinite(least) and math.isfinite(greatest)):
@@ -152,18 +154,25 @@ def _read(dataset: Dataset, entry: Entry) -> bytes:
 
 
 def _read_once(dataset: Dataset, entry: Entry) -> bytes:
-    name = entry.spectrogram_id
-    try:
+    with reading_errors(entry):
         if dataset.manifest.packed:
             return _read_packed(dataset, entry)
         with dataset.files.opened(entry.file) as descriptor:
             return read_opened(descriptor, most_bytes=most_bytes(dataset.shape_of(entry)))
+
+
+@contextmanager
+def reading_errors(entry: Entry) -> Iterator[None]:
+    """Turn the errors of opening and reading an entry's file into wavemill's errors."""
+    name = entry.spectrogram_id
+    try:
+        yield
     except OutsideDatasetError as exc:
-        raise SpectrogramError(f"{name}: its file {entry.file!r} lies outside the dataset; {_REBUILD}") from exc
+        raise SpectrogramError(f"{name}: its file {entry.file!r} lies outside the dataset; {REBUILD}") from exc
     except NotAFileError as exc:
-        raise SpectrogramError(f"{name}: expected a file, received a folder or device; {_REBUILD}") from exc
+        raise SpectrogramError(f"{name}: expected a file, received a folder or device; {REBUILD}") from exc
     except TooLargeError as exc:
-        raise SpectrogramError(f"{name}: its file is not a spectrogram: {exc}; {_REBUILD}") from exc
+        raise SpectrogramError(f"{name}: its file is not a spectrogram: {exc}; {REBUILD}") from exc
     except (RuntimeError, ValueError) as exc:  # a loop of symbolic links; a name that no file can have
         raise SpectrogramError(f"{name}: its file cannot be read: {exc}") from exc
     except OSError as exc:
@@ -172,7 +181,7 @@ def _read_once(dataset: Dataset, entry: Entry) -> bytes:
 
 def _unread(entry: Entry, exc: OSError) -> WavemillError:
     if is_missing(exc):
-        return UnknownSpectrogramError(f"{entry.spectrogram_id}: its file {entry.file} is gone; {_REBUILD}")
+        return UnknownSpectrogramError(f"{entry.spectrogram_id}: its file {entry.file} is gone; {REBUILD}")
     return classified(f"{entry.spectrogram_id}: its file cannot be read", exc, permanent=SpectrogramError)
 
 
@@ -185,5 +194,5 @@ def _read_packed(dataset: Dataset, entry: Entry) -> bytes:
         except ValueError as exc:
             raise SpectrogramError(
                 f"{entry.spectrogram_id}: expected item {number} of a pack of float32 of shape {shape}, "
-                f"received {exc}; {_REBUILD}"
+                f"received {exc}; {REBUILD}"
             ) from exc

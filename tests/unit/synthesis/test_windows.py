@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from wavemill.errors import SpectrogramError
+from wavemill.synthesis import from_model
+from wavemill.synthesis.from_model import SourceClip
+from wavemill.synthesis.windows import Windows
+from wavemill.testing.sine_model import SineModel
+
+SIZE = 16
+
+
+@pytest.mark.parametrize("n_frames", [16, 17, 28, 29, 100, 1_000])
+def test_windows_cover_a_clip_and_overlap_by_a_quarter(n_frames: int) -> None:
+    starts = Windows(n_frames=n_frames, size=SIZE).starts
+    assert starts[0] == 0
+    assert starts[-1] + SIZE == n_frames
+    assert all(0 < after - before <= 0.75 * SIZE + 1 for before, after in pairwise(starts))
+
+
+@pytest.mark.parametrize("n_frames", [3, 16, 17, 100])
+def test_cutting_and_joining_changes_nothing(n_frames: int) -> None:
+    spectrogram = np.random.default_rng(0).standard_normal((4, n_frames)).astype(np.float32)
+    windows = Windows(n_frames=n_frames, size=SIZE)
+    np.testing.assert_allclose(windows.join(windows.cut(spectrogram)), spectrogram, atol=1e-5)
+
+
+def test_a_part_is_joined_as_the_same_part_of_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    windows = Windows(n_frames=100, size=SIZE)
+    made = {start: rng.standard_normal((4, SIZE)).astype(np.float32) for start in windows.starts}
+    whole = windows.join(list(made.values()))
+    part = windows.join([made[start] for start in windows.reaching(30, 60)], first=30, last=60)
+    np.testing.assert_array_equal(part, whole[:, 30:60])
+
+
+def test_a_short_clip_is_padded_with_its_floor() -> None:
+    [window] = Windows(n_frames=3, size=SIZE).cut(np.arange(12, dtype=np.float32).reshape(4, 3))
+    assert window.shape == (4, SIZE)
+    assert (window[:, 3:] == 0).all()
+
+
+def clips(model: SineModel, *lengths: int) -> list[SourceClip]:
+    rng = np.random.default_rng(1)
+    return [
+        SourceClip(
+            spectrogram=rng.uniform(-60, 0, (model.features.n_bins, n)).astype(np.float32),
+            duration_s=n * model.features.hop_length / model.features.sample_rate_hz,
+        )
+        for n in lengths
+    ]
+
+
+def test_clips_of_any_length_are_reconstructed_at_their_own_length() -> None:
+    model = SineModel()
+    made = from_model.reconstruct(model, clips(model, 20, 128, 400))
+    assert [one.shape[1] for one in made.spectrograms] == [20, 128, 400]
+    assert [one.shape for one in made.latents] == [(model.latent_dim,), (model.latent_dim,), (4, model.latent_dim)]
+
+
+def test_a_clip_gives_the_same_bytes_alone_and_among_others() -> None:
+    model = SineModel()
+    sources = clips(model, 400, 20, 128)
+    together = from_model.vary(model, sources, seeds=[1, 2, 3], temperature=1.0).spectrograms
+    alone = [
+        from_model.vary(model, [source], seeds=[seed], temperature=1.0).spectrograms[0]
+        for source, seed in zip(sources, [1, 2, 3], strict=True)
+    ]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_interpolation_refuses_a_clip_that_is_longer_than_a_frame() -> None:
+    model = SineModel()
+    first, second = clips(model, 100, 400)
+    with pytest.raises(SpectrogramError, match="longer than the frame of the model"):
+        from_model.interpolate(model, [(first, second)], [0.5])
