@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from wavemill.errors import UsageError
+from wavemill.vae.conditions import MOST_CONDITIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class TrainingConfig:
     # decoder of thousands of latents that only sees noisy ones comes to rely on the noise:
     # fsdd-hifi's error was 0.00036 with noise and 0.00051 without.
     noiseless_share: float = 0.0
+    conditions: list[str] = field(default_factory=list)  # labels that the decoder is told
+    # Share of the clips that are decoded with their own labels; the others with what the encoder
+    # predicts, as clips without labels are.
+    told_share: float = 0.7
+    max_minutes: float | None = None  # stop at the end of the epoch that is nearest; the learning rate falls in time
     added_share: float = 0.2  # share of each epoch that comes from added datasets
     init: str | None = None  # name and digest of the model whose weights training started from
     seed: int = 0
@@ -42,7 +48,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         checks = {
             "kind": self.kind in ("vae", "ae"),
-            "objective": self.objective in ("course", "calibrated"),
+            "objective": self.objective in ("course", "calibrated", "distance"),
             "schedule": self.schedule in ("cosine", "constant"),
             "latent_dim": self.latent_dim > 0,
             "epochs": self.epochs > 0,
@@ -53,6 +59,9 @@ class TrainingConfig:
             "validation_fraction": 0 < self.validation_fraction < 1,
             "patience": self.patience >= 0,
             "noiseless_share": 0 <= self.noiseless_share < 1,
+            "conditions": len(set(self.conditions)) == len(self.conditions) <= MOST_CONDITIONS,
+            "told_share": 0 <= self.told_share <= 1,
+            "max_minutes": self.max_minutes is None or self.max_minutes > 0,
             "added_share": 0 < self.added_share < 1,
             "seed": self.seed >= 0,
         }
@@ -96,4 +105,11 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "augment": False,
     },
     "spatial": {"latent_dim": 4096, "beta": 0.1, "batch_size": 16, "noiseless_share": 0.5},
+    "spectra": {
+        "latent_dim": 384,
+        "objective": "distance",
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "noiseless_share": 0.25,
+    },
 }

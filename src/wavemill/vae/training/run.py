@@ -17,6 +17,7 @@ import numpy as np
 from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults
+from wavemill.vae.conditions import conditions_of
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.folder.writing import require_writable
 from wavemill.vae.latents.prior import Prior, items_to_fit
@@ -24,6 +25,7 @@ from wavemill.vae.model import Model
 from wavemill.vae.network.building import Network, build_network
 from wavemill.vae.network.scaling import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
+from wavemill.vae.told import told
 from wavemill.vae.training.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.training.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.training.config import TrainingConfig
@@ -69,18 +71,24 @@ class TrainingRun:
             config = replace(config, init=f"{init.name}, {init.digest}", validation_label=rule)
         self.config = config
         self.scheme: Scheme = dict(init.record.normalisation) if init else normalisation_for(config.architecture)
+        self.training, self.held_out = split(source.labels, config)
+        everything = JoinedSource(source, added)
+        heard = [everything.labels[i] for i in (*self.training, *everything.added)]
+        self.conditions = init.record.conditions if init else conditions_of(config.conditions, heard)
         self.network = build_network(
             config.architecture,
             kind=config.kind,
             shape=source.features.shape,
             latent_dim=config.latent_dim,
             config=config.architecture_config,
+            conditions=self.conditions,
         )
+        self._held_out_told = told(self.conditions, [source.labels[i] for i in self.held_out]) if self.conditions else None
         if init:
             _take_weights(self.network, init)
-        self.training, self.held_out = split(source.labels, config)
-        everything = JoinedSource(source, added)
-        self.batches = Batches(everything, self.training, self.scheme, config, added=everything.added)
+        self.batches = Batches(
+            everything, self.training, self.scheme, config, added=everything.added, conditions=self.conditions
+        )
         self.trainer = Trainer(self.network, config, total_steps=config.epochs * self.batches.steps_per_epoch)
         self.progress = Progress()
         self.best = get_weights(self.network)
@@ -91,13 +99,27 @@ class TrainingRun:
     def finished(self) -> bool:
         """True when all epochs are done, or `patience` epochs did not improve the held-out error."""
         waited = self.progress.epoch - self.progress.best_epoch
-        return self.progress.epoch >= self.config.epochs or 0 < self.config.patience <= waited
+        late = self.limit_s is not None and self.progress.seconds + self._epoch_s / 2 > self.limit_s
+        return self.progress.epoch >= self.config.epochs or late or 0 < self.config.patience <= waited
+
+    @property
+    def limit_s(self) -> float | None:
+        """The time that the training may take, in seconds."""
+        return self.config.max_minutes and self.config.max_minutes * 60
+
+    @property
+    def _epoch_s(self) -> float:
+        return self.progress.seconds / max(1, self.progress.epoch)
 
     def run_epoch(self) -> EpochReport:
         """Train one epoch, validate, and write the checkpoint."""
         started, epoch = time.perf_counter(), self.progress.epoch
         first_step = epoch * self.batches.steps_per_epoch
-        steps = [self.trainer.train_step(x, first_step + i) for i, x in enumerate(self.batches.epoch(epoch))]
+        steps = []
+        for i, (x, labels) in enumerate(self.batches.epoch(epoch)):
+            passed_s = self.progress.seconds + time.perf_counter() - started
+            position = self.limit_s and passed_s / self.limit_s
+            steps.append(self.trainer.train_step(x, first_step + i, labels, position=position))
         means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
         error = self._validate()
         better = error < self.progress.best_error
@@ -154,6 +176,7 @@ class TrainingRun:
             training=training,
             quality={},
             code_version=__version__,
+            conditions=self.conditions,
         )
 
     def _heard(self) -> dict[str, Any]:
@@ -173,7 +196,12 @@ class TrainingRun:
         """
         self.trainer.swap_average()
         batches = in_order(self.source, self.held_out, self.scheme, self.config.batch_size)
-        error = float(np.concatenate([self.trainer.errors(x) for x in batches]).mean())
+        errors, first = [], 0
+        for x in batches:
+            known = self._held_out_told and self._held_out_told.take(slice(first, first + len(x)))
+            errors.append(self.trainer.errors(x, known))
+            first += len(x)
+        error = float(np.concatenate(errors).mean())
         if error < self.progress.best_error or not self.config.patience:
             self.best = get_weights(self.network)
         self.trainer.swap_average()
@@ -220,7 +248,7 @@ def _take_weights(network: Network, init: Model) -> None:
     set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
 
 
-_MAY_CHANGE = ("epochs", "patience")  # options that may differ when training is resumed
+_MAY_CHANGE = ("epochs", "patience", "max_minutes")  # options that may differ when training is resumed
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
