@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from wavemill.errors import UsageError
-from wavemill.labels import LabelValue, Labels, number_in
+from wavemill.labels import Labels, LabelValue, number_in
 
 MOST_VALUES = 1024  # of a category
 MOST_KNOTS = 128  # of a number; with more distinct values, evenly chosen ones of them
@@ -192,7 +193,7 @@ def _from_dict(label: str, about: Any) -> Condition:
             return Category(label=label, values=tuple(about["values"]))
     elif kind == "number" and _is_list(about.get("knots"), (int, float), most=MOST_KNOTS):
         knots = tuple(float(knot) for knot in about["knots"])
-        if all(a < b for a, b in zip(knots, knots[1:], strict=False)) and max(map(abs, knots)) <= MOST_MAGNITUDE:
+        if all(a < b for a, b in pairwise(knots)) and max(map(abs, knots)) <= MOST_MAGNITUDE:
             return Number(label=label, knots=knots)
     raise ValueError(f"condition {label!r}: expected a category with its values, or a number with ascending knots")
 

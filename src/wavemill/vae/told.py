@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.labels import Labels
@@ -24,9 +25,9 @@ class Told(NamedTuple):
     numbers: FloatArray
     known: FloatArray
 
-    def take(self, chosen: object) -> Told:
+    def take(self, chosen: slice | NDArray[np.int64]) -> Told:
         """Return the chosen items."""
-        return Told(self.numbers[chosen], self.known[chosen])  # type: ignore[index]
+        return Told(self.numbers[chosen], self.known[chosen])
 
 
 def told(conditions: Conditions, labels: Sequence[Labels]) -> Told:

@@ -122,6 +122,6 @@ def build_network(
     return Network(
         encoder=family.encoder(shape, kind, latent_dim, sizes, *told),
         decoder=family.decoder(shape, latent_dim, sizes, *told),
-        prior=family.prior(shape, latent_dim, sizes, conditions) if family.prior and conditions else None,
+        prior=family.prior(latent_dim, sizes, conditions) if family.prior and conditions else None,
         conditions=conditions,
     )

@@ -70,7 +70,7 @@ class Predicted(layers.Layer):  # type: ignore[misc]
 class Limited(layers.Layer):  # type: ignore[misc]
     """Limits its input to [0, 1], but not in training, where a limit would stop the gradient."""
 
-    def call(self, x: Tensor, training: bool = False) -> Tensor:  # noqa: FBT001, FBT002  Keras passes it so
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         """Return `x`, limited unless `training`."""
         return x if training else keras.ops.clip(x, 0.0, 1.0)
 

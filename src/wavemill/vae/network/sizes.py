@@ -92,9 +92,7 @@ def _count_course(shape: tuple[int, int], latent_dim: int, heads: int, config: C
     return encoder + heads * (flat + 1) * latent_dim + (latent_dim + 1) * flat + decoder + last
 
 
-def _count_spectra(
-    shape: tuple[int, int], latent_dim: int, heads: int, config: Config, conditions: Conditions
-) -> int:
+def _count_spectra(shape: tuple[int, int], latent_dim: int, heads: int, config: Config, conditions: Conditions) -> int:
     sizes = {name: int(value) for name, value in config.items()}
     width, fine, channels, frames = sizes["width"], sizes["fine"], sizes["channels"], sizes["frames"]
     rows, per_step = shape[0], latent_dim // ceil(shape[1] / frames)

@@ -61,7 +61,8 @@ def spectra_encoder(
         whole = layers.Dense(config["hidden"], activation="silu", name="whole")(whole)
         logits = [layers.Dense(c.choices, name=f"condition{i}")(whole) for i, c in enumerate(conditions)]
         predicted = [
-            Predicted(_knots(c), name=f"predicted{i}")(x) for i, (c, x) in enumerate(zip(conditions, logits, strict=True))
+            Predicted(_knots(c), name=f"predicted{i}")(x)
+            for i, (c, x) in enumerate(zip(conditions, logits, strict=True))
         ]
         outputs += [*logits, layers.Concatenate(name="predicted")([*predicted, predicted[0][:, :0]])]
     return keras.Model(inputs, outputs, name="encoder")
@@ -99,7 +100,7 @@ def spectra_decoder(
     return keras.Model(inputs, Limited(name="limited")(x), name="decoder")
 
 
-def spectra_prior(shape: tuple[int, int], latent_dim: int, config: Config, conditions: Conditions) -> keras.Model:
+def spectra_prior(latent_dim: int, config: Config, conditions: Conditions) -> keras.Model:
     """Conditions (B, K) -> mean and log variance of the latents that clips with them have, (B, D) each."""
     inputs = layers.Input((total_width(conditions),), name="conditions")
     x = layers.Concatenate(name="told")([*expanded(inputs, conditions), inputs[:, :0]])
@@ -130,9 +131,7 @@ def bin_block(x: Tensor, *, name: str) -> Tensor:
     y = layers.Activation("silu", name=f"{name}_act1")(x)
     y = layers.Conv2D(x.shape[-1], 3, padding="same", name=f"{name}_conv1")(y)
     y = layers.Activation("silu", name=f"{name}_act2")(y)
-    return x + layers.Conv2D(
-        x.shape[-1], (1, 3), padding="same", kernel_initializer="zeros", name=f"{name}_conv2"
-    )(y)
+    return x + layers.Conv2D(x.shape[-1], (1, 3), padding="same", kernel_initializer="zeros", name=f"{name}_conv2")(y)
 
 
 def expanded(numbers: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:

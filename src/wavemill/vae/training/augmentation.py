@@ -65,7 +65,7 @@ def shifted_and_coloured(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     points = rng.normal(0, COLOUR, (n_items, COLOUR_POINTS))
     places = np.linspace(0, COLOUR_POINTS - 1, n_bins)
     result = np.zeros_like(x)
-    for clip, changed, shift, own in zip(x, result, shifts, points, strict=True):
+    for clip, changed, shift, own in zip(x, result, shifts.tolist(), points, strict=True):
         curve = np.interp(places, np.arange(COLOUR_POINTS), own).astype(np.float32)[:, None]  # (F, 1)
         coloured = np.where(clip > 0, clip + curve, 0)
         coloured += 1 - coloured.max() if coloured.any() else 0  # the peak stays at 1

@@ -116,19 +116,19 @@ class Batches:
         self._source, self._indices, self._scheme, self._config = source, indices, scheme, config
         self._added = np.arange(0) if added is None else added
         share = config.added_share if len(self._added) else 0.0
-        self._n_added = round(len(indices) * share / (1 - share))
+        self.n_added = round(len(indices) * share / (1 - share))
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches per epoch, at least one; a remainder that fills no batch is left out."""
-        return max(1, (len(self._indices) + self._n_added) // self._config.batch_size)
+        return max(1, (len(self._indices) + self.n_added) // self._config.batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield batches, shuffled and augmented by this epoch's own seed."""
         rng = seeded_rng(self._config.seed, 1, number)
         chosen = self._indices
-        if self._n_added:  # each epoch draws its own selection of the added spectrograms
-            added = rng.choice(self._added, self._n_added, replace=self._n_added > len(self._added))
+        if self.n_added:  # each epoch draws its own selection of the added spectrograms
+            added = rng.choice(self._added, self.n_added, replace=self.n_added > len(self._added))
             chosen = np.concatenate([chosen, added])
         order = rng.permutation(chosen)
 

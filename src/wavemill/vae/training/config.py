@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -78,12 +79,15 @@ class TrainingConfig:
         Parameters
         ----------
         shape : (n_bins, n_frames), optional
-            Of the spectrograms. Without a `latent_dim`, it decides the size of a spatial latent.
+            Of the spectrograms. It decides the size of a latent that is laid out along them; a
+            `latent_dim` is rounded to what they allow.
         """
         recipe = dict(_RECIPES.get(architecture, {}))
-        if architecture == "spatial" and shape is not None:
-            recipe["latent_dim"] = SPATIAL_CHANNELS * ceil(shape[0] / SPATIAL_STEP) * ceil(shape[1] / SPATIAL_STEP)
         chosen = {name: value for name, value in changes.items() if value is not None}
+        if shape is not None and architecture in _NUMBERS_A_CELL:
+            n_cells = _cells(architecture, shape, chosen.get("architecture_config", {}))
+            wanted = chosen.get("latent_dim", n_cells * _NUMBERS_A_CELL[architecture])
+            chosen["latent_dim"] = n_cells * max(1, round(wanted / n_cells))
         return replace(cls(architecture=architecture, **recipe), **chosen)
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,8 +95,18 @@ class TrainingConfig:
         return asdict(self)
 
 
+def _cells(architecture: str, shape: tuple[int, int], sizes: Mapping[str, Any]) -> int:
+    """Return the number of cells that have their own numbers in the latent."""
+    if architecture == "spatial":
+        return ceil(shape[0] / SPATIAL_STEP) * ceil(shape[1] / SPATIAL_STEP)
+    return ceil(shape[1] / int(sizes.get("frames", SPECTRA_STEP)))
+
+
+SPECTRA_STEP = 8  # a latent of `spectra` has `SPECTRA_NUMBERS` for each step of 8 frames
+SPECTRA_NUMBERS = 20
 SPATIAL_STEP = 8  # a spatial latent has `SPATIAL_CHANNELS` numbers for each patch of 8 bins x 8 frames
 SPATIAL_CHANNELS = 16
+_NUMBERS_A_CELL = {"spatial": SPATIAL_CHANNELS, "spectra": SPECTRA_NUMBERS}
 _RECIPES: dict[str, dict[str, Any]] = {
     "course": {
         "objective": "course",
@@ -106,7 +120,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     },
     "spatial": {"latent_dim": 4096, "beta": 0.1, "batch_size": 16, "noiseless_share": 0.5},
     "spectra": {
-        "latent_dim": 384,
+        "latent_dim": 480,
         "objective": "distance",
         "batch_size": 16,
         "learning_rate": 2e-3,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ import numpy as np
 from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults
-from wavemill.vae.conditions import conditions_of
+from wavemill.vae.conditions import conditions_of, total_width
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.folder.writing import require_writable
-from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.model import Model
 from wavemill.vae.network.building import Network, build_network
 from wavemill.vae.network.scaling import Scheme, normalisation_for
@@ -29,26 +28,14 @@ from wavemill.vae.told import told
 from wavemill.vae.training.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.training.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.fitting import fit_prior, not_sampled
 from wavemill.vae.training.joined_source import JoinedSource
 from wavemill.vae.training.learnt import LEAST_STEPS_TO_JUDGE, average_error, require_learnt
 from wavemill.vae.training.lineage import ancestors, inherited_rule
+from wavemill.vae.training.reports import EpochReport, Summary
 from wavemill.vae.training.trainer import Trainer
 
 Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochReport:
-    """The result of one epoch; `validation_error` is of the averaged weights, at the latent mean."""
-
-    epoch: int  # from 1
-    epochs: int
-    loss: float
-    error: float
-    kl: float  # nats per spectrogram
-    validation_error: float
-    best: bool
-    seconds: float  # training time so far, all epochs
 
 
 class TrainingRun:
@@ -83,7 +70,9 @@ class TrainingRun:
             config=config.architecture_config,
             conditions=self.conditions,
         )
-        self._held_out_told = told(self.conditions, [source.labels[i] for i in self.held_out]) if self.conditions else None
+        self._held_out_told = (
+            told(self.conditions, [source.labels[i] for i in self.held_out]) if self.conditions else None
+        )
         if init:
             _take_weights(self.network, init)
         self.batches = Batches(
@@ -110,6 +99,24 @@ class TrainingRun:
     @property
     def _epoch_s(self) -> float:
         return self.progress.seconds / max(1, self.progress.epoch)
+
+    def summary(self) -> Summary:
+        """Return what the training is about to do; two steps are taken to measure it, and undone."""
+        epoch_s = self.trainer.measured_step_s(*next(self.batches.epoch(0))) * self.batches.steps_per_epoch
+        epochs = self.config.epochs if self.limit_s is None else min(self.config.epochs, round(self.limit_s / epoch_s))
+        return Summary(
+            clips=len(self.training),
+            added=self.batches.n_added,
+            held_out=len(self.held_out),
+            unused=len(self.source.labels) - len(self.training) - len(self.held_out),
+            numbers=self.config.latent_dim + total_width(self.conditions),
+            values=int(np.prod(self.source.features.shape)),
+            parameters=sum(int(np.prod(variable.shape)) for variable in self.network.variables().values()),
+            steps_per_epoch=self.batches.steps_per_epoch,
+            epochs=max(1, epochs),
+            epoch_s=epoch_s,
+            total_s=epoch_s * max(1, epochs),
+        )
 
     def run_epoch(self) -> EpochReport:
         """Train one epoch, validate, and write the checkpoint."""
@@ -142,11 +149,9 @@ class TrainingRun:
     def save(self, evaluate: Evaluate | None = None) -> str:
         """Write the model folder with the best weights and return its digest."""
         set_weights(self.network, self.best)
-        prior = self._prior()
+        prior = fit_prior(self.network, self.source, self.training, self.scheme, self.config)
         record = replace(self.record(), labels=prior.labels)
-        if prior.left_out:
-            alone = [", ".join(f"{key} {value}" for key, value in labels.items()) for labels in prior.left_out]
-            record = replace(record, training={**record.training, "not_sampled_as_one_take_each": alone})
+        record = replace(record, training={**record.training, **not_sampled(prior, self.source.labels)})
         if evaluate:
             model = Model(record, self.network, digest="")
             record = replace(record, quality=evaluate(model, self.source, self.held_out))
@@ -207,19 +212,6 @@ class TrainingRun:
         self.trainer.swap_average()
         return error
 
-    def _prior(self) -> Prior:
-        every_label = self.source.labels
-        labels = [
-            {k: v for k, v in every_label[i].items() if k != "index"} for i in self.training
-        ]  # `index` only numbers the takes
-        chosen = items_to_fit(labels, self.config.latent_dim)
-        size, items = self.config.batch_size, self.training[chosen]
-        batches = in_order(self.source, items, self.scheme, size)
-        latents = np.concatenate([np.asarray(self.network.encode(x, training=False)[0]) for x in batches])
-        pages = (items[first : first + size] for first in range(0, len(items), size))
-        peak_db = np.concatenate([self.source.read_db(page).max(axis=(1, 2)) for page in pages])
-        return Prior.fit(latents, peak_db=peak_db, labels=[labels[i] for i in chosen])
-
     def _write_checkpoint(self) -> None:
         checkpoint = Checkpoint(
             progress=self.progress,
@@ -262,6 +254,7 @@ def train(
     finish: bool = False,
     init: Model | None = None,
     added: Sequence[SpectrogramSource] = (),
+    started: Callable[[Summary], None] | None = None,
     progress: Callable[[EpochReport], None] | None = None,
     evaluate: Evaluate | None = None,
 ) -> str:
@@ -283,6 +276,7 @@ def train(
         `config` has its own
     added : datasets to train on as well, as `config.added_share` of each epoch; nothing from them
         is held out or used for the prior
+    started : called before the first step, with what it will take
     progress : called after each epoch
     evaluate : returns the record's quality figures, measured on the held-out spectrograms, such as
         `wavemill.vae.training.quality.measure`
@@ -304,6 +298,8 @@ def train(
 
     run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)
     if not finish:
+        if started:
+            started(run.summary())
         while not run.finished:
             report = run.run_epoch()
             if progress:

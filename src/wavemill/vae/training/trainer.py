@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,17 @@ class Trainer:
         seed = tf.constant([self.config.seed, step])
         values = self._compiled_step(tf.constant(x), _tensors(labels), seed, tf.constant(self._decay(step)))
         return {name: float(value) for name, value in values.items()}
+
+    def measured_step_s(self, x: FloatArray, labels: Told | None) -> float:
+        """Return the time of a step in seconds: take one to compile it and two more, and undo them."""
+        before = self.state()
+        self.train_step(x, 0, labels)
+        started = time.perf_counter()
+        for step in (1, 2):
+            self.train_step(x, step, labels)
+        passed_s = time.perf_counter() - started
+        self.restore(before)
+        return passed_s / 2
 
     def errors(self, x: FloatArray, labels: Told | None = None) -> FloatArray:
         """Return each item's reconstruction error at the latent mean, (B,), told the labels that are known."""
