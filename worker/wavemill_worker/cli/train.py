@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wavemill.presets import Features
     from wavemill.vae.folder.record import ModelRecord
     from wavemill.vae.model import Model
+    from wavemill.vae.training.batches import Indices, SpectrogramSource
     from wavemill.vae.training.config import TrainingConfig
     from wavemill.vae.training.reports import EpochReport, Summary
 
@@ -149,8 +150,7 @@ def train(
     from wavemill.vae.package import load_model
     from wavemill.vae.training.config_file import read_config
     from wavemill.vae.training.dataset_source import DatasetSource
-    from wavemill.vae.training.examples import examples_folder, write_examples
-    from wavemill.vae.training.quality import measure
+    from wavemill.vae.training.examples import examples_folder
     from wavemill.vae.training.run import train as train_model
 
     with suppress(RuntimeError):  # TensorFlow is already in use: the calling program has set its threads
@@ -167,11 +167,6 @@ def train(
             _warn_of_another_rule(start, config)
         progress = stack.enter_context(_reports(config.epochs, as_json=as_json))
         stack.enter_context(_says_how_to_go_on(model_dir))
-
-        def evaluate(model: Model, source: DatasetSource, held_out: Any) -> dict[str, Any]:
-            write_examples(model, source, held_out, examples_folder(model_dir))
-            return measure(model, source, held_out)
-
         digest = train_model(
             DatasetSource(dataset),
             model_dir,
@@ -182,7 +177,7 @@ def train(
             added=[DatasetSource(other) for other in others],
             started=None if as_json else _say_summary,
             progress=progress,
-            evaluate=evaluate,
+            evaluate=lambda *held_out: _examples_and_figures(model_dir, *held_out),
         )
     record = read_record(model_dir)
     distance_db = record.quality["log_spectral_distance_db"]
@@ -193,6 +188,16 @@ def train(
         say(f"log-spectral distance of held-out clips: {distance_db:.1f} dB (0 is perfect; the shipped fsdd-vae: 3.6)")
         say(f"held-out clips to listen to, original and reconstruction: {examples_folder(model_dir)}")
         _say_labels(record)
+
+
+def _examples_and_figures(
+    model_dir: Path, model: Model, source: SpectrogramSource, held_out: Indices
+) -> dict[str, Any]:
+    from wavemill.vae.training.examples import examples_folder, write_examples
+    from wavemill.vae.training.quality import measure
+
+    write_examples(model, source, held_out, examples_folder(model_dir))
+    return measure(model, source, held_out)
 
 
 def _config(

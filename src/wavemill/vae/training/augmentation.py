@@ -61,15 +61,15 @@ def augment(x: FloatArray, rng: np.random.Generator, moves: Moves | None = None)
 def shifted_and_coloured(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Shift each spectrogram by whole frames, later by up to 10, and change its colour as an equaliser does."""
     n_items, n_bins, n_frames = x.shape
-    shifts = rng.integers(0, int(SHIFT_FRAMES[1]) + 1, n_items)
+    shifts = rng.integers(0, int(SHIFT_FRAMES[1]) + 1, n_items).tolist()
     points = rng.normal(0, COLOUR, (n_items, COLOUR_POINTS))
     places = np.linspace(0, COLOUR_POINTS - 1, n_bins)
-    result = np.zeros_like(x)
-    for clip, changed, shift, own in zip(x, result, shifts.tolist(), points, strict=True):
-        curve = np.interp(places, np.arange(COLOUR_POINTS), own).astype(np.float32)[:, None]  # (F, 1)
+    result: FloatArray = np.zeros(x.shape, np.float32)
+    for i, clip in enumerate(x):
+        curve = np.interp(places, np.arange(COLOUR_POINTS), points[i]).astype(np.float32)[:, None]  # (F, 1)
         coloured = np.where(clip > 0, clip + curve, 0)
         coloured += 1 - coloured.max() if coloured.any() else 0  # the peak stays at 1
-        changed[:, shift:] = np.where(clip > 0, np.clip(coloured, 0, 1), 0)[:, : n_frames - shift]
+        result[i, :, shifts[i] :] = np.where(clip > 0, np.clip(coloured, 0, 1), 0)[:, : n_frames - shifts[i]]
     return result
 
 

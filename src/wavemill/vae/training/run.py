@@ -70,9 +70,7 @@ class TrainingRun:
             config=config.architecture_config,
             conditions=self.conditions,
         )
-        self._held_out_told = (
-            told(self.conditions, [source.labels[i] for i in self.held_out]) if self.conditions else None
-        )
+        self._told = told(self.conditions, source.labels) if self.conditions else None
         if init:
             _take_weights(self.network, init)
         self.batches = Batches(
@@ -88,17 +86,14 @@ class TrainingRun:
     def finished(self) -> bool:
         """True when all epochs are done, or `patience` epochs did not improve the held-out error."""
         waited = self.progress.epoch - self.progress.best_epoch
-        late = self.limit_s is not None and self.progress.seconds + self._epoch_s / 2 > self.limit_s
+        half_an_epoch_s = self.progress.seconds / max(1, self.progress.epoch) / 2
+        late = self.limit_s is not None and self.progress.seconds + half_an_epoch_s > self.limit_s
         return self.progress.epoch >= self.config.epochs or late or 0 < self.config.patience <= waited
 
     @property
     def limit_s(self) -> float | None:
         """The time that the training may take, in seconds."""
         return self.config.max_minutes and self.config.max_minutes * 60
-
-    @property
-    def _epoch_s(self) -> float:
-        return self.progress.seconds / max(1, self.progress.epoch)
 
     def summary(self) -> Summary:
         """Return what the training is about to do; two steps are taken to measure it, and undone."""
@@ -201,12 +196,7 @@ class TrainingRun:
         """
         self.trainer.swap_average()
         batches = in_order(self.source, self.held_out, self.scheme, self.config.batch_size)
-        errors, first = [], 0
-        for x in batches:
-            known = self._held_out_told and self._held_out_told.take(slice(first, first + len(x)))
-            errors.append(self.trainer.errors(x, known))
-            first += len(x)
-        error = float(np.concatenate(errors).mean())
+        error = self.trainer.mean_error(batches, self._told and self._told.take(self.held_out))
         if error < self.progress.best_error or not self.config.patience:
             self.best = get_weights(self.network)
         self.trainer.swap_average()

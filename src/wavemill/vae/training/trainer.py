@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,14 @@ class Trainer:
     def errors(self, x: FloatArray, labels: Told | None = None) -> FloatArray:
         """Return each item's reconstruction error at the latent mean, (B,), told the labels that are known."""
         return np.asarray(self._compiled_errors(tf.constant(x), _tensors(labels)))
+
+    def mean_error(self, batches: Iterable[FloatArray], labels: Told | None) -> float:
+        """Return the mean error of batches in order; `labels` are those of all their items."""
+        errors, first = [], 0
+        for x in batches:
+            errors.append(self.errors(x, labels and labels.take(slice(first, first + len(x)))))
+            first += len(x)
+        return float(np.concatenate(errors).mean())
 
     def swap_average(self) -> None:
         """Swap the weights with their moving average; call it before and after a validation."""
