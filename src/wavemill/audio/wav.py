@@ -17,7 +17,7 @@ from wavemill.errors import AudioError, UsageError
 # differ each time.
 SUBTYPES = {"WAV": ("PCM_16", "PCM_24", "FLOAT"), "FLAC": ("PCM_16", "PCM_24")}
 
-_STEP = 2.0**-15  # one step of 16-bit PCM
+STEP = 2.0**-15  # one step of 16-bit PCM
 _CEILING = 0.99  # peak that louder signals are scaled to, so that no sample reaches full scale in any format
 
 
@@ -73,7 +73,7 @@ def encode(
     peak = float(max(signal.max(), -signal.min())) if signal.ndim == 1 and signal.size else math.nan
     if not math.isfinite(peak):
         raise AudioError(f"expected a waveform of finite samples, received {signal.dtype} of shape {signal.shape}")
-    gain = _CEILING / peak if peak > _CEILING else 1.0
+    gain = gain_for(peak)
     scaled = np.asarray(signal if gain == 1.0 else signal * gain, dtype=np.float32)
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", sample_rate_hz, 1, subtype=subtype, format=container) as sound:
@@ -84,11 +84,21 @@ def encode(
         data=_without_time_of_writing(file.getvalue()) if subtype == "FLOAT" else file.getvalue(),
         duration_s=len(signal) / sample_rate_hz,
         peak=peak,
-        rms_dbfs=max(10 * math.log10(float(np.dot(scaled, scaled)) / scaled.size + 1e-12), -120.0),
+        rms_dbfs=level_dbfs(float(np.dot(scaled, scaled)) / scaled.size),
         gain=gain,
         clipped=int(np.count_nonzero(np.abs(scaled) > 1.0)),
-        silent=peak < _STEP,
+        silent=peak < STEP,
     )
+
+
+def gain_for(peak: float) -> float:
+    """Return the gain for a signal with this peak: 1.0, or what brings it below full scale."""
+    return _CEILING / peak if peak > _CEILING else 1.0
+
+
+def level_dbfs(power: float) -> float:
+    """Return a mean square in dB re full scale; at least -120."""
+    return max(10 * math.log10(power + 1e-12), -120.0)
 
 
 def _without_time_of_writing(wav: bytes) -> bytes:
