@@ -24,7 +24,6 @@ from wavemill.operations.requests import (
     VaryParams,
     require_plain_text,
 )
-from wavemill.presets import Features
 from wavemill.settings import Settings
 from wavemill.vae.folder.finding import find_model
 from wavemill.vae.folder.record import read_record
@@ -214,19 +213,22 @@ class Submitter(ABC, Generic[R]):
         require_plain_text(vars(request))
         if options.get("reuse"):
             require_reusable(operation, params)
-        features = checked_model.features if checked_model else _features(dataset)
+        n_samples = _usual_samples(dataset, checked_model)
         return self._accept(
             Submission(
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
-                bytes_per_job=n_sounds * (FORMATS[params.format].sample_bytes * features.n_samples + _HEADER_BYTES),
+                bytes_per_job=n_sounds * (FORMATS[params.format].sample_bytes * n_samples + _HEADER_BYTES),
                 progress=options.get("progress", lambda _: None),
                 reuse=options.get("reuse", False),
             )
         )
 
 
-def _features(dataset: Dataset | None) -> Features:
-    assert dataset is not None  # every operation has a model or a dataset
-    return dataset.features
+def _usual_samples(dataset: Dataset | None, model: CheckedModel | None) -> int:
+    """Return the length of a sound, for an estimate of the space that a batch takes."""
+    if dataset is None:
+        assert model is not None  # every operation has a model or a dataset
+        return model.features.n_samples
+    return round(dataset.usual_duration_s * dataset.features.sample_rate_hz)

@@ -185,7 +185,7 @@ def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
         examples = ", ".join(report["unknown_examples"])
         say(f"unknown     {report['unknown']}: {examples}; without --no-check-ids, submit refuses the batch")
     free = "" if report["free_bytes"] is None else f"; {decimal(report['free_bytes'])} are free there"
-    say(f"disk        at most {decimal(report['output_bytes'])} of sound{free}")
+    say(f"disk        about {decimal(report['output_bytes'])} of sound{free}")
     time = f"{duration(report['estimated_s'])}, by {report['estimated_from']}"
     if report["estimated_s"] is None:
         time = f"unknown: {report['estimated_from']}"
