@@ -28,6 +28,7 @@ from wavemill.settings import Settings
 from wavemill.vae.folder.finding import find_model
 from wavemill.vae.folder.record import read_record
 from wavemill_producer.checks import (
+    CheckedModel,
     check_model,
     checked_output,
     expanded_path,
