@@ -11,8 +11,8 @@ from wavemill import contract
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
+from wavemill.operations.formats import FORMATS, stored_rate_hz
 from wavemill.operations.requests import (
-    FORMATS,
     DecodeParams,
     EncodeParams,
     InterpolateParams,
@@ -40,7 +40,6 @@ from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plai
 from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
-_HEADER_BYTES = 1_000  # the file header with the provenance
 
 
 class Submitter(ABC, Generic[R]):
@@ -220,7 +219,7 @@ class Submitter(ABC, Generic[R]):
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
-                bytes_per_job=n_sounds * (FORMATS[params.format].sample_bytes * features.n_samples + _HEADER_BYTES),
+                bytes_per_job=n_sounds * _sound_bytes(features, params),
                 progress=options.get("progress", lambda _: None),
                 reuse=options.get("reuse", False),
             )
@@ -230,3 +229,10 @@ class Submitter(ABC, Generic[R]):
 def _features(dataset: Dataset | None) -> Features:
     assert dataset is not None  # every operation has a model or a dataset
     return dataset.features
+
+
+def _sound_bytes(features: Features, params: Params) -> int:
+    """Return the size of a sound that fills the frame, at most."""
+    form, rate_hz = FORMATS[params.format], features.sample_rate_hz
+    stored_hz = params.output_rate_hz or stored_rate_hz(params.format, rate_hz)
+    return form.header_bytes + form.sample_bytes * -(-features.n_samples * stored_hz // rate_hz)

@@ -15,12 +15,14 @@ from typing import Any
 
 import wavemill
 from wavemill.arrays import FloatArray
-from wavemill.audio.wav import EncodedAudio, encode
+from wavemill.audio.encoding import EncodedAudio, encode
+from wavemill.audio.loudness import Loudness
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill.operations.requests import FORMATS, Operation, inputs_digest
+from wavemill.operations.formats import FORMATS
+from wavemill.operations.requests import Operation, inputs_digest
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import Made
 from wavemill.storage.staging import JobOutputs
@@ -35,6 +37,8 @@ FAR_DB = (
 
 
 _TO_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+_TO_ASCII_JSON = json.JSONEncoder(sort_keys=True)
+_OF_THE_SOUND = ("method", "format", "output_rate_hz", "loudness_lufs")  # parameters that `invert` has too
 _RECORDED = ("generated", "original", "latent")  # without latent_levels: that file lies beside the latent
 
 
@@ -83,18 +87,13 @@ def encode_made(
     if sounds is None:
         [sounds] = invert_made(tools, [made])
     inverted = perf_counter()
-    container, subtype, suffix, _ = FORMATS[tools.params.format]
-    rate_hz = tools.features.sample_rate_hz
-    encoded = {
-        kind: encode(sound, rate_hz, subtype=subtype, container=container, comment=_comment(tools, made, kind))
-        for kind, sound in sounds.items()
-    }
-    name = made.input.job.spectrogram_id
+    encoded = {kind: _encode(tools, made, kind, sound) for kind, sound in sounds.items()}
+    name, suffix = made.input.job.spectrogram_id, FORMATS[tools.params.format].suffix
     files = {kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()}
     if made.latent is not None:
         files["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
         files["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
-    quality = _quality(made, encoded)
+    quality = _quality(made, encoded, rate_hz=tools.features.sample_rate_hz)
     digests = {_digest_column(name): hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
     return Encoded(
         files=files,
@@ -137,8 +136,17 @@ def _spectrograms(made: Made) -> dict[str, FloatArray]:
     return {kind: spectrogram for kind, spectrogram in spectrograms.items() if spectrogram is not None}
 
 
-def _comment(tools: BatchTools, made: Made, kind: str) -> str:
-    return _TO_JSON.encode(_provenance(tools, made, kind))
+def _encode(tools: BatchTools, made: Made, kind: str, sound: FloatArray) -> EncodedAudio:
+    params = tools.params
+    to_json = _TO_ASCII_JSON if FORMATS[params.format].ascii_comment else _TO_JSON
+    return encode(
+        sound,
+        tools.features.sample_rate_hz,
+        form=params.format,
+        output_rate_hz=params.output_rate_hz,
+        loudness_lufs=params.loudness_lufs,
+        comment=to_json.encode(_provenance(tools, made, kind)),
+    )
 
 
 def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
@@ -150,10 +158,10 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     inverted = {
         "id": job.spectrogram_id,
         "operation": Operation.INVERT.value,
-        "params": {"method": tools.params.method, "format": tools.params.format},
+        "params": {name: value for name, value in tools.chosen_params.items() if name in _OF_THE_SOUND},
         "inputs": made.input.digests,
         "scales": made.input.scales,
-        "versions": _versions(with_model=False),
+        "versions": _versions(with_model=False, with_loudness=tools.params.loudness_lufs is not None),
     }
     if kind == "original":
         return inverted
@@ -163,7 +171,9 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
         "params": tools.chosen_params,
         "item": job.item,
         "drawn": made.drawn,
-        "versions": _versions(with_model=tools.batch.model is not None),
+        "versions": _versions(
+            with_model=tools.batch.model is not None, with_loudness=tools.params.loudness_lufs is not None
+        ),
         "model": None if tools.batch.model is None else tools.model.name,
         "model_digest": tools.batch.model_digest,
         "precision": "mixed" if tools.mixed_precision else None,
@@ -171,15 +181,16 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value}
 
 
-@lru_cache(maxsize=2)
-def _versions(*, with_model: bool) -> dict[str, str]:
-    libraries = {name: version(name) for name in ("numba", "numpy", "soundfile", *(("keras",) if with_model else ()))}
+@lru_cache(maxsize=4)
+def _versions(*, with_model: bool, with_loudness: bool) -> dict[str, str]:
+    names = ("numba", "numpy", "soundfile", *("keras",) * with_model, *("pyloudnorm", "soxr") * with_loudness)
+    libraries = {name: version(name) for name in names}
     if with_model:  # the distribution of TensorFlow has several names
         libraries["tensorflow"] = str(import_module("tensorflow").__version__)
     return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
 
 
-def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
+def _quality(made: Made, encoded: Mapping[str, EncodedAudio], *, rate_hz: int) -> dict[str, Any]:
     quality: dict[str, Any] = {}
     for kind, audio in encoded.items():
         prefix = "" if kind == "generated" else f"{kind}_"
@@ -190,6 +201,10 @@ def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
             f"{prefix}clipped": audio.clipped,
             f"{prefix}silent": audio.silent,
         }
+        if audio.sample_rate_hz != rate_hz:
+            quality[f"{prefix}sample_rate_hz"] = audio.sample_rate_hz
+        if audio.loudness is not None:
+            quality |= {f"{prefix}{name}": value for name, value in _loudness(audio.loudness).items()}
     if made.generated is not None and made.original is not None:
         distance = log_spectral_distance(made.original[None], made.generated[None])[0]
         quality["log_spectral_distance_db"] = round(float(distance), 3)
@@ -198,6 +213,19 @@ def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
     if made.drawn:
         quality["drawn"] = dict(made.drawn)
     return quality
+
+
+def _loudness(loudness: Loudness) -> dict[str, Any]:
+    return {
+        "loudness_before_lufs": _rounded(loudness.before_lufs),
+        "loudness_lufs": _rounded(loudness.after_lufs),
+        "true_peak_dbtp": round(loudness.true_peak_dbtp, 2),
+        "loudness_limited": loudness.limited,
+    }
+
+
+def _rounded(level: float | None) -> float | None:
+    return None if level is None else round(level, 2)
 
 
 def _flags(quality: Mapping[str, Any]) -> list[Flag]:
