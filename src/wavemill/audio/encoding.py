@@ -6,6 +6,7 @@ import io
 import math
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -17,10 +18,10 @@ from wavemill.audio.ogg import with_steady_number
 from wavemill.errors import AudioError, UsageError
 from wavemill.operations.formats import FORMATS, Encoding, stored_rate_hz
 
-_STEP = 2.0**-15  # one step of 16-bit PCM
+STEP = 2.0**-15  # one step of 16-bit PCM
 _CEILING = 0.99  # peak that louder signals are scaled to, so that no sample reaches full scale in any format
 
-_BLOCK_SAMPLES = 2**16  # written at a time: libsndfile overflows its stack on minutes of Vorbis at once
+BLOCK_SAMPLES = 2**16  # written at a time: libsndfile overflows its stack on minutes of Vorbis at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +86,17 @@ def encode(
     resampled = _resampled(signal, sample_rate_hz, rate_hz)
     peak = float(np.abs(resampled).max())
     loudness = None if loudness_lufs is None else set_loudness(resampled, rate_hz, lufs=loudness_lufs)
-    gain = loudness.gain if loudness else _CEILING / peak if peak > _CEILING else 1.0
+    gain = loudness.gain if loudness else gain_for(peak)
     scaled = np.asarray(resampled if gain == 1.0 else resampled * gain, dtype=np.float32)
     return EncodedAudio(
         data=_file(scaled, rate_hz, FORMATS[form], comment),
         sample_rate_hz=rate_hz,
         duration_s=len(scaled) / rate_hz,
         peak=peak,
-        rms_dbfs=max(10 * math.log10(float(np.dot(scaled, scaled)) / scaled.size + 1e-12), -120.0),
+        rms_dbfs=level_dbfs(float(np.dot(scaled, scaled)) / scaled.size),
         gain=gain,
         clipped=int(np.count_nonzero(np.abs(scaled) > 1.0)),
-        silent=peak < _STEP,
+        silent=peak < STEP,
         loudness=loudness,
     )
 
@@ -112,18 +113,39 @@ def _resampled(signal: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
     return np.pad(made, (0, n_samples - len(made)))
 
 
+def gain_for(peak: float) -> float:
+    """Return the gain for a signal with this peak: 1.0, or what brings it below full scale."""
+    return _CEILING / peak if peak > _CEILING else 1.0
+
+
+def level_dbfs(power: float) -> float:
+    """Return a mean square in dB re full scale; at least -120."""
+    return max(10 * math.log10(power + 1e-12), -120.0)
+
+
+def opened_for_writing(file: io.BytesIO | Path, rate_hz: int, form: Encoding, comment: str) -> soundfile.SoundFile:
+    """Open a sound file in one of the formats. When it is closed, `steady` makes its bytes the same each time."""
+    sound = soundfile.SoundFile(
+        file, "w", rate_hz, 1, subtype=form.subtype, format=form.container, compression_level=form.compression
+    )
+    if comment:
+        sound.comment = comment
+    return sound
+
+
+def steady(data: bytes, form: Encoding) -> bytes:
+    """Return a sound file without what libsndfile takes from the clock."""
+    if form.container == "OGG":
+        return with_steady_number(data)
+    return _without_time_of_writing(data) if form.subtype == "FLOAT" else data
+
+
 def _file(signal: FloatArray, rate_hz: int, form: Encoding, comment: str) -> bytes:
     file = io.BytesIO()
-    with soundfile.SoundFile(
-        file, "w", rate_hz, 1, subtype=form.subtype, format=form.container, compression_level=form.compression
-    ) as sound:
-        if comment:
-            sound.comment = comment
-        for start in range(0, len(signal), _BLOCK_SAMPLES):
-            sound.write(signal[start : start + _BLOCK_SAMPLES])
-    if form.container == "OGG":
-        return with_steady_number(file.getvalue())
-    return _without_time_of_writing(file.getvalue()) if form.subtype == "FLOAT" else file.getvalue()
+    with opened_for_writing(file, rate_hz, form, comment) as sound:
+        for start in range(0, len(signal), BLOCK_SAMPLES):
+            sound.write(signal[start : start + BLOCK_SAMPLES])
+    return steady(file.getvalue(), form)
 
 
 def _without_time_of_writing(wav: bytes) -> bytes:

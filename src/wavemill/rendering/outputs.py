@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import wavemill
 from wavemill.arrays import FloatArray
 from wavemill.audio.encoding import EncodedAudio, encode
+from wavemill.audio.long_sound import WrittenAudio
 from wavemill.audio.loudness import Loudness
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.finishing import Outcome
@@ -30,6 +32,7 @@ from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.training.quality import log_spectral_distance
 
 Sounds = Mapping[str, FloatArray]  # "generated", "original"
+Measured = EncodedAudio | WrittenAudio
 
 FAR_DB = (
     6.0  # log-spectral distance; of 300 held-out recordings through fsdd-vae, 99 in 100 lie within 5.1, all within 5.4
@@ -48,12 +51,12 @@ class Encoded:
 
     Attributes
     ----------
-    files : output name -> (path below the batch's folder, content)
+    files : output name -> (path below the batch's folder, content, or a file that holds a large one)
     columns : of the job's row, without the paths and the time taken to write
     timings_s : how long each step took, by its name
     """
 
-    files: Mapping[str, tuple[str, bytes]]
+    files: Mapping[str, tuple[str, bytes | Path]]
     columns: Mapping[str, Any]
     timings_s: Mapping[str, float]
 
@@ -89,20 +92,16 @@ def encode_made(
     inverted = perf_counter()
     encoded = {kind: _encode(tools, made, kind, sound) for kind, sound in sounds.items()}
     name, suffix = made.input.job.spectrogram_id, FORMATS[tools.params.format].suffix
-    files = {kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()}
+    files: dict[str, tuple[str, bytes]] = {
+        kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()
+    }
     if made.latent is not None:
         files["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
         files["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
-    quality = _quality(made, encoded, rate_hz=tools.features.sample_rate_hz)
-    digests = {_digest_column(name): hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
+    digests = {name: hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
     return Encoded(
         files=files,
-        columns={
-            **digests,
-            "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
-            "quality": quality or None,
-            "flags": " ".join(_flags(quality)) or None,
-        },
+        columns=columns_of(tools, made, encoded, digests),
         timings_s={
             "read": made.input.read_s,
             "forward": forward_s,
@@ -110,6 +109,19 @@ def encode_made(
             "write": perf_counter() - inverted,
         },
     )
+
+
+def columns_of(
+    tools: BatchTools, made: Made, audio: Mapping[str, Measured], digests: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the columns of a job's row; `digests` holds the SHA-256 of each output."""
+    quality = _quality(made, audio, rate_hz=tools.features.sample_rate_hz)
+    return {
+        **{_digest_column(name): digest for name, digest in digests.items()},
+        "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
+        "quality": quality or None,
+        "flags": " ".join(_flags(quality)) or None,
+    }
 
 
 def stage_encoded(tools: BatchTools, encoded: Encoded, *, job: ClaimedJob) -> Outcome:
@@ -138,15 +150,20 @@ def _spectrograms(made: Made) -> dict[str, FloatArray]:
 
 def _encode(tools: BatchTools, made: Made, kind: str, sound: FloatArray) -> EncodedAudio:
     params = tools.params
-    to_json = _TO_ASCII_JSON if FORMATS[params.format].ascii_comment else _TO_JSON
     return encode(
         sound,
         tools.features.sample_rate_hz,
         form=params.format,
         output_rate_hz=params.output_rate_hz,
         loudness_lufs=params.loudness_lufs,
-        comment=to_json.encode(_provenance(tools, made, kind)),
+        comment=comment_of(tools, made, kind),
     )
+
+
+def comment_of(tools: BatchTools, made: Made, kind: str) -> str:
+    """Return the comment of a sound file: its provenance as JSON."""
+    to_json = _TO_ASCII_JSON if FORMATS[tools.params.format].ascii_comment else _TO_JSON
+    return to_json.encode(_provenance(tools, made, kind))
 
 
 def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
@@ -190,7 +207,7 @@ def _versions(*, with_model: bool, with_loudness: bool) -> dict[str, str]:
     return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
 
 
-def _quality(made: Made, encoded: Mapping[str, EncodedAudio], *, rate_hz: int) -> dict[str, Any]:
+def _quality(made: Made, encoded: Mapping[str, Measured], *, rate_hz: int) -> dict[str, Any]:
     quality: dict[str, Any] = {}
     for kind, audio in encoded.items():
         prefix = "" if kind == "generated" else f"{kind}_"

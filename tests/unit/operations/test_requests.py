@@ -22,7 +22,7 @@ def test_rate_and_loudness_are_stored_only_where_they_were_given() -> None:
 def test_a_rate_that_a_format_lacks_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="opus cannot hold sound at 22050 Hz; the nearest rate that it has is 24000"):
         ReconstructParams(format="opus", output_rate_hz=22_050)
-    with pytest.raises(UsageError, match="ogg cannot hold .* 192000 Hz"):
+    with pytest.raises(UsageError, match=r"ogg cannot hold .* 192000 Hz"):
         ReconstructParams(format="ogg", output_rate_hz=384_000)
     for rate_hz in (0, 999, 10**9, 8_000.5, True):
         with pytest.raises(UsageError, match="expected a whole number of Hz"):

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.windows import Windows
 from wavemill.dataset.decibels import read_db
+from wavemill.dataset.extents import is_huge
+from wavemill.dataset.huge_reader import open_huge
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
 from wavemill.labels import Labels
@@ -24,7 +27,9 @@ _PAGE_SIZE = 1_000
 
 
 class DatasetSource:
-    """The spectrograms of a dataset, numbered in the order of their IDs; silent ones are left out.
+    """The frames of a dataset, numbered in the order of their IDs; silent spectrograms are left out.
+
+    A spectrogram that is longer than a frame gives several, see `wavemill.audio.windows`.
 
     Raises
     ------
@@ -34,10 +39,10 @@ class DatasetSource:
 
     def __init__(self, dataset: Dataset, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._dataset = dataset
-        self._entries = list(audible_entries(dataset))
-        if not self._entries:
+        self._items = [(entry, start) for entry in audible_entries(dataset) for start in self._windows(entry).starts]
+        if not self._items:
             raise UsageError(f"{dataset.path} holds no spectrogram with sound; there is nothing to train on")
-        n_bytes = len(self._entries) * int(np.prod(dataset.features.shape)) * 4
+        n_bytes = len(self._items) * int(np.prod(dataset.features.shape)) * 4
         self._cache: dict[int, FloatArray] | None = {} if n_bytes <= cache_bytes else None
 
     @property
@@ -52,26 +57,35 @@ class DatasetSource:
 
     @property
     def labels(self) -> Sequence[Labels]:
-        """The labels of each spectrogram."""
-        return [entry.labels for entry in self._entries]
+        """The labels of each frame."""
+        return [entry.labels for entry, _ in self._items]
 
     @property
     def ids(self) -> Sequence[str]:
-        """The ID of each spectrogram."""
-        return [entry.spectrogram_id for entry in self._entries]
+        """The ID of the spectrogram that each frame belongs to."""
+        return [entry.spectrogram_id for entry, _ in self._items]
 
     def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
-        """Return spectrograms in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
+        """Return frames in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
         return np.stack([self._read(int(i)) for i in indices])
 
     def _read(self, i: int) -> FloatArray:
         if self._cache is not None and i in self._cache:
             return self._cache[i]
-        entry = self._entries[i]
-        db = read_db(self._dataset, entry)
+        db = self._read_frame(*self._items[i])
         if self._cache is not None:
             self._cache[i] = db
         return db
+
+    def _read_frame(self, entry: Entry, start: int) -> FloatArray:
+        windows = self._windows(entry)
+        if is_huge(self._dataset.shape_of(entry)):
+            with open_huge(self._dataset, entry) as huge:
+                return huge.read_db(start, start + windows.size)
+        return np.ascontiguousarray(windows.cut_one(read_db(self._dataset, entry), start))
+
+    def _windows(self, entry: Entry) -> Windows:
+        return Windows(n_frames=self._dataset.shape_of(entry)[1], size=self._dataset.features.n_frames)
 
 
 def audible_entries(dataset: Dataset) -> Iterator[Entry]:
