@@ -19,7 +19,8 @@ from wavemill.audio.windows import Windows
 from wavemill.dataset.huge_reader import HugeReader, open_huge
 from wavemill.errors import SpectrogramError
 from wavemill.inversion import invert_blocks
-from wavemill.operations.requests import FORMATS, Operation
+from wavemill.operations.formats import FORMATS
+from wavemill.operations.requests import Operation
 from wavemill.rendering.outputs import Encoded, columns_of, comment_of
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import AnyOperation, Input, Made
@@ -35,16 +36,20 @@ def render_huge(tools: BatchTools, operation: AnyOperation, one: Input) -> Encod
     """Render a job whose input is `huge`; raise an error that concerns this job alone."""
     entry = one.huge
     assert entry is not None  # the caller has asked
+    if tools.params.loudness_lufs is not None:
+        raise SpectrogramError(
+            f"{one.job.spectrogram_id} is too long for its loudness to be set: submit it without --loudness, or build "
+            "the dataset with --long split"
+        )
     with _one_at_a_time, open_huge(tools.dataset, entry) as reader:
         reader.check()
         started = perf_counter()
         job = _HugeJob(tools, one, reader, duration_s=entry.duration_s)
         sounds = {kind: job.write(kind, read_db) for kind, read_db in _sources(tools, operation, one, reader)}
-    *_, suffix, _ = FORMATS[tools.params.format]
-    name = one.job.spectrogram_id
+    name, suffix = one.job.spectrogram_id, FORMATS[tools.params.format].suffix
     return Encoded(
         files={kind: (f"{kind}/{name}.{suffix}", sound.path) for kind, sound in sounds.items()},
-        columns=columns_of(job.made, sounds, {kind: _digest(sound.path) for kind, sound in sounds.items()}),
+        columns=columns_of(tools, job.made, sounds, {kind: _digest(sound.path) for kind, sound in sounds.items()}),
         timings_s={"read": one.read_s, "forward": 0.0, "invert": perf_counter() - started, "write": 0.0},
     )
 
@@ -61,7 +66,6 @@ class _HugeJob:
     def write(self, kind: str, read_db: ReadDb) -> WrittenAudio:
         """Invert a spectrogram and write its sound to a file that can be staged."""
         tools, features = self._tools, self._tools.features
-        container, subtype, *_ = FORMATS[tools.params.format]
         waveform = invert_blocks(
             lambda first, last: to_magnitude(read_db(first, last), features),
             self._n_frames,
@@ -76,8 +80,8 @@ class _HugeJob:
                 waveform,
                 path,
                 features.sample_rate_hz,
-                subtype=subtype,
-                container=container,
+                form=tools.params.format,
+                output_rate_hz=tools.params.output_rate_hz,
                 comment=comment_of(tools, self.made, kind),
             )
         except BaseException:

@@ -16,13 +16,15 @@ from typing import Any
 
 import wavemill
 from wavemill.arrays import FloatArray
+from wavemill.audio.encoding import EncodedAudio, encode
 from wavemill.audio.long_sound import WrittenAudio
-from wavemill.audio.wav import EncodedAudio, encode
+from wavemill.audio.loudness import Loudness
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill.operations.requests import FORMATS, Operation, inputs_digest
+from wavemill.operations.formats import FORMATS
+from wavemill.operations.requests import Operation, inputs_digest
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import Made
 from wavemill.storage.staging import JobOutputs
@@ -38,6 +40,8 @@ FAR_DB = (
 
 
 _TO_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+_TO_ASCII_JSON = json.JSONEncoder(sort_keys=True)
+_OF_THE_SOUND = ("method", "format", "output_rate_hz", "loudness_lufs")  # parameters that `invert` has too
 _RECORDED = ("generated", "original", "latent")  # without latent_levels: that file lies beside the latent
 
 
@@ -86,13 +90,8 @@ def encode_made(
     if sounds is None:
         [sounds] = invert_made(tools, [made])
     inverted = perf_counter()
-    container, subtype, suffix, _ = FORMATS[tools.params.format]
-    rate_hz = tools.features.sample_rate_hz
-    encoded = {
-        kind: encode(sound, rate_hz, subtype=subtype, container=container, comment=comment_of(tools, made, kind))
-        for kind, sound in sounds.items()
-    }
-    name = made.input.job.spectrogram_id
+    encoded = {kind: _encode(tools, made, kind, sound) for kind, sound in sounds.items()}
+    name, suffix = made.input.job.spectrogram_id, FORMATS[tools.params.format].suffix
     files: dict[str, tuple[str, bytes]] = {
         kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()
     }
@@ -102,7 +101,7 @@ def encode_made(
     digests = {name: hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
     return Encoded(
         files=files,
-        columns=columns_of(made, encoded, digests),
+        columns=columns_of(tools, made, encoded, digests),
         timings_s={
             "read": made.input.read_s,
             "forward": forward_s,
@@ -112,9 +111,11 @@ def encode_made(
     )
 
 
-def columns_of(made: Made, audio: Mapping[str, Measured], digests: Mapping[str, str]) -> dict[str, Any]:
+def columns_of(
+    tools: BatchTools, made: Made, audio: Mapping[str, Measured], digests: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the columns of a job's row; `digests` holds the SHA-256 of each output."""
-    quality = _quality(made, audio)
+    quality = _quality(made, audio, rate_hz=tools.features.sample_rate_hz)
     return {
         **{_digest_column(name): digest for name, digest in digests.items()},
         "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
@@ -147,9 +148,22 @@ def _spectrograms(made: Made) -> dict[str, FloatArray]:
     return {kind: spectrogram for kind, spectrogram in spectrograms.items() if spectrogram is not None}
 
 
+def _encode(tools: BatchTools, made: Made, kind: str, sound: FloatArray) -> EncodedAudio:
+    params = tools.params
+    return encode(
+        sound,
+        tools.features.sample_rate_hz,
+        form=params.format,
+        output_rate_hz=params.output_rate_hz,
+        loudness_lufs=params.loudness_lufs,
+        comment=comment_of(tools, made, kind),
+    )
+
+
 def comment_of(tools: BatchTools, made: Made, kind: str) -> str:
     """Return the comment of a sound file: its provenance as JSON."""
-    return _TO_JSON.encode(_provenance(tools, made, kind))
+    to_json = _TO_ASCII_JSON if FORMATS[tools.params.format].ascii_comment else _TO_JSON
+    return to_json.encode(_provenance(tools, made, kind))
 
 
 def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
@@ -161,10 +175,10 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     inverted = {
         "id": job.spectrogram_id,
         "operation": Operation.INVERT.value,
-        "params": {"method": tools.params.method, "format": tools.params.format},
+        "params": {name: value for name, value in tools.chosen_params.items() if name in _OF_THE_SOUND},
         "inputs": made.input.digests,
         "scales": made.input.scales,
-        "versions": _versions(with_model=False),
+        "versions": _versions(with_model=False, with_loudness=tools.params.loudness_lufs is not None),
     }
     if kind == "original":
         return inverted
@@ -174,7 +188,9 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
         "params": tools.chosen_params,
         "item": job.item,
         "drawn": made.drawn,
-        "versions": _versions(with_model=tools.batch.model is not None),
+        "versions": _versions(
+            with_model=tools.batch.model is not None, with_loudness=tools.params.loudness_lufs is not None
+        ),
         "model": None if tools.batch.model is None else tools.model.name,
         "model_digest": tools.batch.model_digest,
         "precision": "mixed" if tools.mixed_precision else None,
@@ -182,15 +198,16 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value}
 
 
-@lru_cache(maxsize=2)
-def _versions(*, with_model: bool) -> dict[str, str]:
-    libraries = {name: version(name) for name in ("numba", "numpy", "soundfile", *(("keras",) if with_model else ()))}
+@lru_cache(maxsize=4)
+def _versions(*, with_model: bool, with_loudness: bool) -> dict[str, str]:
+    names = ("numba", "numpy", "soundfile", *("keras",) * with_model, *("pyloudnorm", "soxr") * with_loudness)
+    libraries = {name: version(name) for name in names}
     if with_model:  # the distribution of TensorFlow has several names
         libraries["tensorflow"] = str(import_module("tensorflow").__version__)
     return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
 
 
-def _quality(made: Made, encoded: Mapping[str, Measured]) -> dict[str, Any]:
+def _quality(made: Made, encoded: Mapping[str, Measured], *, rate_hz: int) -> dict[str, Any]:
     quality: dict[str, Any] = {}
     for kind, audio in encoded.items():
         prefix = "" if kind == "generated" else f"{kind}_"
@@ -201,6 +218,10 @@ def _quality(made: Made, encoded: Mapping[str, Measured]) -> dict[str, Any]:
             f"{prefix}clipped": audio.clipped,
             f"{prefix}silent": audio.silent,
         }
+        if audio.sample_rate_hz != rate_hz:
+            quality[f"{prefix}sample_rate_hz"] = audio.sample_rate_hz
+        if audio.loudness is not None:
+            quality |= {f"{prefix}{name}": value for name, value in _loudness(audio.loudness).items()}
     if made.generated is not None and made.original is not None:
         distance = log_spectral_distance(made.original[None], made.generated[None])[0]
         quality["log_spectral_distance_db"] = round(float(distance), 3)
@@ -209,6 +230,19 @@ def _quality(made: Made, encoded: Mapping[str, Measured]) -> dict[str, Any]:
     if made.drawn:
         quality["drawn"] = dict(made.drawn)
     return quality
+
+
+def _loudness(loudness: Loudness) -> dict[str, Any]:
+    return {
+        "loudness_before_lufs": _rounded(loudness.before_lufs),
+        "loudness_lufs": _rounded(loudness.after_lufs),
+        "true_peak_dbtp": round(loudness.true_peak_dbtp, 2),
+        "loudness_limited": loudness.limited,
+    }
+
+
+def _rounded(level: float | None) -> float | None:
+    return None if level is None else round(level, 2)
 
 
 def _flags(quality: Mapping[str, Any]) -> list[Flag]:
