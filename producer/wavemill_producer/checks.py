@@ -60,10 +60,16 @@ def require_no_posterior(params: Params) -> None:
 
 def require_labels(record: ModelRecord, labels: Labels) -> None:
     """Refuse labels that the model cannot sample."""
+    told = {condition.label: condition for condition in record.conditions}
     for key, value in labels.items():
-        if value not in record.labels.get(key, ()):
-            known = "; ".join(f"{k}={'|'.join(values)}" for k, values in record.labels.items()) or "none"
-            raise UsageError(f"model {record.name!r} cannot sample {key}={value}; labels that it knows: {known}")
+        if key in told:
+            told[key].require(value)
+        elif str(value) not in record.labels.get(key, ()):
+            known = [condition.described for condition in record.conditions]
+            known += [f"{k}={'|'.join(values)}" for k, values in record.labels.items() if k not in told]
+            raise UsageError(
+                f"model {record.name!r} cannot sample {key}={value}; labels that it knows: {'; '.join(known) or 'none'}"
+            )
 
 
 def expanded_path(path: str | Path) -> Path:

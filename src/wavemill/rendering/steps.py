@@ -109,7 +109,8 @@ class _Operation(Generic[P]):
         return self._tools.dataset.get(spectrogram_id)  # raises an error that says what is wrong
 
     def _source(self, entry: Entry) -> SourceClip:
-        return SourceClip(spectrogram=read_db(self._tools.dataset, entry), duration_s=entry.duration_s)
+        spectrogram = read_db(self._tools.dataset, entry)
+        return SourceClip(spectrogram=spectrogram, duration_s=entry.duration_s, labels=entry.labels)
 
     def _seeds(self, inputs: Sequence[Input]) -> list[int]:
         return [self._params.item_seed(one.job.spectrogram_id) for one in inputs]

@@ -50,10 +50,11 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceClip:
-    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], and its length."""
+    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], length and labels."""
 
     spectrogram: FloatArray
     duration_s: float
+    labels: Labels = field(default_factory=dict)  # what a conditioned model is told
 
     @cached_property
     def levels(self) -> Levels:
@@ -67,7 +68,8 @@ def reconstruct(
     """Encode and decode; with `seeds`, draw each latent from its posterior instead of taking the mean."""
 
     def encode_windows(windows: FloatArray, owners: Sequence[int]) -> FloatArray:
-        return model.encode(windows, seeds=None if seeds is None else [seeds[owner] for owner in owners])
+        own_seeds = None if seeds is None else [seeds[owner] for owner in owners]
+        return model.encode(windows, seeds=own_seeds, labels=[sources[owner].labels for owner in owners])
 
     return _in_windows(model, sources, encode_windows)
 
@@ -79,7 +81,8 @@ def vary(
 
     def vary_windows(windows: FloatArray, owners: Sequence[int]) -> FloatArray:
         own_seeds = [seeds[owner] for owner in owners]
-        return model.vary_latents(model.encode(windows), seeds=own_seeds, strength=temperature)
+        latents = model.encode(windows, labels=[sources[owner].labels for owner in owners])
+        return model.vary_latents(latents, seeds=own_seeds, strength=temperature)
 
     return _in_windows(model, sources, vary_windows)
 
@@ -88,7 +91,7 @@ def encode(
     model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
 ) -> list[FloatArray]:
     """Return the latents (D,) of each source; UsageError for one that is longer than a frame."""
-    return list(model.encode(_frames(model, sources), seeds=seeds))
+    return list(model.encode(_frames(model, sources), seeds=seeds, labels=[source.labels for source in sources]))
 
 
 def interpolate(
@@ -98,12 +101,20 @@ def interpolate(
     *,
     path: str = PATHS[0],
 ) -> Synthesis:
-    """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second."""
-    first, second = (model.encode(_frames(model, [pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
+    """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second.
+
+    What a conditioned model is told always goes in a straight line.
+    """
+    first, second = (np.stack(encode(model, [pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
     between = spherical if path == "spherical" else linear
+    free = model.latent_dim - model.told_dim
+    points = [
+        np.concatenate([between(a[:free], b[:free], w), linear(a[free:], b[free:], w)])
+        for a, b, w in zip(first, second, weights, strict=True)
+    ]
     return decode(
         model,
-        np.stack([between(a, b, w) for a, b, w in zip(first, second, weights, strict=True)]),
+        np.stack(points),
         [a.levels.between(b.levels, w) for (a, b), w in zip(pairs, weights, strict=True)],
         [a.duration_s + (b.duration_s - a.duration_s) * w for (a, b), w in zip(pairs, weights, strict=True)],
     )

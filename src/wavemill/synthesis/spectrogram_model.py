@@ -25,7 +25,13 @@ class SpectrogramModel(Protocol):
     def latent_dim(self) -> int:
         """Numbers per latent vector."""
 
-    def encode(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
+    @property
+    def told_dim(self) -> int:
+        """The last numbers of a latent vector, those of the labels that the decoder is told; 0 without."""
+
+    def encode(
+        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+    ) -> FloatArray:
         """Encode spectrograms (batch, n_bins, n_frames) to latents (batch, latent_dim)."""
 
     def decode(self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None) -> FloatArray:

@@ -68,7 +68,18 @@ class SineModel:
         """The labels that `sample_latents` takes: which sine is the loudest."""
         return {_LABEL: [str(k) for k in range(self.latent_dim)]}
 
-    def encode(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
+    @property
+    def told_dim(self) -> int:
+        """None of the numbers are labels."""
+        return 0
+
+    def encode(
+        self,
+        db: FloatArray,
+        *,
+        seeds: Sequence[int] | None = None,
+        labels: Sequence[Labels] | None = None,  # noqa: ARG002  a conditioned model needs them
+    ) -> FloatArray:
         """Read each sine's level from spectrograms; with seeds, add a little noise to it.
 
         Parameters

@@ -11,11 +11,15 @@ from wavemill.audio.duration import sounding_s
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.labels import Labels
 from wavemill.presets import Features
+from wavemill.vae.conditions import total_width
 from wavemill.vae.folder.record import ModelRecord
+from wavemill.vae.latents.conditional import TEMPERATURE as CONDITIONAL_TEMPERATURE
+from wavemill.vae.latents.conditional import ConditionalPrior
 from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
-from wavemill.vae.network.building import Network
+from wavemill.vae.network.building import Encoded, Network
 from wavemill.vae.network.forward import Forward
 from wavemill.vae.network.scaling import db_to_network, network_to_db
+from wavemill.vae.told import over_numbers, told
 
 
 class Model:
@@ -34,9 +38,14 @@ class Model:
         latents: Mapping[str, FloatArray] | None = None,
     ) -> None:
         self.record, self.network, self.digest = record, network, digest
-        self.prior = Prior.from_arrays(latents or {})
+        self.prior: Prior | ConditionalPrior | None = (
+            ConditionalPrior.from_arrays(latents or {}, record.conditions, record.latent_dim)
+            if record.conditions
+            else Prior.from_arrays(latents or {})
+        )
         self._encode = Forward(network.encoder)
         self._decode = Forward(network.decoder)
+        self._expect = Forward(network.prior) if network.prior else None
 
     @property
     def name(self) -> str:
@@ -55,14 +64,21 @@ class Model:
 
     @property
     def latent_dim(self) -> int:
-        """Numbers per latent vector."""
-        return self.record.latent_dim
+        """Numbers per latent vector; the last `told_dim` of them are those of the conditions."""
+        return self.record.vector_dim
+
+    @property
+    def told_dim(self) -> int:
+        """Numbers that say what the decoder is told; 0 for a model without conditions."""
+        return total_width(self.record.conditions)
 
     def warm_up(self) -> None:
         """Compile encoder and decoder now, so that the first job is not slow."""
         self.reconstruct(np.zeros((1, *self.features.shape), np.float32))
 
-    def encode(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
+    def encode(
+        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+    ) -> FloatArray:
         """Encode spectrograms: return the posterior mean, or one sample for each seed.
 
         Parameters
@@ -71,25 +87,28 @@ class Model:
         seeds : one integer >= 0 per item, optional
             Each item's noise comes from its own seed, so it does not depend on the batch.
             UsageError for a plain autoencoder, which has no posterior to sample.
+        labels : one mapping per item, optional
+            What a conditioned model's decoder shall be told. The encoder predicts what is missing
+            or was not learnt.
 
         Returns
         -------
         float32 [shape=(batch, latent_dim)]
         """
-        mean, log_variance = self.posterior(db)
-        if seeds is None:
-            return mean
-        if log_variance is None:
-            raise UsageError(
-                f"model {self.name!r} is a plain autoencoder and has no posterior to sample; omit the seeds"
-            )
-        if len(seeds) != len(db):
-            raise UsageError(f"expected one seed for each of {len(db)} spectrograms, received {len(seeds)}")
-        noise = seeded_noise(seeds, self.latent_dim)
-        return np.asarray(mean + np.exp(log_variance / 2) * noise, dtype=np.float32)
+        self._check(db)
+        if labels is not None and len(labels) != len(db):
+            raise UsageError(f"expected the labels of each of {len(db)} spectrograms, received {len(labels)}")
+        outputs = self._encoded(db)
+        latents = outputs.mean if seeds is None else self._drawn(outputs, seeds)
+        if outputs.predicted is None:
+            return latents
+        conditions = self.record.conditions
+        own = told(conditions, labels or [{}] * len(db))
+        numbers = np.where(over_numbers(own.known, conditions) > 0, own.numbers, outputs.predicted)
+        return np.concatenate([latents, numbers], axis=1).astype(np.float32)
 
     def posterior(self, db: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-        """Return the latents' mean and log variance, (batch, latent_dim) each.
+        """Return the latents' mean and log variance, (batch, latent_dim - told_dim) each.
 
         The log variance of a plain autoencoder is None.
 
@@ -98,9 +117,22 @@ class Model:
         db : float32 [shape=(batch, n_bins, n_frames)], in dB, finite
         """
         self._check(db)
+        outputs = self._encoded(db)
+        return outputs.mean, outputs.log_variance
+
+    def _encoded(self, db: FloatArray) -> Encoded:
         x = db_to_network(db, dict(self.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
-        mean, *log_variance = self._encode(x)
-        return mean, log_variance[0] if log_variance else None
+        return Encoded.of(self.network, self._encode(x))
+
+    def _drawn(self, outputs: Encoded, seeds: Sequence[int]) -> FloatArray:
+        if outputs.log_variance is None:
+            raise UsageError(
+                f"model {self.name!r} is a plain autoencoder and has no posterior to sample; omit the seeds"
+            )
+        if len(seeds) != len(outputs.mean):
+            raise UsageError(f"expected one seed for each of {len(outputs.mean)} spectrograms, received {len(seeds)}")
+        noise = seeded_noise(seeds, self.record.latent_dim)
+        return np.asarray(outputs.mean + np.exp(outputs.log_variance / 2) * noise, dtype=np.float32)
 
     def decode(self, latents: FloatArray, *, peak_db: FloatArray, floor_db: FloatArray | None = None) -> FloatArray:
         """Decode latents to spectrograms.
@@ -129,9 +161,11 @@ class Model:
         (x,) = self._decode(latents)
         return network_to_db(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
-    def reconstruct(self, db: FloatArray, *, seeds: Sequence[int] | None = None) -> tuple[FloatArray, FloatArray]:
+    def reconstruct(
+        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """Encode and decode at each spectrogram's level; return (spectrograms in dB, latents)."""
-        latents = self.encode(db, seeds=seeds)
+        latents = self.encode(db, seeds=seeds, labels=labels)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
         return self.decode(latents, **levels), latents
 
@@ -145,11 +179,13 @@ class Model:
         seeds : integers >= 0
             Each item depends on its own seed and not on the batch.
         labels : such as {"digit": "7"} or {"digit": "7", "speaker": "george"}; by default, any
-            labels
+            labels. A conditioned model takes any combination of what it knows, and numbers between
+            those that it was trained on.
         temperature : float >= 0, optional
             Distance from the middle of a label: 0 is the middle itself, 1 is between neighbouring
             prototypes. Prototypes are means, so 1 is less varied than the training set: `fsdd-vae`
-            reaches 0.58 of the standard deviation of its takes.
+            reaches 0.58 of the standard deviation of its takes. In a conditioned model, 1 is as
+            varied as the training set.
 
         Raises
         ------
@@ -159,10 +195,28 @@ class Model:
         prior = self._required_prior()
         if not len(seeds):
             raise UsageError("expected at least one seed, received none")
+        if isinstance(prior, ConditionalPrior):
+            return self._sampled(prior, seeds, labels or {}, temperature)
         heat = TEMPERATURE if temperature is None else temperature
         latents, peak_db, carried = prior.draw(seeds, labels=labels or {}, temperature=heat)
         duration_s = sounding_s(self.decode(latents, peak_db=peak_db), self.features)
         return SampledLatents(latents=latents, peak_db=peak_db, duration_s=duration_s, labels=carried)
+
+    def _sampled(
+        self, prior: ConditionalPrior, seeds: Sequence[int], labels: Labels, temperature: float | None
+    ) -> SampledLatents:
+        heat = CONDITIONAL_TEMPERATURE if temperature is None else temperature
+        drawn = prior.draw(seeds, labels=labels, temperature=heat)
+        mean = self.expected_latents(drawn.numbers)
+        latents = np.concatenate([mean + drawn.noise, drawn.numbers], axis=1).astype(np.float32)
+        duration_s = sounding_s(self.decode(latents, peak_db=drawn.peak_db), self.features)
+        return SampledLatents(latents=latents, peak_db=drawn.peak_db, duration_s=duration_s, labels=drawn.labels)
+
+    def expected_latents(self, numbers: FloatArray) -> FloatArray:
+        """Return the mean latents of clips with these conditions, (B, K) -> (B, D)."""
+        if self._expect is None:
+            raise UsageError(f"model {self.name!r} is not conditioned on labels")
+        return self._expect(numbers)[0]
 
     def vary_latents(self, latents: FloatArray, *, seeds: Sequence[int], strength: float) -> FloatArray:
         """Move each latent in a random direction, by the usual distance of takes of one label.
@@ -183,7 +237,7 @@ class Model:
             raise UsageError(f"expected one seed for each of {len(latents)} latents, received {len(seeds)}")
         return np.asarray(latents + np.float32(strength) * self._required_prior().noise(seeds), np.float32)
 
-    def _required_prior(self) -> Prior:
+    def _required_prior(self) -> Prior | ConditionalPrior:
         if self.prior is None:
             raise UsageError(f"model {self.name!r} holds no statistics of its latents to draw from; train it again")
         return self.prior

@@ -114,6 +114,7 @@ def _load(folder: Path) -> Model:
         shape=record.features.shape,
         latent_dim=record.latent_dim,
         config=record.architecture_config,
+        conditions=record.conditions,
         most_weights=n_bytes // _LEAST_WEIGHT_BYTES,  # the file cannot hold values for more
     )
     shapes = {name: tuple(variable.shape) for name, variable in network.variables().items()}

@@ -35,7 +35,7 @@ def numbers(batch: FloatArray) -> list[int]:
 def test_an_epoch_shows_every_training_spectrogram_once_in_another_order() -> None:
     config = TrainingConfig(batch_size=5, augment=False)
     batches = Batches(CountingSource(), np.arange(20), MIN_MAX, config)
-    epochs = [[n for batch in batches.epoch(e) for n in numbers(batch)] for e in (0, 1)]
+    epochs = [[n for batch in batches.epoch(e) for n in numbers(batch.x)] for e in (0, 1)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(20))
     assert epochs[0] != epochs[1]
 
@@ -46,7 +46,7 @@ def test_an_epoch_can_be_had_again_without_those_before() -> None:
     for _ in first.epoch(0):
         pass
     for one, other in zip(first.epoch(7), again.epoch(7), strict=True):
-        assert np.array_equal(one, other)
+        assert np.array_equal(one.x, other.x)
 
 
 def test_only_one_batch_is_read_ahead() -> None:
@@ -60,7 +60,7 @@ def test_only_one_batch_is_read_ahead() -> None:
 def test_fewer_spectrograms_than_a_batch_still_make_one() -> None:
     batches = Batches(CountingSource(), np.arange(3), MIN_MAX, TrainingConfig(batch_size=32, augment=False))
     assert batches.steps_per_epoch == 1
-    assert [len(batch) for batch in batches.epoch(0)] == [3]
+    assert [len(batch.x) for batch in batches.epoch(0)] == [3]
 
 
 def test_held_out_spectrograms_are_chosen_by_label() -> None:
@@ -89,7 +89,7 @@ def test_validation_keeps_the_order_and_the_remainder() -> None:
 def test_what_is_added_makes_up_its_share_of_every_epoch() -> None:
     config = TrainingConfig(batch_size=4, augment=False, added_share=0.25)
     batches = Batches(CountingSource(), np.arange(12), MIN_MAX, config, added=np.arange(12, 20))
-    epochs = [[n for batch in batches.epoch(e) for n in numbers(batch)] for e in range(12)]
+    epochs = [[n for batch in batches.epoch(e) for n in numbers(batch.x)] for e in range(12)]
     for epoch in epochs:
         assert sorted(epoch)[:12] == list(range(12))
         assert len([n for n in epoch if n >= 12]) == len({n for n in epoch if n >= 12}) == 4
@@ -99,4 +99,4 @@ def test_what_is_added_makes_up_its_share_of_every_epoch() -> None:
 def test_more_than_there_is_to_add_is_shown_more_than_once() -> None:
     config = TrainingConfig(batch_size=24, augment=False, added_share=0.5)
     (batch,) = Batches(CountingSource(), np.arange(12), MIN_MAX, config, added=np.arange(18, 20)).epoch(0)
-    assert len([n for n in numbers(batch) if n >= 18]) == 12
+    assert len([n for n in numbers(batch.x) if n >= 18]) == 12

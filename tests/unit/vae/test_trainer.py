@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from wavemill.vae.network.building import build_network
+from wavemill.vae.network.building import Encoded, build_network
 from wavemill.vae.training.config import TrainingConfig
 from wavemill.vae.training.trainer import Trainer, learning_rate, warm_up_steps
 
@@ -14,8 +14,9 @@ def test_a_share_of_the_clips_is_decoded_from_the_mean(share: float, least: int,
     config = TrainingConfig(latent_dim=5, noiseless_share=share)
     network = build_network("residual", kind="vae", shape=(16, 16), latent_dim=5)
     x = np.random.default_rng(0).random((200, 16, 16, 1), np.float32)
-    latents, _ = Trainer(network, config, total_steps=1)._latents(tf.constant(x), tf.constant([1, 2]))
-    mean = network.encode(x, training=True)[0]
+    encoded = Encoded.of(network, network.encode(x, training=True))
+    latents, _ = Trainer(network, config, total_steps=1)._latents(encoded, None, tf.constant([1, 2]))
+    mean = encoded.mean
     at_mean = int(np.isclose(latents, mean, atol=1e-6).all(axis=1).sum())
     assert least <= at_mean <= most
 

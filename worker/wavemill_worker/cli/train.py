@@ -19,18 +19,46 @@ from wavemill_worker.cli.free import require_free
 
 if TYPE_CHECKING:
     from wavemill.presets import Features
+    from wavemill.vae.folder.record import ModelRecord
     from wavemill.vae.model import Model
+    from wavemill.vae.training.batches import Indices, SpectrogramSource
     from wavemill.vae.training.config import TrainingConfig
-    from wavemill.vae.training.run import EpochReport
+    from wavemill.vae.training.reports import EpochReport, Summary
 
 _folder = FilePath()
+_NO_LIMIT = 1_000_000  # epochs, where a time is the limit
 
 
 @click.command(epilog="Example: wavemill train data/fsdd models/mine --validation-label index=5,6,7,8,9")
 @click.argument("dataset_dir", metavar="DATASET", type=_folder)
 @click.argument("model_dir", metavar="MODEL", type=_folder)
 @click.option("--kind", type=click.Choice(["vae", "ae"]), default="vae", show_default=True, help="Kind of model.")
-@click.option("--architecture", metavar="NAME", help="residual (default), spatial, or course (for its preset).")
+@click.option(
+    "--architecture",
+    metavar="NAME",
+    help="residual (default), spatial, spectra (default with --condition), or course (for its preset).",
+)
+@click.option(
+    "--condition",
+    "conditions",
+    metavar="LABEL",
+    multiple=True,
+    help="Tell the decoder this label, so that any combination can be sampled; repeatable.",
+)
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="Stop at the end of the epoch nearest to this time.",
+)
+@click.option("--no-augment", is_flag=True, help="Train on the clips as they are, neither shifted nor changed.")
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=_folder,
+    help="Options of the training in TOML or JSON, named as in TrainingConfig; those given here win.",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -38,15 +66,24 @@ _folder = FilePath()
     help="At most this many passes over the dataset [100; course: 150].",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Spectrograms per step [32; spatial: 16; course: 64]."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Spectrograms per step [32; spatial, spectra: 16; course: 64].",
 )
-@click.option("--learning-rate", type=float, metavar="R", help="Adam's highest learning rate [0.0015; course: 0.0005].")
+@click.option(
+    "--learning-rate",
+    type=float,
+    metavar="R",
+    help="Adam's highest learning rate [0.0015; spectra: 0.002; course: 0.0005].",
+)
 @click.option("--beta", type=float, metavar="B", help="Weight of the KL divergence [0.5; spatial: 0.1; course: 1].")
 @click.option(
     "--latent-dim",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Size of a latent vector [128; spatial: 16 numbers for each 8 bins x 8 frames].",
+    help="Size of a latent vector [128; spatial: 16 numbers for each 8 bins x 8 frames; spectra: 20 for each 8 "
+    "frames]. It is rounded to what the clips' length allows.",
 )
 @click.option(
     "--patience",
@@ -57,7 +94,7 @@ _folder = FilePath()
 @click.option(
     "--validation-label",
     metavar="KEY=A,B",
-    help="Clips to hold out [a tenth at random, or what --init held out].",
+    help="Clips to hold out [the split validation; without it a tenth at random; or what --init held out].",
 )
 @click.option(
     "--init", metavar="MODEL", type=_folder, help="Start from this model's weights; hold out what it held out."
@@ -82,6 +119,9 @@ def train(
     dataset_dir: Path,
     model_dir: Path,
     architecture: str | None,
+    conditions: tuple[str, ...],
+    no_augment: bool,
+    config_file: Path | None,
     init: Path | None,
     added: tuple[Path, ...],
     overwrite: bool,
@@ -95,7 +135,7 @@ def train(
     The command writes a checkpoint after each epoch. You can interrupt it with Ctrl-C, and later
     continue with --resume or save the best weights so far with --finish. Give both the options that
     the training was started with. Datasets named by --add are neither held out nor sampled from:
-    they only give the model more to learn from.
+    they only give the model more to learn from. Clips whose label `split` is `test` are not used.
     """
     from wavemill.dataset.index import Dataset
 
@@ -108,8 +148,9 @@ def train(
     from wavemill.keras_seam import tf
     from wavemill.vae.folder.record import read_record
     from wavemill.vae.package import load_model
+    from wavemill.vae.training.config_file import read_config
     from wavemill.vae.training.dataset_source import DatasetSource
-    from wavemill.vae.training.quality import measure
+    from wavemill.vae.training.examples import examples_folder
     from wavemill.vae.training.run import train as train_model
 
     with suppress(RuntimeError):  # TensorFlow is already in use: the calling program has set its threads
@@ -117,7 +158,11 @@ def train(
     with ExitStack() as stack:
         dataset, *others = (stack.enter_context(Dataset.open(folder)) for folder in (dataset_dir, *added))
         start = load_model(init) if init else None
-        config = _config(dataset.features, architecture, start, options)
+        options["conditions"] = list(conditions) or None
+        options["augment"] = False if no_augment else None
+        config = _config(
+            dataset.features, architecture, start, options, read_config(config_file) if config_file else {}
+        )
         if start:
             _warn_of_another_rule(start, config)
         progress = stack.enter_context(_reports(config.epochs, as_json=as_json))
@@ -130,27 +175,52 @@ def train(
             finish=finish,
             init=start,
             added=[DatasetSource(other) for other in others],
+            started=None if as_json else _say_summary,
             progress=progress,
-            evaluate=measure,
+            evaluate=lambda *held_out: _examples_and_figures(model_dir, *held_out),
         )
-    distance_db = read_record(model_dir).quality["log_spectral_distance_db"]
+    record = read_record(model_dir)
+    distance_db = record.quality["log_spectral_distance_db"]
     if as_json:
         print_json({"model": str(model_dir), "digest": digest, "log_spectral_distance_db": distance_db})
     else:
         say(f"{model_dir}: trained and saved, digest {digest}")
         say(f"log-spectral distance of held-out clips: {distance_db:.1f} dB (0 is perfect; the shipped fsdd-vae: 3.6)")
+        say(f"held-out clips to listen to, original and reconstruction: {examples_folder(model_dir)}")
+        _say_labels(record)
+
+
+def _examples_and_figures(
+    model_dir: Path, model: Model, source: SpectrogramSource, held_out: Indices
+) -> dict[str, Any]:
+    from wavemill.vae.training.examples import examples_folder, write_examples
+    from wavemill.vae.training.quality import measure
+
+    write_examples(model, source, held_out, examples_folder(model_dir))
+    return measure(model, source, held_out)
 
 
 def _config(
-    features: Features, architecture: str | None, start: Model | None, options: dict[str, Any]
+    features: Features,
+    architecture: str | None,
+    start: Model | None,
+    given: dict[str, Any],
+    filed: dict[str, Any],
 ) -> TrainingConfig:
+    """Return the options: those given on the command line, else those of the file, else the defaults."""
     from wavemill.vae.training.config import TrainingConfig
 
+    options = filed | {name: value for name, value in given.items() if value is not None}
+    architecture = architecture or options.pop("architecture", None)
+    if options.get("max_minutes") and "epochs" not in options:
+        options["epochs"] = _NO_LIMIT
     if start:
         architecture = architecture or start.record.architecture
         options = {"architecture_config": dict(start.record.architecture_config)} | options
-        options["latent_dim"] = options["latent_dim"] or start.latent_dim
-    architecture = architecture or ("course" if features.preset == "course" else "residual")
+        options.setdefault("latent_dim", start.record.latent_dim)
+        options["conditions"] = [condition.label for condition in start.record.conditions]
+    plain = "course" if features.preset == "course" else "residual"
+    architecture = architecture or ("spectra" if options.get("conditions") else plain)
     return TrainingConfig.for_architecture(architecture, shape=features.shape, **options)
 
 
@@ -161,6 +231,25 @@ def _warn_of_another_rule(start: Model, config: TrainingConfig) -> None:
             f"note: {start.name} was trained with other clips held out ({theirs or 'a random part'}) and may have "
             f"heard clips that {ours} holds out; the held-out figures may be too good",
             err=True,
+        )
+
+
+def _say_summary(summary: Summary) -> None:
+    for line in summary.lines():
+        say(line)
+
+
+def _say_labels(record: ModelRecord) -> None:
+    told = {condition.label for condition in record.conditions}
+    known = [condition.described for condition in record.conditions]
+    known += [f"{label}={'|'.join(values)}" for label, values in record.labels.items() if label not in told]
+    say(f"labels that can be sampled: {'; '.join(known) or 'none'}")
+    for label, why in record.training.get("labels_not_sampled", {}).items():
+        say(f"label that cannot be sampled: {label}, because {why}")
+    if alone := record.training.get("not_sampled_as_one_take_each"):
+        say(
+            f"combinations that cannot be sampled, with one take each: {len(alone)}, such as {alone[0]}; the "
+            "architecture spectra with --condition can sample them"
         )
 
 
@@ -189,7 +278,7 @@ def _reports(epochs: int, *, as_json: bool) -> Iterator[Callable[[EpochReport], 
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with progress_bar(*columns, stderr=False) as bar:
-        task = bar.add_task("first epoch", total=epochs)
+        task = bar.add_task("first epoch", total=epochs if epochs < _NO_LIMIT else None)
 
         def show(report: EpochReport) -> None:
             bar.update(task, completed=report.epoch, description=_figures(report))
@@ -203,7 +292,8 @@ def _figures(report: EpochReport) -> str:
 
 
 def _print_line(report: EpochReport) -> None:
-    say(f"epoch {report.epoch} of {report.epochs}: {_figures(report)}, {report.seconds:.0f} s")
+    of = f" of {report.epochs}" if report.epochs < _NO_LIMIT else ""
+    say(f"epoch {report.epoch}{of}: {_figures(report)}, {report.seconds:.0f} s")
 
 
 def _print_json(report: EpochReport) -> None:

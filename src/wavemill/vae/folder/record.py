@@ -15,6 +15,7 @@ from wavemill.files.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.files.bounded_json import MOST_BYTES as MOST_JSON_BYTES
 from wavemill.files.bounded_json import parse_json
 from wavemill.presets import Features
+from wavemill.vae.conditions import Conditions, conditions_as_dict, conditions_from_dict, total_width
 from wavemill.vae.network.sizes import MOST_LATENTS
 
 RECORD_FILE = "model.json"
@@ -46,10 +47,18 @@ class ModelRecord:
     quality: Mapping[str, Any]
     code_version: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the labels that a sample can be asked for
+    conditions: Conditions = ()  # what the decoder is told; a sample can be asked for these instead of `labels`
+
+    @property
+    def vector_dim(self) -> int:
+        """Numbers that a clip becomes: its latents and those of the conditions."""
+        return self.latent_dim + total_width(self.conditions)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types, in the order of `model.json`."""
-        return {"format": FORMAT, **asdict(self), "features": self.features.as_dict()}
+        values = {"format": FORMAT, **asdict(self), "features": self.features.as_dict()}
+        told = conditions_as_dict(self.conditions)
+        return {**values, "conditions": told} if told else {k: v for k, v in values.items() if k != "conditions"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelRecord:
@@ -58,7 +67,8 @@ class ModelRecord:
             raise ModelError(f"expected model format {FORMAT}, received {values.get('format')!r}; update wavemill")
         fields = {key: value for key, value in values.items() if key != "format"}
         try:
-            record = cls(**{**fields, "features": Features.from_dict(fields["features"])})
+            told = conditions_from_dict(fields.get("conditions", {}))
+            record = cls(**{**fields, "features": Features.from_dict(fields["features"]), "conditions": told})
             _require_types(record)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as exc:
             raise ModelError(f"the model's record is incomplete: {exc}") from exc

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, UsageError
 from wavemill.files.bounded_json import parse_json
-from wavemill.labels import Labels
+from wavemill.labels import Labels, label_equals
 from wavemill.operations.requests import HOTTEST
 from wavemill.vae.latents.clusters import cluster
 from wavemill.vae.latents.prototypes import TAKES, Prototypes
@@ -136,7 +136,11 @@ class Prior:
         return np.asarray(np.float32(self._spread) * differences, np.float32)
 
     def _groups(self, wanted: Labels) -> list[int]:
-        chosen = [i for i, own in enumerate(self._labels) if all(own.get(k) == v for k, v in wanted.items())]
+        chosen = [
+            i
+            for i, own in enumerate(self._labels)
+            if all(k in own and label_equals(own[k], str(v)) for k, v in wanted.items())
+        ]
         if not chosen:
             known = "; ".join(f"{key}: {', '.join(values)}" for key, values in self.labels.items())
             raise UsageError(
@@ -146,15 +150,19 @@ class Prior:
         return chosen
 
 
-def items_to_fit(labels: Sequence[Labels], latent_dim: int) -> NDArray[np.int64]:
+def items_to_fit(labels: Sequence[Labels], latent_dim: int, *, n_items: int | None = None) -> NDArray[np.int64]:
     """Return the indices of the items to fit a prior to, sorted.
 
     Of a small set these are all items; of a large one, a seeded choice of equally many from each
-    group. Encode only these: the latents of a million items would fill the memory.
+    group, or of any where `labels` is empty and `n_items` given. Encode only these: the latents of
+    a million items would fill the memory.
     """
+    n_items = len(labels) if n_items is None else n_items
     most = min(MOST_ITEMS, MOST_NUMBERS // latent_dim)
-    if len(labels) <= most:
-        return np.arange(len(labels))
+    if n_items <= most:
+        return np.arange(n_items)
+    if not labels:
+        return np.sort(np.random.default_rng(0).permutation(n_items)[:most])
     group_of, carried = _grouped(labels)
     order = np.random.default_rng(0).permutation(len(labels))
     order = order[np.argsort(group_of[order], kind="stable")]  # by group, shuffled within
@@ -167,7 +175,7 @@ def _grouped(labels: Sequence[Labels]) -> tuple[NDArray[np.int64], list[Labels]]
     """Return the group of each item, (N,), and the labels that each group carries."""
     keys = _grouping_keys(labels)
     values = [tuple(item.get(key, "") for key in keys) for item in labels]
-    groups = sorted(set(values))
+    groups = sorted(set(values), key=lambda group: [str(value) for value in group])  # a label may mix texts and numbers
     number = {group: i for i, group in enumerate(groups)}
     return np.array([number[value] for value in values]), [dict(zip(keys, group, strict=True)) for group in groups]
 

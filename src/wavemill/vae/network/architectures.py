@@ -14,6 +14,7 @@ from typing import Any
 
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, layers
+from wavemill.vae.network import spectra
 
 Config = Mapping[str, Any]
 Tensor = Any  # keras.KerasTensor; keras publishes no types
@@ -195,11 +196,15 @@ def _latent_grid(shape: tuple[int, int], latent_dim: int) -> tuple[int, int, int
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A named family of networks with its default sizes."""
+    """A named family of networks with its default sizes.
 
-    encoder: Callable[[tuple[int, int], str, int, Config], keras.Model]
-    decoder: Callable[[tuple[int, int], int, Config], keras.Model]
+    One with a `prior` can be conditioned on labels; its functions take them as their last argument.
+    """
+
+    encoder: Callable[..., keras.Model]
+    decoder: Callable[..., keras.Model]
     defaults: Config
+    prior: Callable[..., keras.Model] | None = None
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -229,5 +234,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         encoder=spatial_encoder,
         decoder=spatial_decoder,
         defaults={"fine": 32, "coarse": 96, "encoder_depth": 1, "decoder_depth": 2},
+    ),
+    "spectra": Architecture(
+        encoder=spectra.spectra_encoder,
+        decoder=spectra.spectra_decoder,
+        prior=spectra.spectra_prior,
+        defaults=spectra.DEFAULTS,
     ),
 }

@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 from wavemill.errors import ModelError
+from wavemill.vae.conditions import Conditions
 
 MOST_WEIGHTS = 2**27  # half a gigabyte; fsdd-vae has two million
 MOST_LATENTS = 2**20
@@ -22,12 +23,23 @@ Config = Mapping[str, Any]
 
 
 def require_buildable(
-    architecture: str, *, kind: str, shape: tuple[int, int], latent_dim: int, config: Config, most_weights: int
+    architecture: str,
+    *,
+    kind: str,
+    shape: tuple[int, int],
+    latent_dim: int,
+    config: Config,
+    most_weights: int,
+    conditions: Conditions = (),
 ) -> None:
     """Raise ModelError for sizes that are not whole or out of bounds, or for too many weights."""
     _require_whole("latent_dim", latent_dim, least=1, most=MOST_LATENTS)
     (_require_course if architecture == "course" else _require_residual)(config)
-    n_weights = count_weights(architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=config)
+    if architecture == "spectra":
+        _require_steps(shape, latent_dim, config)
+    n_weights = count_weights(
+        architecture, kind=kind, shape=shape, latent_dim=latent_dim, config=config, conditions=conditions
+    )
     if n_weights > most_weights:
         raise ModelError(
             f"a network of these sizes has {n_weights} weights, expected at most {most_weights}; choose smaller "
@@ -35,9 +47,19 @@ def require_buildable(
         )
 
 
-def count_weights(architecture: str, *, kind: str, shape: tuple[int, int], latent_dim: int, config: Config) -> int:
+def count_weights(
+    architecture: str,
+    *,
+    kind: str,
+    shape: tuple[int, int],
+    latent_dim: int,
+    config: Config,
+    conditions: Conditions = (),
+) -> int:
     """Return the number of weights of a network whose `config` is complete."""
     heads = 2 if kind == "vae" else 1
+    if architecture == "spectra":
+        return _count_spectra(shape, latent_dim, heads, config, conditions)
     if architecture == "course":
         return _count_course(shape, latent_dim, heads, config)
     rows, columns = ceil(shape[0] / 8), ceil(shape[1] / 8)
@@ -68,6 +90,39 @@ def _count_course(shape: tuple[int, int], latent_dim: int, heads: int, config: C
     decoder = sum(k * a * f + 5 * f for k, a, f in zip(kernels[1:], after[1:], filters[1:], strict=True))
     last = kernels[0] * after[0] + 1
     return encoder + heads * (flat + 1) * latent_dim + (latent_dim + 1) * flat + decoder + last
+
+
+def _count_spectra(shape: tuple[int, int], latent_dim: int, heads: int, config: Config, conditions: Conditions) -> int:
+    sizes = {name: int(value) for name, value in config.items()}
+    width, fine, channels, frames = sizes["width"], sizes["fine"], sizes["channels"], sizes["frames"]
+    rows, per_step = shape[0], latent_dim // ceil(shape[1] / frames)
+    time = (3 * width + 1) * width + (width + 1) * width
+    encoder = (frames * rows + 1) * width + sizes["encoder_depth"] * time + heads * (width + 1) * per_step
+    decoder = (per_step + 1) * width + sizes["decoder_depth"] * time + (width + 1) * rows * channels
+    decoder += (channels + 1) * fine + sizes["fine_depth"] * ((9 + 3) * fine + 2) * fine + (fine + 1) * frames
+    return encoder + decoder + (_count_conditioning(rows, latent_dim, sizes, conditions) if conditions else 0)
+
+
+def _count_conditioning(rows: int, latent_dim: int, sizes: Mapping[str, int], conditions: Conditions) -> int:
+    width, hidden, embedding = sizes["width"], sizes["hidden"], sizes["embedding"]
+    choices = sum(condition.choices for condition in conditions)
+    maps = rows * sizes["channels"]
+    predicted = (width + 1) * hidden + (hidden + 1) * choices
+    told = choices * embedding + len(conditions) * embedding + (embedding + 1) * 2 * embedding
+    told += (2 * embedding + 1) * embedding + (embedding + 1) * width
+    told += sizes["decoder_depth"] * (embedding + 1) * 2 * width
+    told += (embedding + 1) * maps + choices * maps + (sizes["channels"] + 1) * 2 * sizes["fine"]
+    prior = (choices + 1) * hidden + (hidden + 1) * hidden + 2 * (hidden + 1) * latent_dim
+    return predicted + told + prior
+
+
+def _require_steps(shape: tuple[int, int], latent_dim: int, config: Config) -> None:
+    steps = ceil(shape[1] / int(config["frames"]))
+    if latent_dim % steps:
+        raise ModelError(
+            f"a latent of architecture spectra has as many numbers for each of {steps} steps: expected a multiple of "
+            f"{steps} numbers, received {latent_dim}"
+        )
 
 
 def _block(kernel: int, filters: int) -> int:

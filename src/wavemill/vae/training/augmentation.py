@@ -1,15 +1,20 @@
 """Augment spectrograms: shift and stretch them in time, warp them in frequency.
 
 This imitates a word said later, slower or faster, or by a speaker with a longer or shorter throat.
-It works on spectrograms because a dataset holds nothing else.
+It works on spectrograms because a dataset holds nothing else. Where a label is a number, such as a
+pitch or a tempo, stretching or warping could make it wrong. Such spectrograms are shifted and
+coloured instead.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
+from wavemill.labels import Labels
 
 # Share of the clips that are left unchanged. Interpolation smooths a spectrogram; when every clip
 # was augmented, fsdd-hifi learnt to draw only smooth ones (error 0.00030 on augmented clips,
@@ -20,27 +25,56 @@ STRETCH = (0.88, 1.14)
 WARP = (0.92, 1.09)
 
 
-def augment(x: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Shift, stretch and warp each spectrogram by its own random amounts; leave half unchanged.
+COLOUR = 0.06  # standard deviation of a random equaliser: 3 dB of a range of 50 dB
+COLOUR_POINTS = 6
+
+Moves = Callable[[FloatArray, np.random.Generator], FloatArray]
+
+
+def moves_for(labels: Sequence[Labels]) -> Moves:
+    """Return the augmentation for spectrograms with these labels; see the top of this module."""
+    has_number = any(not isinstance(value, str) for item in labels for value in item.values())
+    return shifted_and_coloured if has_number else moved
+
+
+def augment(x: FloatArray, rng: np.random.Generator, moves: Moves | None = None) -> FloatArray:
+    """Augment each spectrogram by its own random amounts; leave half unchanged.
 
     Parameters
     ----------
     x : float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
     rng : numpy Generator
+    moves : by default `moved`: shift, stretch and warp
 
     Returns
     -------
     float32 [shape=(batch, n_bins, n_frames)], in [0, 1]
         Frames from beyond either end are silent. Bins from above the highest frequency repeat it.
     """
-    moved = x.copy()
+    changed = x.copy()
     chosen = rng.random(len(x)) >= UNTOUCHED
     if chosen.any():
-        moved[chosen] = _moved(x[chosen], rng)
-    return moved
+        changed[chosen] = (moves or moved)(x[chosen], rng)
+    return changed
 
 
-def _moved(x: FloatArray, rng: np.random.Generator) -> FloatArray:
+def shifted_and_coloured(x: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Shift each spectrogram by whole frames, later by up to 10, and change its colour as an equaliser does."""
+    n_items, n_bins, n_frames = x.shape
+    shifts = rng.integers(0, int(SHIFT_FRAMES[1]) + 1, n_items).tolist()
+    points = rng.normal(0, COLOUR, (n_items, COLOUR_POINTS))
+    places = np.linspace(0, COLOUR_POINTS - 1, n_bins)
+    result: FloatArray = np.zeros(x.shape, np.float32)
+    for i, clip in enumerate(x):
+        curve = np.interp(places, np.arange(COLOUR_POINTS), points[i]).astype(np.float32)[:, None]  # (F, 1)
+        coloured = np.where(clip > 0, clip + curve, 0)
+        coloured += 1 - coloured.max() if coloured.any() else 0  # the peak stays at 1
+        result[i, :, shifts[i] :] = np.where(clip > 0, np.clip(coloured, 0, 1), 0)[:, : n_frames - shifts[i]]
+    return result
+
+
+def moved(x: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Shift, stretch and warp each spectrogram by its own random amounts."""
     n_items, n_bins, n_frames = x.shape
     shift = rng.uniform(*SHIFT_FRAMES, (n_items, 1))
     stretch = _log_uniform(rng, STRETCH, n_items)

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
-from wavemill.labels import Labels
+from wavemill.labels import SPLIT, SPLITS, Labels
 from wavemill.presets import Features
+from wavemill.vae.conditions import Conditions
 from wavemill.vae.network.scaling import Scheme, db_to_network
-from wavemill.vae.training.augmentation import augment
+from wavemill.vae.told import Told, told
+from wavemill.vae.training.augmentation import augment, moves_for
 from wavemill.vae.training.config import TrainingConfig
 from wavemill.vae.training.held_out import HeldOut
 
 Indices = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """Normalised float32 (B, F, T, 1), and the conditions of each item; None without conditions."""
+
+    x: FloatArray
+    told: Told | None
 
 
 class SpectrogramSource(Protocol):
@@ -56,18 +65,27 @@ def seeded_rng(*key: int) -> np.random.Generator:
 def split(labels: Sequence[Labels], config: TrainingConfig) -> tuple[Indices, Indices]:
     """Return the indices to train on and those held out, each sorted.
 
+    Without a `validation_label`, items with a `split` label are divided by it: `train` is trained
+    on, `validation` is held out, `test` is in neither. If there is no `validation`, a fraction is
+    held out of the rest.
+
     Raises
     ------
     UsageError
         When either would be empty.
     """
     everything = np.arange(len(labels))
-    if config.validation_label is None:
-        n_held_out = round(len(labels) * config.validation_fraction)
-        held_out = np.isin(everything, seeded_rng(config.seed, 0).permutation(len(labels))[:n_held_out])
-    else:
+    if config.validation_label is not None:
         rule = HeldOut.parse(config.validation_label)
         held_out = np.array([item in rule for item in labels], dtype=bool)
+    else:
+        parts = np.array([str(item.get(SPLIT, SPLITS[0])) for item in labels])
+        everything = everything[parts != SPLITS[2]]
+        held_out = parts[everything] == SPLITS[1]
+        if not held_out.any():
+            n_held_out = round(len(everything) * config.validation_fraction)
+            chosen = seeded_rng(config.seed, 0).permutation(len(everything))[:n_held_out]
+            held_out = np.isin(np.arange(len(everything)), chosen)
     if not held_out.any() or held_out.all():
         raise UsageError(
             f"of {len(labels)} spectrograms {int(held_out.sum())} would be held out for validation by "
@@ -91,32 +109,36 @@ class Batches:
         config: TrainingConfig,
         *,
         added: Indices | None = None,
+        conditions: Conditions = (),
     ) -> None:
+        self._told = told(conditions, source.labels) if conditions else None
+        self._moves = moves_for(source.labels)
         self._source, self._indices, self._scheme, self._config = source, indices, scheme, config
         self._added = np.arange(0) if added is None else added
         share = config.added_share if len(self._added) else 0.0
-        self._n_added = round(len(indices) * share / (1 - share))
+        self.n_added = round(len(indices) * share / (1 - share))
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches per epoch, at least one; a remainder that fills no batch is left out."""
-        return max(1, (len(self._indices) + self._n_added) // self._config.batch_size)
+        return max(1, (len(self._indices) + self.n_added) // self._config.batch_size)
 
-    def epoch(self, number: int) -> Iterator[FloatArray]:
-        """Yield normalised float32 (B, F, T, 1), shuffled and augmented by this epoch's own seed."""
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield batches, shuffled and augmented by this epoch's own seed."""
         rng = seeded_rng(self._config.seed, 1, number)
         chosen = self._indices
-        if self._n_added:  # each epoch draws its own selection of the added spectrograms
-            added = rng.choice(self._added, self._n_added, replace=self._n_added > len(self._added))
+        if self.n_added:  # each epoch draws its own selection of the added spectrograms
+            added = rng.choice(self._added, self.n_added, replace=self.n_added > len(self._added))
             chosen = np.concatenate([chosen, added])
         order = rng.permutation(chosen)
 
-        def make(step: int) -> FloatArray:
+        def make(step: int) -> Batch:
             size = self._config.batch_size
-            x = db_to_network(self._source.read_db(order[step * size : (step + 1) * size]), self._scheme)
+            chosen = order[step * size : (step + 1) * size]
+            x = db_to_network(self._source.read_db(chosen), self._scheme)
             if self._config.augment:
-                x = augment(x, seeded_rng(self._config.seed, 2, number, step))
-            return x[..., None]  # (B, F, T) -> (B, F, T, 1)
+                x = augment(x, seeded_rng(self._config.seed, 2, number, step), self._moves)
+            return Batch(x[..., None], self._told and self._told.take(chosen))  # (B, F, T) -> (B, F, T, 1)
 
         yield from _one_ahead(make, self.steps_per_epoch)
 
@@ -127,7 +149,7 @@ def in_order(source: SpectrogramSource, indices: Indices, scheme: Scheme, size: 
         yield db_to_network(source.read_db(indices[first : first + size]), scheme)[..., None]
 
 
-def _one_ahead(make: Callable[[int], FloatArray], count: int) -> Iterator[FloatArray]:
+def _one_ahead(make: Callable[[int], Batch], count: int) -> Iterator[Batch]:
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
         waiting = pool.submit(make, 0)
         for step in range(count):

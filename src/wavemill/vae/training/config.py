@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from typing import Any
 
 from wavemill.errors import UsageError
+from wavemill.vae.conditions import MOST_CONDITIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,11 @@ class TrainingConfig:
     # decoder of thousands of latents that only sees noisy ones comes to rely on the noise:
     # fsdd-hifi's error was 0.00036 with noise and 0.00051 without.
     noiseless_share: float = 0.0
+    conditions: list[str] = field(default_factory=list)  # labels that the decoder is told
+    # Share of the clips that are decoded with their own labels; the others with what the encoder
+    # predicts, as clips without labels are.
+    told_share: float = 0.7
+    max_minutes: float | None = None  # stop at the end of the epoch that is nearest; the learning rate falls in time
     added_share: float = 0.2  # share of each epoch that comes from added datasets
     init: str | None = None  # name and digest of the model whose weights training started from
     seed: int = 0
@@ -42,7 +49,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         checks = {
             "kind": self.kind in ("vae", "ae"),
-            "objective": self.objective in ("course", "calibrated"),
+            "objective": self.objective in ("course", "calibrated", "distance"),
             "schedule": self.schedule in ("cosine", "constant"),
             "latent_dim": self.latent_dim > 0,
             "epochs": self.epochs > 0,
@@ -53,6 +60,9 @@ class TrainingConfig:
             "validation_fraction": 0 < self.validation_fraction < 1,
             "patience": self.patience >= 0,
             "noiseless_share": 0 <= self.noiseless_share < 1,
+            "conditions": len(set(self.conditions)) == len(self.conditions) <= MOST_CONDITIONS,
+            "told_share": 0 <= self.told_share <= 1,
+            "max_minutes": self.max_minutes is None or self.max_minutes > 0,
             "added_share": 0 < self.added_share < 1,
             "seed": self.seed >= 0,
         }
@@ -69,12 +79,15 @@ class TrainingConfig:
         Parameters
         ----------
         shape : (n_bins, n_frames), optional
-            Of the spectrograms. Without a `latent_dim`, it decides the size of a spatial latent.
+            Of the spectrograms. It decides the size of a latent that is laid out along them; a
+            `latent_dim` is rounded to what they allow.
         """
         recipe = dict(_RECIPES.get(architecture, {}))
-        if architecture == "spatial" and shape is not None:
-            recipe["latent_dim"] = SPATIAL_CHANNELS * ceil(shape[0] / SPATIAL_STEP) * ceil(shape[1] / SPATIAL_STEP)
         chosen = {name: value for name, value in changes.items() if value is not None}
+        if shape is not None and architecture in _NUMBERS_A_CELL:
+            n_cells = _cells(architecture, shape, chosen.get("architecture_config", {}))
+            wanted = chosen.get("latent_dim", n_cells * _NUMBERS_A_CELL[architecture])
+            chosen["latent_dim"] = n_cells * max(1, round(wanted / n_cells))
         return replace(cls(architecture=architecture, **recipe), **chosen)
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,8 +95,18 @@ class TrainingConfig:
         return asdict(self)
 
 
+def _cells(architecture: str, shape: tuple[int, int], sizes: Mapping[str, Any]) -> int:
+    """Return the number of cells that have their own numbers in the latent."""
+    if architecture == "spatial":
+        return ceil(shape[0] / SPATIAL_STEP) * ceil(shape[1] / SPATIAL_STEP)
+    return ceil(shape[1] / int(sizes.get("frames", SPECTRA_STEP)))
+
+
+SPECTRA_STEP = 8  # a latent of `spectra` has `SPECTRA_NUMBERS` for each step of 8 frames
+SPECTRA_NUMBERS = 20
 SPATIAL_STEP = 8  # a spatial latent has `SPATIAL_CHANNELS` numbers for each patch of 8 bins x 8 frames
 SPATIAL_CHANNELS = 16
+_NUMBERS_A_CELL = {"spatial": SPATIAL_CHANNELS, "spectra": SPECTRA_NUMBERS}
 _RECIPES: dict[str, dict[str, Any]] = {
     "course": {
         "objective": "course",
@@ -96,4 +119,11 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "augment": False,
     },
     "spatial": {"latent_dim": 4096, "beta": 0.1, "batch_size": 16, "noiseless_share": 0.5},
+    "spectra": {
+        "latent_dim": 480,
+        "objective": "distance",
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "noiseless_share": 0.25,
+    },
 }

@@ -1,4 +1,4 @@
-"""Check that a training has learnt anything: it must beat one average spectrogram."""
+"""Check that a training has learnt anything: it must beat one average spectrogram, and silence."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ LEARNT_SHARE = 0.98  # of the average spectrogram's error; a collapsed network c
 
 
 def average_error(source: SpectrogramSource, held_out: Indices, scheme: Scheme, config: TrainingConfig) -> float:
-    """Return the held-out error of a model that always returns the average held-out spectrogram."""
+    """Return the held-out error of a model that always returns the average held-out spectrogram, or silence.
+
+    It is the lower of the two: for the objective `distance`, silence is better where sounds differ.
+    """
     size = config.batch_size
     mean = sum(x.sum(axis=0) for x in in_order(source, held_out, scheme, size)) / len(held_out)
-    errors = [reconstruction_error(config.objective, x, mean) for x in in_order(source, held_out, scheme, size)]
-    return float(np.concatenate(errors).mean())
+    errors = [
+        [reconstruction_error(config.objective, x, always) for x in in_order(source, held_out, scheme, size)]
+        for always in (mean, np.zeros_like(mean))
+    ]
+    return min(float(np.concatenate(own).mean()) for own in errors)
 
 
 def require_learnt(held_out_error: float, average: float, *, steps: int) -> None:

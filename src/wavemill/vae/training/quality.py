@@ -20,6 +20,10 @@ TOP_DB = 50.0
 # Held-out items to measure, at most, spread evenly. Enough for two significant digits; inversion
 # and STOI take half a minute.
 MOST_ITEMS = 300
+# Name and shares of the quantiles of the distances, in a record's `quality`. What is farther than most
+# held-out items is far for this model.
+QUANTILES = "log_spectral_distance_quantiles_db"
+SHARES = (0.5, 0.9, 0.99)
 REPEATS = 3  # STOI compares segments of 0.384 s; half of all spoken digits are shorter than two of them
 
 
@@ -31,10 +35,13 @@ def measure(model: Model, source: SpectrogramSource, indices: NDArray[np.int64])
     # Items are sorted by ID, so the first ones would all have one label.
     spread = np.linspace(0, len(indices) - 1, min(len(indices), MOST_ITEMS)).round().astype(int)
     db = source.read_db(indices[spread])
-    reconstructed, _ = model.reconstruct(db)
+    every_label = source.labels
+    reconstructed, _ = model.reconstruct(db, labels=[every_label[i] for i in indices[spread]])
+    distances = log_spectral_distance(db, reconstructed)
     figures: dict[str, Any] = {
         "held_out_spectrograms": len(db),
-        "log_spectral_distance_db": float(log_spectral_distance(db, reconstructed).mean()),
+        "log_spectral_distance_db": float(distances.mean()),
+        QUANTILES: {f"{share:g}": round(float(np.quantile(distances, share)), 3) for share in SHARES},
     }
     score = mean_stoi(sound(db, model.features), sound(reconstructed, model.features), model.features.sample_rate_hz)
     if score is not None:

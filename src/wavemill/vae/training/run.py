@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +17,25 @@ import numpy as np
 from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults
+from wavemill.vae.conditions import conditions_of, total_width
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.folder.writing import require_writable
-from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.model import Model
 from wavemill.vae.network.building import Network, build_network
 from wavemill.vae.network.scaling import Scheme, normalisation_for
 from wavemill.vae.package import get_weights, save_model, set_weights
+from wavemill.vae.told import told
 from wavemill.vae.training.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.training.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.fitting import fit_prior, not_sampled
 from wavemill.vae.training.joined_source import JoinedSource
 from wavemill.vae.training.learnt import LEAST_STEPS_TO_JUDGE, average_error, require_learnt
 from wavemill.vae.training.lineage import ancestors, inherited_rule
+from wavemill.vae.training.reports import EpochReport, Summary
 from wavemill.vae.training.trainer import Trainer
 
 Evaluate = Callable[[Model, SpectrogramSource, Indices], dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochReport:
-    """The result of one epoch; `validation_error` is of the averaged weights, at the latent mean."""
-
-    epoch: int  # from 1
-    epochs: int
-    loss: float
-    error: float
-    kl: float  # nats per spectrogram
-    validation_error: float
-    best: bool
-    seconds: float  # training time so far, all epochs
 
 
 class TrainingRun:
@@ -69,18 +58,24 @@ class TrainingRun:
             config = replace(config, init=f"{init.name}, {init.digest}", validation_label=rule)
         self.config = config
         self.scheme: Scheme = dict(init.record.normalisation) if init else normalisation_for(config.architecture)
+        self.training, self.held_out = split(source.labels, config)
+        everything = JoinedSource(source, added)
+        heard = [everything.labels[i] for i in (*self.training, *everything.added)]
+        self.conditions = init.record.conditions if init else conditions_of(config.conditions, heard)
         self.network = build_network(
             config.architecture,
             kind=config.kind,
             shape=source.features.shape,
             latent_dim=config.latent_dim,
             config=config.architecture_config,
+            conditions=self.conditions,
         )
+        self._told = told(self.conditions, source.labels) if self.conditions else None
         if init:
             _take_weights(self.network, init)
-        self.training, self.held_out = split(source.labels, config)
-        everything = JoinedSource(source, added)
-        self.batches = Batches(everything, self.training, self.scheme, config, added=everything.added)
+        self.batches = Batches(
+            everything, self.training, self.scheme, config, added=everything.added, conditions=self.conditions
+        )
         self.trainer = Trainer(self.network, config, total_steps=config.epochs * self.batches.steps_per_epoch)
         self.progress = Progress()
         self.best = get_weights(self.network)
@@ -91,13 +86,42 @@ class TrainingRun:
     def finished(self) -> bool:
         """True when all epochs are done, or `patience` epochs did not improve the held-out error."""
         waited = self.progress.epoch - self.progress.best_epoch
-        return self.progress.epoch >= self.config.epochs or 0 < self.config.patience <= waited
+        half_an_epoch_s = self.progress.seconds / max(1, self.progress.epoch) / 2
+        late = self.limit_s is not None and self.progress.seconds + half_an_epoch_s > self.limit_s
+        return self.progress.epoch >= self.config.epochs or late or 0 < self.config.patience <= waited
+
+    @property
+    def limit_s(self) -> float | None:
+        """The time that the training may take, in seconds."""
+        return self.config.max_minutes and self.config.max_minutes * 60
+
+    def summary(self) -> Summary:
+        """Return what the training is about to do; two steps are taken to measure it, and undone."""
+        epoch_s = self.trainer.measured_step_s(*next(self.batches.epoch(0))) * self.batches.steps_per_epoch
+        epochs = self.config.epochs if self.limit_s is None else min(self.config.epochs, round(self.limit_s / epoch_s))
+        return Summary(
+            clips=len(self.training),
+            added=self.batches.n_added,
+            held_out=len(self.held_out),
+            unused=len(self.source.labels) - len(self.training) - len(self.held_out),
+            numbers=self.config.latent_dim + total_width(self.conditions),
+            values=int(np.prod(self.source.features.shape)),
+            parameters=sum(int(np.prod(variable.shape)) for variable in self.network.variables().values()),
+            steps_per_epoch=self.batches.steps_per_epoch,
+            epochs=max(1, epochs),
+            epoch_s=epoch_s,
+            total_s=epoch_s * max(1, epochs),
+        )
 
     def run_epoch(self) -> EpochReport:
         """Train one epoch, validate, and write the checkpoint."""
         started, epoch = time.perf_counter(), self.progress.epoch
         first_step = epoch * self.batches.steps_per_epoch
-        steps = [self.trainer.train_step(x, first_step + i) for i, x in enumerate(self.batches.epoch(epoch))]
+        steps = []
+        for i, (x, labels) in enumerate(self.batches.epoch(epoch)):
+            passed_s = self.progress.seconds + time.perf_counter() - started
+            position = self.limit_s and passed_s / self.limit_s
+            steps.append(self.trainer.train_step(x, first_step + i, labels, position=position))
         means = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
         error = self._validate()
         better = error < self.progress.best_error
@@ -120,11 +144,9 @@ class TrainingRun:
     def save(self, evaluate: Evaluate | None = None) -> str:
         """Write the model folder with the best weights and return its digest."""
         set_weights(self.network, self.best)
-        prior = self._prior()
+        prior = fit_prior(self.network, self.source, self.training, self.scheme, self.config)
         record = replace(self.record(), labels=prior.labels)
-        if prior.left_out:
-            alone = [", ".join(f"{key} {value}" for key, value in labels.items()) for labels in prior.left_out]
-            record = replace(record, training={**record.training, "not_sampled_as_one_take_each": alone})
+        record = replace(record, training={**record.training, **not_sampled(prior, self.source.labels)})
         if evaluate:
             model = Model(record, self.network, digest="")
             record = replace(record, quality=evaluate(model, self.source, self.held_out))
@@ -154,6 +176,7 @@ class TrainingRun:
             training=training,
             quality={},
             code_version=__version__,
+            conditions=self.conditions,
         )
 
     def _heard(self) -> dict[str, Any]:
@@ -173,24 +196,11 @@ class TrainingRun:
         """
         self.trainer.swap_average()
         batches = in_order(self.source, self.held_out, self.scheme, self.config.batch_size)
-        error = float(np.concatenate([self.trainer.errors(x) for x in batches]).mean())
+        error = self.trainer.mean_error(batches, self._told and self._told.take(self.held_out))
         if error < self.progress.best_error or not self.config.patience:
             self.best = get_weights(self.network)
         self.trainer.swap_average()
         return error
-
-    def _prior(self) -> Prior:
-        every_label = self.source.labels
-        labels = [
-            {k: v for k, v in every_label[i].items() if k != "index"} for i in self.training
-        ]  # `index` only numbers the takes
-        chosen = items_to_fit(labels, self.config.latent_dim)
-        size, items = self.config.batch_size, self.training[chosen]
-        batches = in_order(self.source, items, self.scheme, size)
-        latents = np.concatenate([np.asarray(self.network.encode(x, training=False)[0]) for x in batches])
-        pages = (items[first : first + size] for first in range(0, len(items), size))
-        peak_db = np.concatenate([self.source.read_db(page).max(axis=(1, 2)) for page in pages])
-        return Prior.fit(latents, peak_db=peak_db, labels=[labels[i] for i in chosen])
 
     def _write_checkpoint(self) -> None:
         checkpoint = Checkpoint(
@@ -220,7 +230,7 @@ def _take_weights(network: Network, init: Model) -> None:
     set_weights(network, {name: weights[name] for name in network.variables() if name in weights})
 
 
-_MAY_CHANGE = ("epochs", "patience")  # options that may differ when training is resumed
+_MAY_CHANGE = ("epochs", "patience", "max_minutes")  # options that may differ when training is resumed
 _RECORDED_APART = ("kind", "architecture", "architecture_config", "latent_dim", "added_share")
 
 
@@ -234,6 +244,7 @@ def train(
     finish: bool = False,
     init: Model | None = None,
     added: Sequence[SpectrogramSource] = (),
+    started: Callable[[Summary], None] | None = None,
     progress: Callable[[EpochReport], None] | None = None,
     evaluate: Evaluate | None = None,
 ) -> str:
@@ -255,6 +266,7 @@ def train(
         `config` has its own
     added : datasets to train on as well, as `config.added_share` of each epoch; nothing from them
         is held out or used for the prior
+    started : called before the first step, with what it will take
     progress : called after each epoch
     evaluate : returns the record's quality figures, measured on the held-out spectrograms, such as
         `wavemill.vae.training.quality.measure`
@@ -276,6 +288,8 @@ def train(
 
     run = TrainingRun(source, Path(model_dir), config or TrainingConfig(), resume=resume, init=init, added=added)
     if not finish:
+        if started:
+            started(run.summary())
         while not run.finished:
             report = run.run_epoch()
             if progress:
