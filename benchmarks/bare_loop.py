@@ -77,7 +77,7 @@ class Loop:
         return SourceClip(spectrogram=read_db(self._dataset, entry), duration_s=entry.duration_s)
 
     def _make(self, first: int, sources: Sequence[SourceClip]) -> None:
-        from wavemill.audio.wav import encode
+        from wavemill.audio.encoding import encode
         from wavemill.synthesis import from_model
         from wavemill.synthesis.sound import spectrograms_to_audio
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from math import ceil
 from pathlib import Path
 from typing import Generic, TypeVar, Unpack
 
@@ -11,8 +12,8 @@ from wavemill import contract
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
+from wavemill.operations.formats import FORMATS, stored_rate_hz
 from wavemill.operations.requests import (
-    FORMATS,
     DecodeParams,
     EncodeParams,
     InterpolateParams,
@@ -29,6 +30,7 @@ from wavemill.settings import Settings
 from wavemill.vae.folder.finding import find_model
 from wavemill.vae.folder.record import read_record
 from wavemill_producer.checks import (
+    CheckedModel,
     check_model,
     checked_output,
     expanded_path,
@@ -40,7 +42,6 @@ from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plai
 from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
-_HEADER_BYTES = 1_000  # the file header with the provenance
 
 
 class Submitter(ABC, Generic[R]):
@@ -214,17 +215,25 @@ class Submitter(ABC, Generic[R]):
         require_plain_text(vars(request))
         if options.get("reuse"):
             require_reusable(operation, params)
-        features = checked_model.features if checked_model else _features(dataset)
         return self._accept(
             Submission(
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
-                bytes_per_job=n_sounds * (FORMATS[params.format].sample_bytes * features.n_samples + _HEADER_BYTES),
+                bytes_per_job=n_sounds * _sound_bytes(dataset, checked_model, params),
                 progress=options.get("progress", lambda _: None),
                 reuse=options.get("reuse", False),
             )
         )
+
+
+def _sound_bytes(dataset: Dataset | None, model: CheckedModel | None, params: Params) -> int:
+    """Return the usual size of a sound, for an estimate of the space that a batch takes."""
+    features = model.features if dataset is None and model else _features(dataset)
+    duration_s = features.duration_s if dataset is None else dataset.usual_duration_s
+    form, rate_hz = FORMATS[params.format], features.sample_rate_hz
+    stored_hz = params.output_rate_hz or stored_rate_hz(params.format, rate_hz)
+    return form.header_bytes + ceil(form.sample_bytes * duration_s * stored_hz)
 
 
 def _features(dataset: Dataset | None) -> Features:

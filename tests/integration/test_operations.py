@@ -82,6 +82,27 @@ def test_samples_are_named_after_what_they_are_and_repeat_with_their_seed(bench:
     assert said(job.generated_path)["params"]["labels"] == {"digit": "7", "speaker": "ann"}
 
 
+def test_sounds_have_the_rate_format_and_loudness_that_were_asked_for(bench: Bench, place) -> None:
+    def made() -> dict[str, object]:
+        return done(bench, bench.submit([A, B], format="opus", output_rate_hz=24_000, loudness_lufs=-30.0))
+
+    first, again = made(), made()
+    for ID, job in first.items():
+        assert (job.sha256, job.original_sha256) == (again[ID].sha256, again[ID].original_sha256)
+        for path, prefix in ((job.generated_path, ""), (job.original_path, "original_")):
+            assert path.endswith(".opus")
+            about = soundfile.info(path)
+            _, duration_s = spectrogram(bench, ID)
+            assert (about.subtype, about.samplerate) == ("OPUS", 24_000)
+            assert about.frames == pytest.approx(duration_s * 24_000, abs=3)
+            assert job.quality[f"{prefix}sample_rate_hz"] == 24_000
+            assert job.quality[f"{prefix}loudness_lufs"] == pytest.approx(-30, abs=0.1)
+            assert not job.quality[f"{prefix}loudness_limited"]
+            assert job.quality[f"{prefix}true_peak_dbtp"] < -1
+            wanted = {"format": "opus", "output_rate_hz": 24_000, "loudness_lufs": -30.0}
+            assert wanted.items() <= said(path)["params"].items()
+
+
 def test_a_larger_count_of_neighbours_leaves_the_first_ones_as_they_are(bench: Bench, place) -> None:
     few, many = (done(bench, bench.producer.vary([A], count=count, **place)) for count in (1, 10))
     assert few[f"{A}_vary-1"].sha256 == many[f"{A}_vary-1"].sha256

@@ -20,6 +20,8 @@ from wavemill_producer.cli.problems import print_problems, spectrogram_bar
 
 _folder = FilePath()
 
+_LONG = {"cut": "cut", "split": "split into frames", "keep": "kept as one spectrogram"}
+
 
 @click.group()
 def dataset() -> None:
@@ -68,6 +70,7 @@ def show(dataset_dir: Path, as_json: bool) -> None:
     say(f"{dataset_dir}: {_describe(manifest.features)}")
     say(", ".join(f"{count} {name}" for name, count in manifest.counts.items()))
     say(f"labels: {', '.join(manifest.labels) or 'none'}; made by wavemill {manifest.wavemill_version}")
+    say(f"recordings longer than a frame are {_LONG[manifest.long]}")
     if manifest.packed:
         say("packed: many spectrograms per file")
 

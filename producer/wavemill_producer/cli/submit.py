@@ -40,21 +40,15 @@ def submit() -> None:
 @common.sound_options
 @common.latents_option
 @common.queue_options
-def reconstruct(
-    dataset: str, model: str, seed: int, from_posterior: bool, method: str, keep_latents: bool, **options: Any
-) -> None:
+def reconstruct(dataset: str, model: str, seed: int, from_posterior: bool, **options: Any) -> None:
     """Turn spectrograms into sound through a model.
 
     The original spectrograms are turned into sound too, for comparison.
 
     Example: wavemill submit reconstruct --dataset data/fsdd --model fsdd-vae --output out --all --wait
     """
-    params = ReconstructParams(
-        method=method,
-        format=options.pop("format"),
-        keep_latents=keep_latents,
-        seed=seed if from_posterior else None,
-    )
+    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents")
+    params = ReconstructParams(seed=seed if from_posterior else None, **taken)
     _submit_ids("reconstruct", dataset, seed, options, model=model, params=params)
 
 
@@ -82,12 +76,13 @@ def encode(dataset: str, model: str, seed: int, from_posterior: bool, **options:
 @common.seed_option
 @common.sound_options
 @common.queue_options
-def invert(dataset: str, seed: int, method: str, **options: Any) -> None:
+def invert(dataset: str, seed: int, **options: Any) -> None:
     """Turn spectrograms into sound without a model.
 
     Example: wavemill submit invert --dataset data/fsdd --output out --random 10
     """
-    _submit_ids("invert", dataset, seed, options, params=InvertParams(method=method, format=options.pop("format")))
+    params = InvertParams(**_taken(options, *common.SOUND_PARAMS))
+    _submit_ids("invert", dataset, seed, options, params=params)
 
 
 @submit.command()
@@ -113,7 +108,7 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 
     Example: wavemill submit vary --dataset data/fsdd --model fsdd-vae --output out --ids ids.txt --count 8
     """
-    params = VaryParams(seed=seed, **_taken(options, "method", "format", "keep_latents", "temperature"))
+    params = VaryParams(seed=seed, **_taken(options, *common.SOUND_PARAMS, "keep_latents", "temperature"))
     _submit_ids("vary", dataset, seed, options, model=model, params=params, count=count)
 
 
@@ -146,7 +141,7 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
     if (pairs_file is None) == (start is None and end is None) or (start is None) != (end is None):
         raise click.UsageError("choose --from ID with --to ID, or --pairs FILE")
     pairs = [(str(start), str(end))] if pairs_file is None else _pairs(pairs_file)
-    params = InterpolateParams(**_taken(options, "method", "format", "keep_latents", "path"))
+    params = InterpolateParams(**_taken(options, *common.SOUND_PARAMS, "keep_latents", "path"))
     arguments = _taken(options, "dataset", "model", "steps", "check_ids")
     common.submit(lambda submitter, queue: submitter.interpolate(pairs, params=params, **arguments, **queue), **options)
 
@@ -172,7 +167,7 @@ def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options
 
     Example: wavemill submit sample --model fsdd-vae --output out --count 100 --label digit=7 --label speaker=george
     """
-    taken = _taken(options, "method", "format", "keep_latents", "temperature")
+    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents", "temperature")
     params = SampleParams(seed=seed, labels=_labels(labels), **taken)
     common.submit(lambda submitter, queue: submitter.sample(count, model=model, params=params, **queue), **options)
 
@@ -199,7 +194,7 @@ def decode(model: str, latents: str, ids_file: TextIO | None, **options: Any) ->
 
     folder = absolute(latents)
     names = names_below(folder, ".npy") if ids_file is None else common.lines(ids_file)
-    params = DecodeParams(latents=folder, **_taken(options, "method", "format"))
+    params = DecodeParams(latents=folder, **_taken(options, *common.SOUND_PARAMS))
     common.submit(lambda submitter, queue: submitter.decode(names, model=model, params=params, **queue), **options)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
-from wavemill.operations.requests import FORMATS, METHODS
+from wavemill.operations.formats import FORMATS, OUTPUT_RATES_HZ
+from wavemill.operations.requests import LOUDNESS_LUFS, METHODS
 from wavemill.text.terminal import progress_bar
 from wavemill_cli.paths import Location
 from wavemill_cli.printing import duration, json_option, number_of, print_json, say
@@ -75,7 +76,22 @@ sound_options = options(
     click.option(
         "--format", type=click.Choice(list(FORMATS)), default="wav", show_default=True, help="Format of the sounds."
     ),
+    click.option(
+        "--output-rate",
+        "output_rate_hz",
+        type=click.IntRange(*OUTPUT_RATES_HZ),
+        metavar="HZ",
+        help="Sample rate of the sounds.  [default: that of the dataset, or the next that the format has]",
+    ),
+    click.option(
+        "--loudness",
+        "loudness_lufs",
+        type=click.FloatRange(*LOUDNESS_LUFS),
+        metavar="LUFS",
+        help="Loudness of the sounds, such as -23; true peaks stay under -1 dBTP.  [default: the level as it is]",
+    ),
 )
+SOUND_PARAMS = ("method", "format", "output_rate_hz", "loudness_lufs")  # what `sound_options` gives
 
 queue_options = options(
     click.option("--output", type=Location(), required=True, help="Folder or fsspec URL; outputs go to OUTPUT/BATCH/."),
@@ -185,7 +201,7 @@ def _report_dry_run(report: dict[str, Any], *, as_json: bool) -> None:
         examples = ", ".join(report["unknown_examples"])
         say(f"unknown     {report['unknown']}: {examples}; without --no-check-ids, submit refuses the batch")
     free = "" if report["free_bytes"] is None else f"; {decimal(report['free_bytes'])} are free there"
-    say(f"disk        at most {decimal(report['output_bytes'])} of sound{free}")
+    say(f"disk        about {decimal(report['output_bytes'])} of sound{free}")
     time = f"{duration(report['estimated_s'])}, by {report['estimated_from']}"
     if report["estimated_s"] is None:
         time = f"unknown: {report['estimated_from']}"

@@ -75,6 +75,14 @@ class Dataset:
         """Number of spectrograms."""
         return int(self._reader.query("SELECT count(*) FROM spectrograms")[0][0])
 
+    @property
+    def usual_duration_s(self) -> float:
+        """Length of a sound, for estimates: the mean if lengths differ, else that of a frame."""
+        if self.manifest.long != "keep":
+            return self.features.duration_s
+        mean = self._reader.query("SELECT avg(duration_s) FROM spectrograms WHERE typeof(duration_s) = 'real'")[0][0]
+        return min(float(mean or 0), LONGEST_S)
+
     def get(self, spectrogram_id: str) -> Entry:
         """Return the entry with that ID.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jinja2
 import numpy as np
 
-from wavemill.audio.wav import encode
+from wavemill.audio.encoding import encode
 from wavemill.dataset.index import Entry
 from wavemill.evaluation.clips import JUDGED
 from wavemill.evaluation.evaluation import TRUTH, Evaluation

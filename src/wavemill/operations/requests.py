@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 from wavemill.errors import UsageError
 from wavemill.labels import Labels
+from wavemill.operations.formats import FORMATS, Format, require_rate
 from wavemill.text.shown import is_plain_text
 
 
@@ -27,25 +28,9 @@ class Operation(StrEnum):
     INVERT = "invert"  # spectrogram -> sound, without a model
 
 
-Format = Literal["wav", "wav24", "float", "flac"]
 HOTTEST = 10.0  # the highest temperature
+LOUDNESS_LUFS = (-70.0, -5.0)  # the softest and the loudest that can be asked for
 
-
-class Encoding(NamedTuple):
-    """How sound is stored, in soundfile's names."""
-
-    container: str
-    subtype: str
-    suffix: str
-    sample_bytes: int  # at most
-
-
-FORMATS: Mapping[str, Encoding] = {
-    "wav": Encoding("WAV", "PCM_16", "wav", 2),
-    "wav24": Encoding("WAV", "PCM_24", "wav", 3),
-    "float": Encoding("WAV", "FLOAT", "wav", 4),
-    "flac": Encoding("FLAC", "PCM_16", "flac", 2),
-}
 METHODS = ("pghi+gl", "pghi", "fine", "griffin-lim", "centre-phase", "zero-phase")
 PATHS = ("spherical", "linear")
 
@@ -59,7 +44,11 @@ class Params:
     method : str
         Inversion, one of `METHODS`.
     format : str
-        One of `FORMATS`.
+        One of `wavemill.operations.formats.FORMATS`.
+    output_rate_hz : int or None
+        Sample rate of the sounds. None: that of the spectrograms, or the next that the format has.
+    loudness_lufs : float or None
+        Loudness of the sounds, see `wavemill.audio.loudness`. None: the level as it is.
     keep_latents : bool
         Also write each latent as `latents/ID.npy`.
     seed : int or None
@@ -68,16 +57,28 @@ class Params:
 
     method: str = METHODS[0]
     format: Format = "wav"
+    output_rate_hz: int | None = None
+    loudness_lufs: float | None = None
     keep_latents: bool = False
     seed: int | None = None
 
     def __post_init__(self) -> None:
         _require_choice("inversion method", self.method, METHODS)
         _require_choice("output format", self.format, FORMATS)
+        require_rate(self.format, self.output_rate_hz)
+        _require_loudness(self.loudness_lufs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types; `from_dict` is its inverse."""
-        return asdict(self)
+        """Return the fields as JSON types; `from_dict` is its inverse.
+
+        Rate and loudness are left out where they are None. So workers of an older version take such a batch, and
+        `--reuse` finds what they made.
+        """
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None or name not in {"output_rate_hz", "loudness_lufs"}
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -211,7 +212,7 @@ def inputs_digest(digests: Mapping[str, str], scales: Mapping[str, Sequence[floa
 
 def output_paths(name: str, params: Params) -> list[str]:
     """Return all paths, below its batch's folder, at which a job of that name may write."""
-    suffix = FORMATS[params.format][2]
+    suffix = FORMATS[params.format].suffix
     return [f"{kind}/{name}.{suffix}" for kind in ("generated", "original")] + [
         f"latents/{name}.{suffix}" for suffix in ("npy", "json")
     ]
@@ -239,6 +240,12 @@ def _is_storable(text: str) -> bool:
 def _require_choice(what: str, value: str, choices: Any) -> None:
     if value not in choices:
         raise UsageError(f"there is no {what} {value!r}; choose one of: {', '.join(choices)}")
+
+
+def _require_loudness(value: float | None) -> None:
+    softest, loudest = LOUDNESS_LUFS
+    if value is not None and not softest <= value <= loudest:
+        raise UsageError(f"loudness {value}: expected {softest:g} to {loudest:g} LUFS")
 
 
 def _require_temperature(value: float | None) -> None:

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import wavemill
 from wavemill.arrays import FloatArray
-from wavemill.audio.wav import EncodedAudio, encode
+from wavemill.audio.encoding import EncodedAudio, encode
+from wavemill.audio.long_sound import WrittenAudio
+from wavemill.audio.loudness import Loudness
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill.operations.requests import FORMATS, Operation, inputs_digest
+from wavemill.operations.formats import FORMATS
+from wavemill.operations.requests import Operation, inputs_digest
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import Made
 from wavemill.storage.staging import JobOutputs
@@ -28,6 +32,7 @@ from wavemill.synthesis.sound import spectrograms_to_audio
 from wavemill.vae.training.quality import log_spectral_distance
 
 Sounds = Mapping[str, FloatArray]  # "generated", "original"
+Measured = EncodedAudio | WrittenAudio
 
 FAR_DB = (
     6.0  # log-spectral distance; of 300 held-out recordings through fsdd-vae, 99 in 100 lie within 5.1, all within 5.4
@@ -35,6 +40,8 @@ FAR_DB = (
 
 
 _TO_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+_TO_ASCII_JSON = json.JSONEncoder(sort_keys=True)
+_OF_THE_SOUND = ("method", "format", "output_rate_hz", "loudness_lufs")  # parameters that `invert` has too
 _RECORDED = ("generated", "original", "latent")  # without latent_levels: that file lies beside the latent
 
 
@@ -44,12 +51,12 @@ class Encoded:
 
     Attributes
     ----------
-    files : output name -> (path below the batch's folder, content)
+    files : output name -> (path below the batch's folder, content, or a file that holds a large one)
     columns : of the job's row, without the paths and the time taken to write
     timings_s : how long each step took, by its name
     """
 
-    files: Mapping[str, tuple[str, bytes]]
+    files: Mapping[str, tuple[str, bytes | Path]]
     columns: Mapping[str, Any]
     timings_s: Mapping[str, float]
 
@@ -83,27 +90,18 @@ def encode_made(
     if sounds is None:
         [sounds] = invert_made(tools, [made])
     inverted = perf_counter()
-    container, subtype, suffix, _ = FORMATS[tools.params.format]
-    rate_hz = tools.features.sample_rate_hz
-    encoded = {
-        kind: encode(sound, rate_hz, subtype=subtype, container=container, comment=_comment(tools, made, kind))
-        for kind, sound in sounds.items()
+    encoded = {kind: _encode(tools, made, kind, sound) for kind, sound in sounds.items()}
+    name, suffix = made.input.job.spectrogram_id, FORMATS[tools.params.format].suffix
+    files: dict[str, tuple[str, bytes]] = {
+        kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()
     }
-    name = made.input.job.spectrogram_id
-    files = {kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()}
     if made.latent is not None:
         files["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
         files["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
-    quality = _quality(made, encoded)
-    digests = {_digest_column(name): hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
+    digests = {name: hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
     return Encoded(
         files=files,
-        columns={
-            **digests,
-            "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
-            "quality": quality or None,
-            "flags": " ".join(_flags(quality)) or None,
-        },
+        columns=columns_of(tools, made, encoded, digests),
         timings_s={
             "read": made.input.read_s,
             "forward": forward_s,
@@ -111,6 +109,19 @@ def encode_made(
             "write": perf_counter() - inverted,
         },
     )
+
+
+def columns_of(
+    tools: BatchTools, made: Made, audio: Mapping[str, Measured], digests: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the columns of a job's row; `digests` holds the SHA-256 of each output."""
+    quality = _quality(made, audio, rate_hz=tools.features.sample_rate_hz)
+    return {
+        **{_digest_column(name): digest for name, digest in digests.items()},
+        "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
+        "quality": quality or None,
+        "flags": " ".join(_flags(quality)) or None,
+    }
 
 
 def stage_encoded(tools: BatchTools, encoded: Encoded, *, job: ClaimedJob) -> Outcome:
@@ -137,8 +148,22 @@ def _spectrograms(made: Made) -> dict[str, FloatArray]:
     return {kind: spectrogram for kind, spectrogram in spectrograms.items() if spectrogram is not None}
 
 
-def _comment(tools: BatchTools, made: Made, kind: str) -> str:
-    return _TO_JSON.encode(_provenance(tools, made, kind))
+def _encode(tools: BatchTools, made: Made, kind: str, sound: FloatArray) -> EncodedAudio:
+    params = tools.params
+    return encode(
+        sound,
+        tools.features.sample_rate_hz,
+        form=params.format,
+        output_rate_hz=params.output_rate_hz,
+        loudness_lufs=params.loudness_lufs,
+        comment=comment_of(tools, made, kind),
+    )
+
+
+def comment_of(tools: BatchTools, made: Made, kind: str) -> str:
+    """Return the comment of a sound file: its provenance as JSON."""
+    to_json = _TO_ASCII_JSON if FORMATS[tools.params.format].ascii_comment else _TO_JSON
+    return to_json.encode(_provenance(tools, made, kind))
 
 
 def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
@@ -150,10 +175,10 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     inverted = {
         "id": job.spectrogram_id,
         "operation": Operation.INVERT.value,
-        "params": {"method": tools.params.method, "format": tools.params.format},
+        "params": {name: value for name, value in tools.chosen_params.items() if name in _OF_THE_SOUND},
         "inputs": made.input.digests,
         "scales": made.input.scales,
-        "versions": _versions(with_model=False),
+        "versions": _versions(with_model=False, with_loudness=tools.params.loudness_lufs is not None),
     }
     if kind == "original":
         return inverted
@@ -163,7 +188,9 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
         "params": tools.chosen_params,
         "item": job.item,
         "drawn": made.drawn,
-        "versions": _versions(with_model=tools.batch.model is not None),
+        "versions": _versions(
+            with_model=tools.batch.model is not None, with_loudness=tools.params.loudness_lufs is not None
+        ),
         "model": None if tools.batch.model is None else tools.model.name,
         "model_digest": tools.batch.model_digest,
         "precision": "mixed" if tools.mixed_precision else None,
@@ -171,15 +198,16 @@ def _provenance(tools: BatchTools, made: Made, kind: str) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value}
 
 
-@lru_cache(maxsize=2)
-def _versions(*, with_model: bool) -> dict[str, str]:
-    libraries = {name: version(name) for name in ("numba", "numpy", "soundfile", *(("keras",) if with_model else ()))}
+@lru_cache(maxsize=4)
+def _versions(*, with_model: bool, with_loudness: bool) -> dict[str, str]:
+    names = ("numba", "numpy", "soundfile", *("keras",) * with_model, *("pyloudnorm", "soxr") * with_loudness)
+    libraries = {name: version(name) for name in names}
     if with_model:  # the distribution of TensorFlow has several names
         libraries["tensorflow"] = str(import_module("tensorflow").__version__)
     return {"wavemill": wavemill.__version__, "python": platform.python_version(), **libraries}
 
 
-def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
+def _quality(made: Made, encoded: Mapping[str, Measured], *, rate_hz: int) -> dict[str, Any]:
     quality: dict[str, Any] = {}
     for kind, audio in encoded.items():
         prefix = "" if kind == "generated" else f"{kind}_"
@@ -190,6 +218,10 @@ def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
             f"{prefix}clipped": audio.clipped,
             f"{prefix}silent": audio.silent,
         }
+        if audio.sample_rate_hz != rate_hz:
+            quality[f"{prefix}sample_rate_hz"] = audio.sample_rate_hz
+        if audio.loudness is not None:
+            quality |= {f"{prefix}{name}": value for name, value in _loudness(audio.loudness).items()}
     if made.generated is not None and made.original is not None:
         distance = log_spectral_distance(made.original[None], made.generated[None])[0]
         quality["log_spectral_distance_db"] = round(float(distance), 3)
@@ -198,6 +230,19 @@ def _quality(made: Made, encoded: Mapping[str, EncodedAudio]) -> dict[str, Any]:
     if made.drawn:
         quality["drawn"] = dict(made.drawn)
     return quality
+
+
+def _loudness(loudness: Loudness) -> dict[str, Any]:
+    return {
+        "loudness_before_lufs": _rounded(loudness.before_lufs),
+        "loudness_lufs": _rounded(loudness.after_lufs),
+        "true_peak_dbtp": round(loudness.true_peak_dbtp, 2),
+        "loudness_limited": loudness.limited,
+    }
+
+
+def _rounded(level: float | None) -> float | None:
+    return None if level is None else round(level, 2)
 
 
 def _flags(quality: Mapping[str, Any]) -> list[Flag]:

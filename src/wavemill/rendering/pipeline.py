@@ -25,6 +25,7 @@ from wavemill.jobs.claims import Claim, ClaimedJob
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.states import State
 from wavemill.rendering.breaker import Breaker
+from wavemill.rendering.huge_jobs import render_huge
 from wavemill.rendering.outputs import Encoded, Sounds, encode_made, invert_made, stage_encoded
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import AnyOperation, Input, Made, operation_of
@@ -116,7 +117,9 @@ class Pipeline:
             return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in jobs])
         loaded = loading.result()
         done = _SubBatch(outcomes=loaded.failed)
-        encoded = self._make(chunk, loaded.inputs, done.outcomes) if loaded.inputs else []
+        usual = [one for one in loaded.inputs if one.huge is None]
+        encoded = self._make(chunk, usual, done.outcomes) if usual else []
+        encoded += [made for one in loaded.inputs if one.huge for made in self._render_huge(chunk, one, done.outcomes)]
         # Object stores: one task a job, so that uploads overlap.
         parts = [[one] for one in encoded] if is_remote(chunk.claim.batch.output) else [encoded]
         done.writing = [self._files.submit(self._stage, chunk, part) for part in parts]
@@ -149,6 +152,14 @@ class Pipeline:
                 else:
                     done.append((made.input.job, encoded))
         return done
+
+    def _render_huge(self, chunk: _Chunk, one: Input, failed: list[Outcome]) -> list[_Encoded]:
+        """Return the one job, rendered; or none, and its failure in `failed`."""
+        try:
+            return [(one.job, render_huge(chunk.tools, chunk.operation, one))]
+        except Exception as exc:  # a bad job fails alone
+            failed.append(self._failure(one.job, exc))
+            return []
 
     def _invert_on_gpu(self, tools: BatchTools, results: Sequence[Made]) -> Sequence[Sounds | None]:
         """Return the sounds of each job, or None for each if the CPU must invert one by one."""

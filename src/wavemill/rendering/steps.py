@@ -15,6 +15,7 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.dataset.decibels import read_db
+from wavemill.dataset.extents import is_huge
 from wavemill.dataset.index import Entry
 from wavemill.errors import LatentError
 from wavemill.jobs.claims import ClaimedJob
@@ -36,12 +37,14 @@ class Input:
     Attributes
     ----------
     sources : the clips it starts from; none, one or two
+    huge : in place of `sources`, the one clip it starts from if that is too large for memory
     digests : ID -> SHA-256 of each file that was read
     scales : ID -> `Entry.scale` of each spectrogram that was read
     """
 
     job: ClaimedJob
     sources: tuple[SourceClip, ...] = ()
+    huge: Entry | None = None
     latent: LatentFile | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -85,13 +88,19 @@ class _Operation(Generic[P]):
         """Read and check a job's inputs; raise an error that concerns this job alone."""
         started = perf_counter()
         found = [self._entry(ID, entries) for ID in self.source_ids(job)]
-        sources = tuple(self._source(entry) for entry in found)
+        huge = next((entry for entry in found if is_huge(self._tools.dataset.shape_of(entry))), None)
+        sources = () if huge else tuple(self._source(entry) for entry in found)
         digests = {entry.spectrogram_id: entry.sha256 for entry in found}
         scales = {entry.spectrogram_id: entry.scale for entry in found}
-        return Input(job=job, sources=sources, digests=digests, scales=scales, read_s=perf_counter() - started)
+        read_s = perf_counter() - started
+        return Input(job=job, sources=sources, huge=huge, digests=digests, scales=scales, read_s=read_s)
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         """Run the operation over several jobs, with the model if it uses one."""
+        raise NotImplementedError
+
+    def run(self, sources: Sequence[SourceClip], inputs: Sequence[Input]) -> Synthesis:
+        """Run the model over one clip, or one window of a clip, of each job."""
         raise NotImplementedError
 
     def _entry(self, spectrogram_id: str, entries: Mapping[str, Entry]) -> Entry:
@@ -137,7 +146,7 @@ class _Operation(Generic[P]):
 class _Reconstruct(_Operation[Params]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
-        result = from_model.reconstruct(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
+        result = self.run(sources, inputs)
         return [
             Made(
                 input=one,
@@ -149,6 +158,10 @@ class _Reconstruct(_Operation[Params]):
             )
             for i, (one, source) in enumerate(zip(inputs, sources, strict=True))
         ]
+
+    def run(self, sources: Sequence[SourceClip], inputs: Sequence[Input]) -> Synthesis:
+        """Run the model over a clip of each job."""
+        return from_model.reconstruct(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
 
 
 class _Sample(_Operation[SampleParams]):

@@ -34,8 +34,14 @@ class FolderStore:
         self._made: set[Path] = set()
         self._root_lock = threading.Lock()  # several threads may write the first outputs of a batch
 
-    def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
-        """Write `data` to a file of its own below `.staging`."""
+    def scratch(self, token: str) -> Path:
+        """Return a path below `.staging`."""
+        with translated(self._staging):
+            self._make(self._staging)
+        return self._staging / token
+
+    def stage(self, relative_path: str, data: bytes | Path, *, token: str) -> Staged:
+        """Write `data` to a file of its own below `.staging`, or move the file that holds it there."""
         final, placed = self._root / relative_path, False
         staged = self._staging / token
         with translated(final):
@@ -148,7 +154,10 @@ class FolderStore:
             )
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | Path) -> None:
+    if isinstance(data, Path):
+        data.replace(path)
+        return
     try:
         path.write_bytes(data)
     except OSError:

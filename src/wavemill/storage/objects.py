@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from wavemill.errors import OutputError
 from wavemill.storage.errors import is_missing, translated
@@ -25,13 +28,23 @@ class UrlStore:
             raise OutputError(f"cannot write to {root}: {exc}") from exc
         self._url, self._root = root.rstrip("/"), inner.rstrip("/")
 
-    def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
-        """Put `data` under a key of its own below `.staging`."""
+    def scratch(self, token: str) -> Path:
+        """Return a path in a new temporary folder of this machine."""
+        return Path(tempfile.mkdtemp(prefix="wavemill-")) / token
+
+    def stage(self, relative_path: str, data: bytes | Path, *, token: str) -> Staged:
+        """Put `data`, or the content of a file from `scratch`, under a key of its own below `.staging`."""
         url, final = f"{self._url}/{relative_path}", f"{self._root}/{relative_path}"
         staged, placed = f"{self._root}/{STAGING}/{token}", False
         with translated(url):
             self._make_parent(staged)
-            self._file_system.pipe_file(staged, data)
+            if isinstance(data, Path):
+                try:
+                    self._file_system.put_file(str(data), staged)
+                finally:
+                    shutil.rmtree(data.parent, ignore_errors=True)
+            else:
+                self._file_system.pipe_file(staged, data)
 
         def place() -> None:
             nonlocal placed

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from wavemill.errors import StorageUnavailableError
@@ -33,8 +34,14 @@ class Staged:
 class OutputStore(Protocol):
     """A folder or URL below which outputs are written."""
 
-    def stage(self, relative_path: str, data: bytes, *, token: str) -> Staged:
-        """Write `data` under a temporary name made unique by `token`, which is JOB.FENCE.KIND."""
+    def stage(self, relative_path: str, data: bytes | Path, *, token: str) -> Staged:
+        """Write `data` under a temporary name made unique by `token`, which is JOB.FENCE.KIND.
+
+        A path is that of a file with the data, which `scratch` has named; it is moved.
+        """
+
+    def scratch(self, token: str) -> Path:
+        """Return a path to write a large output to, before it is staged."""
 
     def supersede(self, job_id: int, fence: int) -> None:
         """Remove what claims of the job with lower fences have staged; end removals under way."""
@@ -62,15 +69,22 @@ class JobOutputs:
         self._fence = fence
         self._staged: list[Staged] = []
 
-    def stage(self, kind: str, relative_path: str, data: bytes) -> str:
+    def scratch(self, kind: str) -> Path:
+        """Return a path to write a large output to; `stage` takes it in place of the data."""
+        return self._store.scratch(f"{self._token(kind)}.large")
+
+    def stage(self, kind: str, relative_path: str, data: bytes | Path) -> str:
         """Stage an output and return its final path; on an error, discard all of this claim's."""
         try:
-            staged = self._store.stage(relative_path, data, token=f"{self._job_id}.{self._fence}.{kind}")
+            staged = self._store.stage(relative_path, data, token=self._token(kind))
         except Exception:
             self.discard()
             raise
         self._staged.append(staged)
         return staged.path
+
+    def _token(self, kind: str) -> str:
+        return f"{self._job_id}.{self._fence}.{kind}"
 
     def place(self) -> None:
         """Move all outputs to their final paths."""

@@ -16,12 +16,12 @@ from functools import cached_property
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.windows import Windows, grouped
 from wavemill.errors import SpectrogramError
 from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
-from wavemill.synthesis.windows import Windows, grouped
 
 DEFAULT_PEAK_DB = 20.0  # as a speech clip that peaks at half of full scale, with a window of 256
 

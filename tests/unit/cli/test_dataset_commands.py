@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import soundfile
 from click.testing import CliRunner, Result
 from data import course_recipe
 
+from wavemill.dataset.index import Dataset
 from wavemill.errors import DatasetError, UsageError
 from wavemill_producer.cli import submitting
 from wavemill_producer.cli.dataset import dataset
@@ -190,3 +192,45 @@ def test_one_damaged_row_ends_neither_show_nor_ids(recordings: Path, tmp_path: P
     assert [line["spectrogram_id"] for line in lines] == ["3_ann_0", "7_ann_0", "7_bob_0", "7_bob_1"]
     assert [line["error_code"] for line in lines if "error" in line] == ["bad-spectrogram"]
     assert "its row in the index is damaged: expected labels" in lines[1]["error"]
+
+
+def test_build_takes_features_labels_and_long_recordings_by_option(tmp_path: Path) -> None:
+    audio, target = tmp_path / "audio", tmp_path / "dataset"
+    audio.mkdir()
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(88_200) / 44_100)
+    soundfile.write(audio / "violin_69.wav", np.stack([tone, tone], 1), 44_100)
+    features = ("--sample-rate", "16000", "--duration", "1", "--range-db", "60")
+    result = run("build", audio, target, *features, "--label-pattern", "{instrument}_{pitch:d}")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "warning: 1 recording at 44,100 Hz became 16,000 Hz: all above 8,000 Hz is lost",
+        "warning: 1 recording with several channels became mono",
+    ]
+    with Dataset.open(target) as opened:
+        entry = opened.get("violin_69")
+        assert (opened.features.sample_rate_hz, opened.features.n_fft, opened.features.range_db) == (16_000, 512, 60)
+        assert opened.manifest.long == "keep"
+    assert entry.labels == {"instrument": "violin", "pitch": 69}
+    assert entry.duration_s == 2.0
+    again = run("build", audio, target)  # with the dataset's own features
+    assert "0 built, 1 reused" in again.stdout
+    assert "recordings longer than a frame are kept as one spectrogram" in run("show", target).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--hop-length", "200"), "use a hop length of 128"),
+        (("--duration", "long"), "expected a number of seconds, or auto"),
+        (("--preset", "loud"), "there is no preset 'loud'"),
+        (("--preset", "digits", "--features", "f.json"), "choose one of --preset and --features"),
+        (("--label-pattern", "x"), "--label-pattern 'x': expected names in braces"),
+        (("--metadata", "missing.csv"), "is not an existing file"),
+    ],
+)
+def test_wrong_options_of_build_are_refused_before_anything_is_written(
+    recordings: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        run("build", recordings, tmp_path / "d", *options)
+    assert not (tmp_path / "d").exists()

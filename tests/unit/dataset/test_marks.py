@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wavemill.audio.wav import encode
+from wavemill.audio.encoding import encode
 from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
 from wavemill.errors import DatasetError
@@ -25,8 +25,8 @@ COMMENT = json.dumps({"id": "a", "operation": "invert", "versions": {"wavemill":
 def write_output(path: Path, *, comment: str = COMMENT) -> None:
     signal = np.random.default_rng(1).uniform(-0.3, 0.3, 2_000).astype(np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
-    container = "FLAC" if path.suffix == ".flac" else "WAV"
-    path.write_bytes(encode(signal, 8_000, container=container, comment=comment).data)
+    form = "flac" if path.suffix == ".flac" else "wav"
+    path.write_bytes(encode(signal, 8_000, form=form, comment=comment).data)
 
 
 def a_batch(folder: Path) -> Path:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from wavemill.errors import UsageError
-from wavemill.operations.requests import FORMATS, METHODS, ReconstructParams, require_plain_text
+from wavemill.operations.formats import FORMATS
+from wavemill.operations.requests import METHODS, ReconstructParams, require_plain_text
 
 
 def test_parameters_survive_the_table() -> None:
@@ -12,11 +13,30 @@ def test_parameters_survive_the_table() -> None:
     assert ReconstructParams.from_dict({}) == ReconstructParams()
 
 
+def test_rate_and_loudness_are_stored_only_where_they_were_given() -> None:
+    assert not {"output_rate_hz", "loudness_lufs"} & set(ReconstructParams().as_dict())
+    params = ReconstructParams(format="opus", output_rate_hz=24_000, loudness_lufs=-23)
+    assert ReconstructParams.from_dict(params.as_dict()) == params
+
+
+def test_a_rate_that_a_format_lacks_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="opus cannot hold sound at 22050 Hz; the nearest rate that it has is 24000"):
+        ReconstructParams(format="opus", output_rate_hz=22_050)
+    with pytest.raises(UsageError, match=r"ogg cannot hold .* 192000 Hz"):
+        ReconstructParams(format="ogg", output_rate_hz=384_000)
+    for rate_hz in (0, 999, 10**9, 8_000.5, True):
+        with pytest.raises(UsageError, match="expected a whole number of Hz"):
+            ReconstructParams(output_rate_hz=rate_hz)  # type: ignore[arg-type]
+    for lufs in (-71, 0, float("nan")):
+        with pytest.raises(UsageError, match="expected -70 to -5 LUFS"):
+            ReconstructParams(loudness_lufs=lufs)
+
+
 def test_names_that_do_not_exist_are_refused_with_those_that_do() -> None:
     with pytest.raises(UsageError, match=METHODS[0].replace("+", r"\+")):
         ReconstructParams(method="magic")
     with pytest.raises(UsageError, match=", ".join(FORMATS)):
-        ReconstructParams(format="mp3")  # type: ignore[arg-type]
+        ReconstructParams(format="aiff")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="colour"):
         ReconstructParams.from_dict({"colour": "blue"})
 

@@ -15,6 +15,7 @@ class Marked:
     """Spectrograms that hold nothing but their own number."""
 
     def __init__(self, first: int, n_items: int, preset: str = "digits") -> None:
+        self.name = preset
         self.features = replace(PRESETS[preset], n_bins=2, n_frames=3)
         self.labels = [{"number": str(first + i)} for i in range(n_items)]
         self._first = first
@@ -38,5 +39,5 @@ def test_alone_it_adds_nothing() -> None:
 
 
 def test_other_features_are_refused() -> None:
-    with pytest.raises(UsageError, match="--preset digits"):
+    with pytest.raises(UsageError, match="course, an added dataset, does not fit digits: it has sample_rate_hz"):
         JoinedSource(Marked(0, 4), [Marked(0, 4, "course")])

@@ -1,21 +1,19 @@
-"""Read a dataset for training: a small one is kept in memory, a large one read in every epoch.
-
-A spectrogram that is longer than the frame of the features is read as several frames, a shorter one
-is padded with its floor.
-"""
+"""Read a dataset for training: a small one is kept in memory, a large one read in every epoch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.windows import Windows
 from wavemill.dataset.decibels import read_db
+from wavemill.dataset.extents import is_huge
+from wavemill.dataset.huge_reader import open_huge
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
 from wavemill.labels import Labels
@@ -29,7 +27,9 @@ _PAGE_SIZE = 1_000
 
 
 class DatasetSource:
-    """The frames of a dataset's spectrograms, in the order of their IDs; silent spectrograms are left out.
+    """The frames of a dataset, numbered in the order of their IDs; silent spectrograms are left out.
+
+    A spectrogram that is longer than a frame gives several, see `wavemill.audio.windows`.
 
     Raises
     ------
@@ -39,15 +39,10 @@ class DatasetSource:
 
     def __init__(self, dataset: Dataset, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._dataset = dataset
-        entries = list(audible_entries(dataset))
-        if not entries:
+        self._items = [(entry, start) for entry in audible_entries(dataset) for start in self._windows(entry).starts]
+        if not self._items:
             raise UsageError(f"{dataset.path} holds no spectrogram with sound; there is nothing to train on")
-        size = dataset.features.n_frames
-        frames = [(number, start) for number, one in enumerate(entries) for start in _starts(dataset, one, size)]
-        self._entries = [entries[number] for number, _ in frames]
-        self._starts = [start for _, start in frames]
-        self.recordings = np.array([number for number, _ in frames])
-        n_bytes = len(frames) * int(np.prod(dataset.features.shape)) * 4
+        n_bytes = len(self._items) * int(np.prod(dataset.features.shape)) * 4
         self._cache: dict[int, FloatArray] | None = {} if n_bytes <= cache_bytes else None
 
     @property
@@ -63,42 +58,40 @@ class DatasetSource:
     @property
     def labels(self) -> Sequence[Labels]:
         """The labels of each frame."""
-        return [entry.labels for entry in self._entries]
+        return [entry.labels for entry, _ in self._items]
 
     @property
     def ids(self) -> Sequence[str]:
         """The ID of the spectrogram that each frame belongs to."""
-        return [entry.spectrogram_id for entry in self._entries]
+        return [entry.spectrogram_id for entry, _ in self._items]
+
+    @property
+    def recordings(self) -> Sequence[int]:
+        """The number of the spectrogram that each frame belongs to."""
+        is_first = np.array([start == 0 for _, start in self._items])
+        return (np.cumsum(is_first) - 1).tolist()
 
     def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
-        """Return spectrograms in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
+        """Return frames in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
         return np.stack([self._read(int(i)) for i in indices])
 
     def _read(self, i: int) -> FloatArray:
         if self._cache is not None and i in self._cache:
             return self._cache[i]
-        db = read_db(self._dataset, self._entries[i])
-        frame = _frame(db, self._starts[i], self.features.n_frames)
+        db = self._read_frame(*self._items[i])
         if self._cache is not None:
-            self._cache[i] = frame
-        return frame
+            self._cache[i] = db
+        return db
 
+    def _read_frame(self, entry: Entry, start: int) -> FloatArray:
+        windows = self._windows(entry)
+        if is_huge(self._dataset.shape_of(entry)):
+            with open_huge(self._dataset, entry) as huge:
+                return huge.read_db(start, start + windows.size)
+        return np.ascontiguousarray(windows.cut_one(read_db(self._dataset, entry), start))
 
-def _starts(dataset: Dataset, entry: Entry, size: int) -> list[int]:
-    """Return where each frame of a spectrogram starts: evenly, with both ends."""
-    beyond = dataset.shape_of(entry)[1] - size
-    if beyond <= 0:
-        return [0]
-    count = 1 + ceil(beyond / size)
-    return [round(number * beyond / (count - 1)) for number in range(count)]
-
-
-def _frame(db: FloatArray, start: int, size: int) -> FloatArray:
-    """Return a frame of `size` from a spectrogram, (F, T) -> (F, size)."""
-    missing = size - db.shape[1]
-    if missing > 0:
-        return np.pad(db, ((0, 0), (0, missing)), constant_values=db.min())
-    return np.ascontiguousarray(db[:, start : start + size])
+    def _windows(self, entry: Entry) -> Windows:
+        return Windows(n_frames=self._dataset.shape_of(entry)[1], size=self._dataset.features.n_frames)
 
 
 def audible_entries(dataset: Dataset) -> Iterator[Entry]:

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from wavemill.audio.windows import Windows
 from wavemill.errors import SpectrogramError
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import SourceClip
-from wavemill.synthesis.windows import Windows
 from wavemill.testing.sine_model import SineModel
 
 SIZE = 16

@@ -1,4 +1,4 @@
-"""Runs a model of one frame over clips of any length: overlapping windows, cross-faded in decibels.
+"""Windows of one frame over spectrograms of any length, for models of one frame, and their cross-fade.
 
 A clip that is shorter than a frame is padded with its own floor. The windows of a longer clip begin
 at equal distances of at most three quarters of a frame, so neighbours overlap by a quarter or more.
@@ -42,10 +42,14 @@ class Windows:
 
     def cut(self, spectrogram: FloatArray) -> list[FloatArray]:
         """Cut a spectrogram (F, n_frames) into windows (F, size) each."""
+        return [self.cut_one(spectrogram, start) for start in self.starts]
+
+    def cut_one(self, spectrogram: FloatArray, start: int) -> FloatArray:
+        """Return the window that begins at `start`, padded if the clip is shorter."""
         missing = self.size - self.n_frames
         if missing > 0:
-            return [np.pad(spectrogram, ((0, 0), (0, missing)), constant_values=spectrogram.min())]
-        return [spectrogram[:, start : start + self.size] for start in self.starts]
+            return np.pad(spectrogram, ((0, 0), (0, missing)), constant_values=spectrogram.min())
+        return spectrogram[:, start : start + self.size]
 
     def join(self, windows: Sequence[FloatArray], *, first: int = 0, last: int | None = None) -> FloatArray:
         """Cross-fade windows; return the frames from `first` to before `last`, float32 [shape=(F, last - first)].
