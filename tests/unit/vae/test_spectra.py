@@ -54,9 +54,9 @@ def test_the_weights_of_a_category_sum_to_one() -> None:
 
 def test_a_number_is_predicted_from_the_likeliest_knot_and_its_neighbours() -> None:
     # An octave error far away must not pull the prediction to the middle.
-    logits = np.log(np.float32([[0.4, 0.02, 0.29, 0.29], [0.4, 0.4, 0.1, 0.1]]))
+    logits = np.log(np.float32([[0.4, 0.02, 0.29, 0.29], [0.3, 0.4, 0.1, 0.2]]))
     numbers = np.asarray(Predicted((60.0, 61.0, 62.0, 72.0))(logits))[:, 0]
-    np.testing.assert_allclose(numbers, [60 + 0.02 / 0.42, (0.8 * 60.5 + 0.1 * 62) / 0.9], rtol=1e-5)
+    np.testing.assert_allclose(numbers, [60 + 0.02 / 0.42, (0.3 * 60 + 0.4 * 61 + 0.1 * 62) / 0.8], rtol=1e-5)
 
 
 def test_output_is_limited_but_not_in_training() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +68,7 @@ class DatasetSource:
     @property
     def recordings(self) -> Sequence[int]:
         """The number of the spectrogram that each frame belongs to."""
-        is_first = np.array([start == 0 for _, start in self._items])
-        return (np.cumsum(is_first) - 1).tolist()
+        return [number - 1 for number in accumulate(int(start == 0) for _, start in self._items)]
 
     def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
         """Return frames in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
