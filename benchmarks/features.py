@@ -1,6 +1,6 @@
 """Feature parameters compared: how much of a recording each keeps, with no model between.
 
-    python -m benchmarks.features WAV_DIR [--clips 200] [--world digits|speech|notes|drums]
+    python -m benchmarks.features WAV_DIR [--clips 200] [--world digits|speech|notes|music|drums]
 
 Prints one Markdown table. Each recording becomes a spectrogram and sound again (`pghi+gl`). Digits are judged as in
 `benchmarks.inversion`, and every file counts for the column of recordings cut; the other worlds as in
