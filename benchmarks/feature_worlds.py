@@ -6,9 +6,9 @@ spectrogram and sound again, by the default inversion. No measure uses the windo
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, log2
 from pathlib import Path
 
 import librosa
@@ -34,7 +34,7 @@ _TOP_DB = 50.0  # below a recording's loudest bin, distances do not count
 _ROLL_OFF = 0.99
 _CLOSE = 0.05  # a roll-off counts as kept up to this share
 _NEAR_OCTAVES = 50 / 1_200  # 50 cents
-_LOW_HZ, _HIGH_HZ = 32.0, 4_200.0  # of pYIN: a piano's keys
+_LOW_HZ, _HIGH_HZ = 40.0, 2_100.0  # of pYIN
 
 Signals = Sequence[FloatArray]
 
@@ -165,11 +165,10 @@ def _distance_db(recording: FloatArray, made: FloatArray, n_fft: int, rate_hz: i
 
 
 def _pitch_hz(signal: FloatArray, rate_hz: int) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        pitches, voiced, _ = librosa.pyin(
-            signal, fmin=_LOW_HZ, fmax=_HIGH_HZ, sr=rate_hz, frame_length=2_048, hop_length=1_024
-        )
+    n_frame = 2 ** ceil(log2(4 / _LOW_HZ * rate_hz))  # samples: four periods and more
+    pitches, voiced, _ = librosa.pyin(
+        signal, fmin=_LOW_HZ, fmax=_HIGH_HZ, sr=rate_hz, frame_length=n_frame, hop_length=n_frame // 2, resolution=0.25
+    )
     return float(np.median(pitches[voiced])) if voiced.any() else 0.0
 
 
