@@ -29,6 +29,14 @@ def write_tone(path: Path, *, hz: float, duration_s: float = 0.5, rate_hz: int =
     soundfile.write(path, tone, rate_hz, subtype="FLOAT")
 
 
+def forget_length(flac: Path) -> None:
+    """Zero the number of samples in STREAMINFO, 36 bits, as a program that writes to a pipe leaves it."""
+    content = bytearray(flac.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    flac.write_bytes(content)
+
+
 def test_rates_channels_lengths_and_levels_are_measured(tmp_path: Path) -> None:
     for k, hz in enumerate((500, 1_000, 5_000)):
         write_tone(tmp_path / f"{k}.wav", hz=hz, duration_s=0.5 + k)
@@ -67,6 +75,23 @@ def test_silence_has_no_bandwidth_and_is_counted(tmp_path: Path) -> None:
     assert found.quiet_share == 1
 
 
+def test_the_middle_of_a_long_recording_is_measured(tmp_path: Path) -> None:
+    long = np.zeros(60 * 8_000)
+    long[28 * 8_000 : 32 * 8_000] = 0.5
+    soundfile.write(tmp_path / "a.wav", long, 8_000)
+    found = survey(tmp_path)
+    assert found.silent == 0
+    assert found.length_s.greatest == 60
+
+
+def test_a_long_stream_without_a_length_is_measured_from_its_start(tmp_path: Path) -> None:
+    write_noise(tmp_path / "a.flac", duration_s=60)
+    forget_length(tmp_path / "a.flac")
+    found = survey(tmp_path)
+    assert found.length_s.greatest == 60
+    assert found.measured == 1
+
+
 def test_of_a_large_folder_a_sample_is_opened_and_the_same_seed_draws_the_same(tmp_path: Path) -> None:
     for k in range(30):
         write_noise(tmp_path / f"{k}.wav", seed=k, duration_s=0.1 + k / 1_000)
@@ -96,10 +121,7 @@ def test_a_stream_that_does_not_know_its_length_is_read_to_its_end(tmp_path: Pat
 
 def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
     write_noise(tmp_path / "a.flac", duration_s=1.5)
-    content = bytearray((tmp_path / "a.flac").read_bytes())
-    content[21] &= 0xF0  # STREAMINFO: the number of samples, 36 bits
-    content[22:26] = bytes(4)
-    (tmp_path / "a.flac").write_bytes(content)
+    forget_length(tmp_path / "a.flac")
     assert survey(tmp_path).length_s.greatest == 1.5
     assert lengths_s(tmp_path) == [1.5]
 

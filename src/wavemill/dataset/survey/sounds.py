@@ -10,7 +10,7 @@ import librosa
 import numpy as np
 
 from wavemill.arrays import FloatArray
-from wavemill.audio.load import load_recording, sound_errors
+from wavemill.audio.load import Recording, load_recording, sound_errors
 from wavemill.audio.streams import SoundStream, open_sound
 from wavemill.errors import AudioError
 from wavemill.presets import preset
@@ -35,9 +35,9 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The first `LISTEN_S` of a recording, mixed to mono, at its own rate."""
+    """The middle `LISTEN_S` of a recording, mixed to mono, at its own rate."""
 
-    whole_s: float | None  # the length, if the recording ends within that time
+    whole_s: float | None  # the length, if all of the recording was read
     peak_dbfs: float
     rms_dbfs: float
     bandwidth_hz: float | None  # highest frequency within `USED_DB` of the loudest bin; None for silence
@@ -66,11 +66,11 @@ def read_header(path: Path, *, n_bytes: int) -> Header:
 
 def measure(path: Path, header: Header) -> Measured:
     """Measure a recording; AudioError if no spectrogram can be made from it."""
-    native = replace(preset("digits"), sample_rate_hz=header.rate_hz)
-    loaded = load_recording(path, native, longest_s=LISTEN_S)
+    start_s = max(0.0, (header.duration_s - LISTEN_S) / 2)
+    loaded = _loaded(path, header, start_s)
     peak = float(np.abs(loaded.signal).max())
     rms = float(np.sqrt(np.mean(np.square(loaded.signal, dtype=np.float64))))
-    whole_s = None if loaded.cut else loaded.duration_s
+    whole_s = None if loaded.cut or start_s else loaded.duration_s
     if peak < _SILENT_PEAK:
         bandwidth_hz, quiet_share = None, 1.0
     else:
@@ -82,6 +82,17 @@ def measure(path: Path, header: Header) -> Measured:
         bandwidth_hz=bandwidth_hz,
         quiet_share=quiet_share,
     )
+
+
+def _loaded(path: Path, header: Header, start_s: float) -> Recording:
+    native = replace(preset("digits"), sample_rate_hz=header.rate_hz)
+    try:
+        return load_recording(path, native, start_s=start_s, longest_s=LISTEN_S)
+    except AudioError:
+        if not start_s:
+            raise
+    # A stream of unknown length, or a file that is cut off, has no middle to go to.
+    return load_recording(path, native, longest_s=LISTEN_S)
 
 
 def _count(sound: SoundStream) -> int:
