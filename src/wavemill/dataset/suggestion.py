@@ -22,9 +22,9 @@ _RATES_HZ = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100)
 _MARGIN = 1.1  # half of a lower rate must lie this far above the bandwidth that is used
 _BASES = ("digits", "speech", "music")  # presets whose windows were chosen by measurement; the nearest rate counts
 _ROOMY = 1.25  # a preset with up to this many times the frames is recommended instead of a frame of its own
-# Seconds of training the default network on two cores, for each number of a clip and epoch:
-# docs/why.md.
-_S_PER_NUMBER = 0.45e-6
+# An epoch of the default network on two cores, measured on three shapes (docs/why.md).
+_S_PER_CLIP = 5e-3
+_S_PER_NUMBER = 0.32e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def suggest(
         share_of_bandwidths=_share_within(found.bandwidths_hz, rate_hz / 2),
         numbers=numbers,
         n_bytes=round(4 * numbers * frames),
-        epoch_s=numbers * frames * _S_PER_NUMBER,
+        epoch_s=frames * (_S_PER_CLIP + numbers * _S_PER_NUMBER),
         reasons=[*_rate_reasons(found, rate_hz), *_frame_reasons(features, share_whole)],
     )
 
