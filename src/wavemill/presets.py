@@ -181,7 +181,8 @@ PRESETS: dict[str, Features] = {
         n_bins=256,
         n_frames=256,
     ),
-    # NOTES
+    # The same windows: of those with 32,000 numbers a second the nearest to notes, too, and every
+    # pitch is kept. Frames of 1.5 s.
     "notes": Features(
         preset="notes",
         sample_rate_hz=16_000,

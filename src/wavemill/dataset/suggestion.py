@@ -10,6 +10,7 @@ from math import ceil, floor, log2
 from pathlib import Path
 from typing import Any
 
+from wavemill.dataset.extents import Long, frames_of, usual_long
 from wavemill.dataset.label_sources import LabelChoice
 from wavemill.dataset.survey.survey import Survey
 from wavemill.feature_options import OWN_NAME, FeatureOptions, named, with_options
@@ -21,6 +22,7 @@ _MOST_RATE_HZ = 48_000
 _RATES_HZ = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100)
 _MARGIN = 1.1  # half of a lower rate must lie this far above the bandwidth that is used
 _BASES = ("digits", "speech", "music")  # presets whose windows were chosen by measurement; the nearest rate counts
+_MANY = 100_000  # recordings, of which the spectrograms are packed
 _ROOMY = 1.25  # a preset with up to this many times the frames is recommended instead of a frame of its own
 # An epoch of the default network on two cores, measured on three shapes (docs/why.md).
 _S_PER_CLIP = 5e-3
@@ -32,7 +34,7 @@ class Suggestion:
     """Options of `wavemill dataset build`, and why these."""
 
     features: Features
-    long: str | None  # "keep", or None for the usual
+    long: Long | None  # "keep", or None for the usual
     command: str
     share_whole: float  # of the recordings, that one frame holds
     share_of_bandwidths: float  # of the sounds, of which no used frequency is lost
@@ -64,9 +66,7 @@ def suggest(
     rate_hz = _rate_hz(found)
     features = _with_frame(_base(rate_hz), found.durations_s, rate_hz)
     share_whole = _share_within(found.durations_s, features.duration_s)
-    long = "keep" if share_whole < _NEARLY_ALL else None
-    n_frames = sum(max(1, ceil(s / features.duration_s)) if long else 1 for s in found.durations_s)
-    frames = n_frames * found.recordings / found.opened
+    long: Long | None = "keep" if share_whole < _NEARLY_ALL else None
     numbers = features.n_bins * features.n_frames
     target = dataset_dir or _free_folder(Path(found.audio_dir), cwd or Path.cwd())
     return Suggestion(
@@ -76,9 +76,9 @@ def suggest(
         share_whole=share_whole,
         share_of_bandwidths=_share_within(found.bandwidths_hz, rate_hz / 2),
         numbers=numbers,
-        n_bytes=round(4 * numbers * frames),
-        epoch_s=frames * (_S_PER_CLIP + numbers * _S_PER_NUMBER),
-        reasons=[*_rate_reasons(found, rate_hz), *_frame_reasons(features, share_whole)],
+        n_bytes=_n_bytes(found, features, long),
+        epoch_s=_n_frames(found, features, long) * (_S_PER_CLIP + numbers * _S_PER_NUMBER),
+        reasons=[*_rate_reasons(found, rate_hz), *_frame_reasons(features, share_whole), *_packed_reasons(found)],
     )
 
 
@@ -137,6 +137,18 @@ def _share_within(values: Sequence[float], limit: float) -> float:
     return bisect_right(values, limit + 1e-9) / len(values) if values else 1.0
 
 
+def _n_bytes(found: Survey, features: Features, long: Long | None) -> int:
+    long, rate_hz = long or usual_long(features), features.sample_rate_hz
+    spectra = sum(frames_of(features, long, round(one * rate_hz)) for one in found.durations_s)
+    return round(4 * features.n_bins * spectra * found.recordings / found.opened)
+
+
+def _n_frames(found: Survey, features: Features, long: Long | None) -> float:
+    """Return how many frames a network is trained on."""
+    count = sum(max(1, ceil(one / features.duration_s)) if long else 1 for one in found.durations_s)
+    return count * found.recordings / found.opened
+
+
 def _rate_reasons(found: Survey, rate_hz: int) -> list[str]:
     usual_hz, count = next(iter(found.rates.items()))
     reasons = [f"{usual_hz:,} Hz is the rate of {count:,} of {found.readable:,} recordings"]
@@ -165,7 +177,7 @@ def _frame_reasons(features: Features, share_whole: float) -> list[str]:
     numbers = features.n_bins * features.n_frames
     frame = f"a frame of {features.duration_s:.3f} s ({features.n_bins} x {features.n_frames} = {numbers:,} numbers)"
     if share_whole >= _NEARLY_ALL:
-        return [f"{frame} holds {share_whole:.1%} of the recordings whole"]
+        return [f"{frame} holds {'all' if share_whole == 1 else f'{share_whole:.1%} of the'} recordings whole"]
     return [
         f"{frame} holds {share_whole:.0%} of the recordings whole, and is the longest of at most {MOST_NUMBERS:,} "
         "numbers",
@@ -173,10 +185,17 @@ def _frame_reasons(features: Features, share_whole: float) -> list[str]:
     ]
 
 
-def _command(found: Survey, features: Features, long: str | None, labels: LabelChoice, dataset_dir: Path) -> str:
+def _packed_reasons(found: Survey) -> list[str]:
+    if found.recordings < _MANY:
+        return []
+    return [f"--packed puts 64 spectrograms into each file, since {found.recordings:,} files are slow to copy"]
+
+
+def _command(found: Survey, features: Features, long: Long | None, labels: LabelChoice, dataset_dir: Path) -> str:
     parts = ["wavemill", "dataset", "build", _argument(Path(found.audio_dir)), _argument(dataset_dir)]
     parts += _feature_options(features)
     parts += ["--long", long] if long else []
+    parts += ["--packed"] if found.recordings >= _MANY else []
     parts += ["--metadata", _argument(labels.metadata)] if labels.metadata else []
     parts += ["--label-pattern", labels.pattern] if labels.pattern else []
     parts += ["--labels-from-folders"] if found.labels.from_folders else []

@@ -124,9 +124,17 @@ def test_numbers_bytes_and_time_count_the_whole_folder(tmp_path: Path) -> None:
 
 
 def test_a_long_recording_costs_as_many_frames_as_it_lasts(tmp_path: Path) -> None:
-    suggestion = suggested(found(*[1.0] * 9, 400.0), tmp_path)
-    frames = suggestion.n_bytes / 4 / suggestion.numbers
-    assert frames == pytest.approx(9 + 400 / suggestion.features.duration_s, abs=1)
+    short, long = (suggested(found(*[1.0] * 9, one), tmp_path) for one in (20.0, 400.0))
+    assert short.features == long.features
+    frames = [2 + one / long.features.duration_s for one in (20, 400)]
+    assert long.epoch_s / short.epoch_s == pytest.approx((9 + frames[1]) / (9 + frames[0]), rel=0.1)
+    spectra = 400 * 44_100 / long.features.hop_length
+    assert long.n_bytes - short.n_bytes == pytest.approx(4 * long.features.n_bins * spectra * 0.95, rel=0.01)
+
+
+def test_very_many_recordings_are_packed(tmp_path: Path) -> None:
+    assert "--packed" in suggested(replace(found(1), recordings=200_000), tmp_path).command
+    assert "--packed" not in suggested(replace(found(1), recordings=20_000), tmp_path).command
 
 
 def test_silent_recordings_are_said_to_say_nothing(tmp_path: Path) -> None:

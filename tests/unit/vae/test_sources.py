@@ -39,7 +39,5 @@ def test_alone_it_adds_nothing() -> None:
 
 
 def test_other_features_are_refused() -> None:
-    with pytest.raises(
-        UsageError, match="course, an added dataset, does not fit digits: it has sample_rate_hz"
-    ):
+    with pytest.raises(UsageError, match="course, an added dataset, does not fit digits: it has sample_rate_hz"):
         JoinedSource(Marked(0, 4), [Marked(0, 4, "course")])
