@@ -18,6 +18,8 @@ from wavemill.presets import PRESETS, Features, preset
 
 MOST_NUMBERS = 2**17  # of a frame: a network trains on it in minutes an epoch
 _NEARLY_ALL = 0.99  # of the recordings that a frame should hold whole
+_MOST_WHOLE_S = 3.0  # the longest frame that holds recordings whole
+_WINDOW_S = 1.0  # a frame of longer recordings: a model with 128 numbers a second keeps speech intelligible
 _MOST_RATE_HZ = 48_000
 _RATES_HZ = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100)
 _MARGIN = 1.1  # half of a lower rate must lie this far above the bandwidth that is used
@@ -83,7 +85,10 @@ def suggest(
 
 
 def fitting_duration_s(durations_s: Sequence[float], features: Features) -> float:
-    """Return the length of a frame that holds nearly all recordings, or of the longest one of 2^17 numbers.
+    """Return the length of a frame that holds nearly all recordings; about a second where that is too long.
+
+    A model describes each frame with the same count of numbers, so longer frames sound worse: it
+    rather sees long recordings in several windows. No frame has more than 2^17 numbers.
 
     Parameters
     ----------
@@ -91,7 +96,8 @@ def fitting_duration_s(durations_s: Sequence[float], features: Features) -> floa
     features : Features
         Rate, window, hop and bins of the frame; its length is not used.
     """
-    wanted_s = durations_s[max(0, ceil(_NEARLY_ALL * len(durations_s)) - 1)]
+    whole_s = durations_s[max(0, ceil(_NEARLY_ALL * len(durations_s)) - 1)]
+    wanted_s = whole_s if whole_s <= _MOST_WHOLE_S else _WINDOW_S
     most_frames = max(8, MOST_NUMBERS // features.n_bins // 8 * 8)  # networks halve the time axis three times
     return min(wanted_s, (most_frames - 1) * features.hop_length / features.sample_rate_hz)
 
@@ -179,9 +185,8 @@ def _frame_reasons(features: Features, share_whole: float) -> list[str]:
     if share_whole >= _NEARLY_ALL:
         return [f"{frame} holds {'all' if share_whole == 1 else f'{share_whole:.1%} of the'} recordings whole"]
     return [
-        f"{frame} holds {share_whole:.0%} of the recordings whole, and is the longest of at most {MOST_NUMBERS:,} "
-        "numbers",
-        "--long keep makes one spectrogram of its own length of each longer recording",
+        f"{frame} holds {share_whole:.0%} of the recordings whole; a longer one leaves fewer numbers to each second",
+        "--long keep makes one spectrogram of its own length of each longer recording, and models see it in windows",
     ]
 
 

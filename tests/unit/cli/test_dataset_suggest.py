@@ -89,7 +89,7 @@ def test_a_folder_that_looks_like_an_option_is_none_in_the_command(
 def test_auto_duration_fits_the_recordings(audio: Path) -> None:
     assert run("build", audio, "d", "--preset", "speech", "--duration", "auto").exit_code == 0
     with Dataset.open(Path("d")) as built:
-        assert built.features.n_bins * built.features.n_frames == 2**17  # the roll is longer than that
+        assert built.features.n_frames == 128  # about a second, since the roll is longer than a frame should be
 
 
 def test_json_of_a_build_counts_recordings_by_their_rate(audio: Path) -> None:

@@ -154,5 +154,8 @@ def test_auto_takes_the_length_that_nearly_all_have() -> None:
     digits = preset("digits")
     assert fitting_duration_s([0.5] * 99 + [3.0], digits) == 0.5
     assert fitting_duration_s([0.5] * 98 + [2.0, 3.0], digits) == 2
-    longest = with_options(digits, FeatureOptions(duration_s=fitting_duration_s([1_000.0], digits)))
+    windows = with_options(digits, FeatureOptions(duration_s=fitting_duration_s([1_000.0], digits)))
+    assert windows == digits  # about a second
+    music = preset("music")
+    longest = with_options(music, FeatureOptions(duration_s=fitting_duration_s([2.9], music)))
     assert longest.n_bins * longest.n_frames == MOST_NUMBERS
