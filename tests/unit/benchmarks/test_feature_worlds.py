@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from benchmarks.feature_worlds import WORLDS, bandwidth_kept, candidates, distance_db, pitch_kept
+
 from wavemill.arrays import FloatArray
 
 RATE_HZ = 16_000
