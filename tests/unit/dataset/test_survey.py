@@ -126,11 +126,11 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
     assert lengths_s(tmp_path) == [1.5]
 
 
-def test_the_length_is_that_of_the_samples_when_the_file_is_cut_off(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.aiff", np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 8_000)
-    content = (tmp_path / "a.aiff").read_bytes()
-    (tmp_path / "a.aiff").write_bytes(content[: len(content) // 2])
-    assert survey(tmp_path).length_s.greatest == pytest.approx(1, abs=0.01)
+def test_the_length_is_that_of_the_sound_when_a_file_is_cut_off(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 8_000)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content[: len(content) // 2])  # its header still says 2 s
+    assert 0.5 < survey(tmp_path).length_s.greatest < 1.1
 
 
 @pytest.mark.parametrize(
