@@ -65,7 +65,9 @@ class Figures:
     pesq: float | None
 
 
-def measure(material: str, paths: Sequence[Path], setting: Setting, methods: Sequence[str], rounds: int) -> list[Figures]:
+def measure(
+    material: str, paths: Sequence[Path], setting: Setting, methods: Sequence[str], rounds: int
+) -> list[Figures]:
     """Measure methods, and librosa's Griffin-Lim, on recordings at one setting."""
     recordings = [read(path, setting.sample_rate_hz) for path in paths]
     wanted = [magnitude(recording, setting) for recording in recordings]

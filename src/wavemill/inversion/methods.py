@@ -53,16 +53,35 @@ class Method:
     is_fine : bool
         Start and iterate on twice the frames, with the mean in dB between each two, then iterate on
         the given frames.
+    rough_n_iter : int or None
+        The usual number of fast iterations for a rough clip, instead of plain ones. A clip is rough
+        if the start leaves an error above `ROUGH`. None: all clips get plain iterations.
     """
 
     start: Start
     n_iter: int | None = None
     momentum: float = 0.0
     is_fine: bool = False
+    rough_n_iter: int | None = None
+
+
+# Phase gradients do not describe attacks and noise. Where the integrated phases leave a relative
+# error of the magnitudes above this one (-18.4 dB), fast iterations come nearer to the recording than
+# plain ones: drums and loops leave -9 to -17 dB, digits and sentences -22 to -29 dB.
+ROUGH = 0.12
+ROUGH_MOMENTUM = 0.99
+
+
+def rough_iterations(method: Method, n_iter: int | None, stft: Stft) -> int | None:
+    """Return the number of iterations that rough clips get; None if they are treated like others.
+
+    Where frames overlap by half, fast iterations lower PESQ by 0.02 and are left out.
+    """
+    return method.rough_n_iter if n_iter is None and 2 * stft.hop_length < stft.n_fft else None
 
 
 KNOWN: dict[str, Method] = {
-    "pghi+gl": Method(start=_integrated, n_iter=4),
+    "pghi+gl": Method(start=_integrated, n_iter=4, rough_n_iter=10),
     "pghi": Method(start=_integrated),
     "fine": Method(start=_integrated, n_iter=4, is_fine=True),
     "griffin-lim": Method(start=_scattered, n_iter=32, momentum=0.99),

@@ -18,7 +18,7 @@ from wavemill.inversion.stft import Stft
 HANN_GAMMA = 0.25645
 # Bins further than this below the clip's maximum get scattered phases. 50 to 120 dB sound the same;
 # a smaller range is faster.
-RANGE_DB = 70.0
+RANGE_DB = 55.0
 # Levels are limited to this far below the maximum, because the logarithm of 0 has no slope.
 # Datasets are limited to such a range anyway.
 DEPTH_DB = 80.0
