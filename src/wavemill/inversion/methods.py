@@ -10,7 +10,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip
 from wavemill.inversion.pghi import integrate
-from wavemill.inversion.phases import TURN, PhaseArray, scattered
+from wavemill.inversion.phases import TURN, UNKNOWN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft
 
 # (clip, its magnitudes and their transform, which may have more frames) -> phases (n_rows * P)
@@ -18,11 +18,24 @@ Start = Callable[[Clip, FloatArray, Stft], PhaseArray]
 
 
 def _integrated(clip: Clip, magnitude: FloatArray, stft: Stft) -> PhaseArray:
-    return integrate(stft, magnitude, n_rows=clip.n_rows, peak=clip.peak, floor=clip.floor)
+    known = _known(clip, stft)
+    return integrate(stft, magnitude, n_rows=clip.n_rows, peak=clip.peak, floor=clip.floor, known=known)
 
 
 def _scattered(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
-    return scattered(clip.n_rows, stft.n_lanes).ravel()
+    phases, known = scattered(clip.n_rows, stft.n_lanes).copy(), _known(clip, stft)
+    phases[:, : known.shape[1]] = np.where(known == UNKNOWN, phases[:, : known.shape[1]], known)
+    return phases.ravel()
+
+
+def _known(clip: Clip, stft: Stft) -> PhaseArray:
+    """Return the known phases of the first frames (n_rows, K); frames in between are UNKNOWN."""
+    if clip.known is None:
+        return np.empty((clip.n_rows, 0), np.int32)
+    step = 1 if stft.n_frames == clip.work.n_frames else 2
+    known = np.full((clip.n_rows, step * clip.known.shape[1]), UNKNOWN, np.int32)
+    known[:, ::step] = clip.known[: clip.n_rows]
+    return known
 
 
 def _centred(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
