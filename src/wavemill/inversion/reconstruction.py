@@ -6,14 +6,14 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip, with_frames_between
-from wavemill.inversion.methods import Method
+from wavemill.inversion.methods import ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
 from wavemill.inversion.phases import PhaseArray, spectra_of
 from wavemill.inversion.stft import Stft, fold, stft_for, unfold
 from wavemill.inversion.transforms import Transforms
 
 
-def reconstruct(clip: Clip, method: Method, n_iter: int, transforms: Transforms, signal: FloatArray) -> None:
-    """Write a clip's waveform into `signal`, cut to its size."""
+def reconstruct(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms, signal: FloatArray) -> None:
+    """Write a clip's waveform into `signal`, cut to its size; `n_iter` None means the method's usual number."""
     folded = _find(clip, method, n_iter, transforms)
     unfold(clip.full, folded, np.float32(clip.scale), signal)
 
@@ -29,8 +29,10 @@ def starting_phases(clip: Clip, method: Method) -> tuple[PhaseArray, FloatArray,
     return method.start(clip, dense, fine), dense, fine
 
 
-def _find(clip: Clip, method: Method, n_iter: int, transforms: Transforms) -> FloatArray:
+def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms) -> FloatArray:
     phases, magnitude, stft = starting_phases(clip, method)
+    rough_n_iter = rough_iterations(method, n_iter, stft)
+    n_iter = (method.n_iter or 0) if n_iter is None else n_iter
     if n_iter == 0:
         return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases, transforms)
     folded = _synthesized(stft, magnitude, phases, transforms)
@@ -41,6 +43,10 @@ def _find(clip: Clip, method: Method, n_iter: int, transforms: Transforms) -> Fl
         return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1, transforms)
     if method.momentum:
         return _searched(clip, folded, n_iter, method.momentum, transforms)
+    if rough_n_iter is not None:
+        if transforms.polish_once(clip.work, clip.magnitude, folded) > ROUGH:
+            return _searched(clip, folded, rough_n_iter - 1, ROUGH_MOMENTUM, transforms)
+        n_iter -= 1
     return _polished(clip, folded, n_iter, transforms)
 
 
