@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -88,8 +89,8 @@ def invert_blocks(
         raise UsageError(f"expected block_frames >= {24 * margin}, 24 windows, received {block_frames}")
     total = (n_frames - 1) * hop_length if length is None else length
     if n_frames <= block_frames:
-        whole = {"n_fft": n_fft, "hop_length": hop_length, "method": method, "length": length}
-        return (invert(read_block(0, n_frames)[None], **whole, transforms=transforms)[0] for _ in range(1))
+        whole = partial(invert, n_fft=n_fft, hop_length=hop_length, method=method, length=length, transforms=transforms)
+        return (whole(read_block(0, n_frames)[None])[0] for _ in range(1))
     grid = _Grid(n_fft, hop_length, n_frames, margin, 2 * margin)
     return _cut(_pieces(read_block, grid, chosen, total, block_frames, functions), total)
 

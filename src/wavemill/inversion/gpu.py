@@ -20,7 +20,7 @@ from wavemill.inversion.clip import read_clip
 from wavemill.inversion.inversion import choose, each
 from wavemill.inversion.methods import ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
 from wavemill.inversion.phases import TURN, PhaseArray
-from wavemill.inversion.reconstruction import starting_phases
+from wavemill.inversion.reconstruction import fine_stft, starting_phases
 from wavemill.inversion.stft import Stft, hann, stft_for, unfold
 
 BLOCK = 32  # clips per call; XLA compiles this one shape, and fewer clips are padded to it
@@ -101,7 +101,7 @@ def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, met
     from wavemill.keras_seam import tf
 
     given = stft_for(n_fft, hop_length, n_frames, length)
-    fine = stft_for(n_fft, hop_length // 2, 2 * n_frames - 1, given.n_samples) if method.is_fine else None
+    fine = fine_stft(given) if method.is_fine else None
 
     rough_n_iter = rough_iterations(method, n_iter, given)
     n_plain = (method.n_iter or 0) if n_iter is None else n_iter
@@ -111,7 +111,9 @@ def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, met
         sizes = magnitude if fine is None else _with_frames_between(magnitude)
         spectra = tf.complex(sizes * tf.cos(angles), sizes * tf.sin(angles))
         if fine is not None:
-            spectra = _iterate(fine, sizes, spectra, n_plain, method.momentum)[:, ::2]
+            rows_above = [[0, 0], [0, 0], [0, fine.n_rows - given.n_rows]]  # for an odd hop
+            sizes, spectra = tf.pad(sizes, rows_above), tf.pad(spectra, rows_above)
+            spectra = _iterate(fine, sizes, spectra, n_plain, method.momentum)[:, ::2, : given.n_rows]
         if rough_n_iter is not None:
             return _synthesize(given, _settle(given, magnitude, spectra, n_plain, rough_n_iter))
         return _synthesize(given, _iterate(given, magnitude, spectra, n_plain, method.momentum))

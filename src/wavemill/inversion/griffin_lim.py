@@ -67,7 +67,8 @@ def polish_once(stft: Stft, magnitude: FloatArray, folded: FloatArray) -> float:
         for k in range(half // 2 + 1):
             low, high = split(stft, tile, k)
             add_mismatch(sums, low, magnitude, k * lanes + lane)
-            add_mismatch(sums, high, magnitude, (half - k) * lanes + lane)
+            if 2 * k < half:  # else both are the same row
+                add_mismatch(sums, high, magnitude, (half - k) * lanes + lane)
             low = with_magnitude(low, magnitude, k * lanes + lane)
             high = with_magnitude(high, magnitude, (half - k) * lanes + lane)
             merge(stft, tile, k, low, high)

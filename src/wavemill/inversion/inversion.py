@@ -50,8 +50,8 @@ def invert(
           ones for a clip with attacks or noise, whose integrated phases do not fit each other.
         - "pghi": the integration alone.
         - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames.
-          Closest to the recording where frames overlap by half, at twice the cost. Needs an even
-          `hop_length`.
+          Closest to the recording where frames overlap by half, at twice the cost; at four times
+          the cost for an odd `hop_length`, because it then works at twice the sample rate.
         - "griffin-lim": fast Griffin-Lim, 32 iterations with momentum 0.99, from a fixed scattered start.
         - "centre-phase": every frame is a pulse at its centre; costs one inverse transform.
         - "zero-phase": every frame is a pulse at its start; poor, kept for comparison.
@@ -106,7 +106,7 @@ def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> M
     check_method(method, METHODS)
     chosen = KNOWN[method]
     check_n_iter(method, chosen.n_iter, n_iter)
-    check_geometry(n_fft=n_fft, hop_length=hop_length, halves_hop=chosen.is_fine)
+    check_geometry(n_fft=n_fft, hop_length=hop_length)
     return chosen
 
 

@@ -33,6 +33,15 @@ def test_its_operations_give_the_waveforms_of_the_cpu(batch, method):
         assert np.linalg.norm(waveform - wanted) <= 2e-3 * np.linalg.norm(wanted)
 
 
+def test_finer_frames_at_an_odd_hop_give_the_waveforms_of_the_cpu(signals, magnitudes):
+    arguments = {"n_fft": 512, "hop_length": 125, "method": "fine"}
+    wanted = magnitudes(signals["buzz"], signals["sweep"], n_fft=512, hop_length=125)
+    for waveform, one in zip(
+        invert_on_gpu(wanted, **arguments, device="/CPU:0"), invert(wanted, **arguments), strict=True
+    ):
+        assert np.linalg.norm(waveform - one) <= 2e-3 * np.linalg.norm(one)
+
+
 def test_rough_clips_get_the_iterations_that_they_get_on_the_cpu(magnitudes):
     hits = np.random.default_rng(2).standard_normal((2, 6_400)).astype(np.float32)
     hits[0, 300:] *= np.exp(-np.arange(6_100) / 200).astype(np.float32)
