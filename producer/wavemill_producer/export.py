@@ -1,4 +1,7 @@
-"""Writes a batch's jobs as CSV, JSON lines or Parquet, or its outputs as a ZIP. All is streamed."""
+"""Writes a batch's jobs, with the labels of their sources, as CSV, JSON lines or Parquet, or its outputs as a ZIP.
+
+All is streamed.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ from sqlalchemy import DateTime, Integer, Row
 
 from wavemill.errors import UsageError
 from wavemill.jobs.schema import jobs
+from wavemill.labels import LabelValue
 from wavemill.storage.locations import batch_root, opened
 from wavemill.text.shown import is_plain_text, json_text, shown_lines
+from wavemill_producer.source_labels import SourceLabels
 
 _PAGE = 10_000  # rows in a Parquet row group
 # Where a spreadsheet may see a formula: at the start of a cell, after ";" (a separator in some
@@ -44,38 +49,46 @@ class Exported:
     damaged: list[str] = field(default_factory=list)
 
 
-def write_csv(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
+def write_csv(labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
     """Write a header and one line per job. JSON values in the table stay JSON in their cells."""
     exported = Exported()
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(value) for value in row])
+    writer.writerow([_cell(name) for name in [*_COLUMNS, *labels.columns]])
+    for row, found in labels.beside(rows):
+        writer.writerow([_cell(value) for value in [*row, *map(found.get, labels.columns)]])
         exported.jobs += 1
     text.detach()
     return exported
 
 
-def write_jsonl(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
-    """Write one object per line, as `wavemill jobs --json` prints them."""
+def write_jsonl(
+    labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]
+) -> Exported:
+    """Write one object per line, as `wavemill jobs --json` prints them, with the labels of the source."""
     exported = Exported()
-    for row in rows:
-        file.write(_json_line(row))
+    for row, found in labels.beside(rows):
+        file.write(_json_line(row, found))
         exported.jobs += 1
     return exported
 
 
-def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
+def write_parquet(
+    labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]
+) -> Exported:
     """Write a table with the same columns. JSON values are text, times are UTC microseconds."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as exc:
         raise UsageError("Parquet needs pyarrow: pip install 'wavemill[export]', or choose --format jsonl") from exc
-    schema = pa.schema([(column.name, _arrow_type(pa, column.type)) for column in jobs.c])
+    kinds = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    schema = pa.schema(
+        [(column.name, _arrow_type(pa, column.type)) for column in jobs.c]
+        + [(name, kinds[kind]) for name, kind in labels.columns.items()]
+    )
     exported = Exported()
-    iterator = iter(rows)
+    iterator = ([*row, *map(found.get, labels.columns)] for row, found in labels.beside(rows))
     with parquet.ParquetWriter(file, schema) as writer:
         while page := list(islice(iterator, _PAGE)):
             columns = zip(*[[_arrow_value(value) for value in row] for row in page], strict=True)
@@ -85,7 +98,7 @@ def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[st
     return exported
 
 
-def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
+def write_zip(labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
     """Write every output, under its path below the batch's folder, and two JSON files.
 
     `manifest.jsonl` has one line per job, `batch.json` the batch's status. An output that is
@@ -96,8 +109,8 @@ def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, An
     # Stored uncompressed, since sound hardly shrinks. A ZIP is written one entry at a time, so the
     # manifest is collected in a temporary file and comes last.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, tempfile.TemporaryFile() as manifest:
-        for row in rows:
-            manifest.write(_json_line(row))
+        for row, found in labels.beside(rows):
+            manifest.write(_json_line(row, found))
             exported.jobs += 1
             for path, digest in _outputs(row):
                 if not _add(archive, path, root, digest):
@@ -111,7 +124,7 @@ def write_zip(rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, An
     return exported
 
 
-FORMATS: Mapping[str, Callable[[Iterable[Row[Any]], IO[bytes], Mapping[str, Any]], Exported]] = {
+FORMATS: Mapping[str, Callable[[SourceLabels, Iterable[Row[Any]], IO[bytes], Mapping[str, Any]], Exported]] = {
     "csv": write_csv,
     "jsonl": write_jsonl,
     "parquet": write_parquet,
@@ -163,8 +176,8 @@ def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
     return digest is None or found.hexdigest() == digest
 
 
-def _json_line(row: Row[Any]) -> bytes:
-    return f"{json_text(dict(row._mapping), default=_plain)}\n".encode()
+def _json_line(row: Row[Any], labels: Mapping[str, LabelValue]) -> bytes:
+    return f"{json_text({**row._mapping, **labels}, default=_plain)}\n".encode()
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ warm_up()
 before = len(listener.buffer)
 for features in PRESETS.values():
     db = np.random.default_rng(0).uniform(-60, 0, features.shape).astype(np.float32)
-    restored, _ = restore_energy(db - 10, Levels.of(db))
+    restored, _ = restore_energy(db - 10, Levels.of(db, features), features)
     spectrograms_to_audio(restored[None], features)
 print(before, len(listener.buffer) - before)
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -34,12 +34,16 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
     The exit code is 1 if outputs of done jobs are missing or changed. The file holds all the
     others.
 
+    The labels of the recordings that a job was made from are columns such as label_pitch, or
+    label_from_pitch and label_to_pitch.
+
     BATCH is a batch's ID or name.
 
     Example: wavemill export 20260101-120000-1a2b3c4d --format zip --output digits.zip
     """
     from wavemill_producer.export import FORMATS
     from wavemill_producer.producer import Producer
+    from wavemill_producer.source_labels import SourceLabels
 
     if output is None and kind in _TEXT and as_json:
         raise click.UsageError("--json reports what was written to a file: name a file with --output")
@@ -47,8 +51,12 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
         batch = producer.batch(batch_id)
         if output is None and kind not in _TEXT:
             output = Path(f"{batch.id}.{kind}")
-        with _opened(output) as file:
-            exported = FORMATS[kind](batch.jobs(), file, batch.status())
+        status = batch.status()
+        with closing(SourceLabels(status)) as labels:
+            with _opened(output) as file:
+                exported = FORMATS[kind](labels, batch.jobs(), file, status)
+            if labels.missing:
+                say(labels.missing, err=True)
     _report(exported.jobs, exported.files, exported.damaged, output, as_json=as_json)
     ctx.exit(1 if exported.damaged else 0)
 

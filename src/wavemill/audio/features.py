@@ -5,6 +5,8 @@ Networks take another scale: see `wavemill.vae.network.scaling`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import librosa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,6 +61,14 @@ def bands_of(spectrum: NDArray[np.complex64], features: Features) -> FloatArray:
     if features.kind == "log-mel":
         return mel_bank(features).bands(np.abs(spectrum))
     return np.asarray(np.abs(spectrum[: features.n_bins]), dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def rows_of_bins(features: Features) -> FloatArray:
+    """Return how many rows of the STFT each bin stands for, float32 [shape=(n_bins,)]."""
+    if features.kind == "log-mel":
+        return mel_bank(features).rows_of_bands()
+    return np.ones(features.n_bins, np.float32)
 
 
 def to_db(magnitude: FloatArray, *, range_db: float | None = None) -> FloatArray:

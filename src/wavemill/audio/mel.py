@@ -36,6 +36,10 @@ class MelBank:
         """Return the mel bands of one clip, float32 (F, T) -> (M, T)."""
         return np.asarray(self.gather @ magnitude, dtype=np.float32)
 
+    def rows_of_bands(self) -> FloatArray:
+        """Return how many rows of the STFT each band spreads over, float32 [shape=(M,)]."""
+        return np.asarray(self.spread.sum(axis=0), dtype=np.float32).ravel()
+
     def magnitudes(self, bands: FloatArray) -> FloatArray:
         """Return non-negative magnitudes of one clip whose mel bands are nearly `bands`, float32 (M, T) -> (F, T).
 

@@ -120,6 +120,17 @@ class Dataset:
                 entries[row[0]] = parse_row(row, longest_s=self.longest_s)
         return entries
 
+    def label_kinds(self) -> dict[str, type[str] | type[int] | type[float]]:
+        """Return the names of the labels, each with the type that holds all of its values."""
+        statement = f"SELECT DISTINCT key, type FROM spectrograms, json_each({READABLE_LABELS}) ORDER BY key"  # noqa: S608 constant
+        found: dict[str, set[str]] = {}
+        for name, kind in self._reader.query(statement):
+            found.setdefault(_readable_text(name), set()).add(kind)
+        return {
+            name: int if kinds == {"integer"} else float if kinds <= {"integer", "real"} else str
+            for name, kinds in found.items()
+        }
+
     def unknown(self, ids: Sequence[str]) -> list[str]:
         """Return the IDs that are not in the index, each once, in the order given."""
         known = {row[0] for row in self._lookup("id", ids)}

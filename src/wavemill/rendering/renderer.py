@@ -103,5 +103,5 @@ def warm_up() -> None:
     features = preset(DEFAULT_PRESET)
     slope_db = np.linspace(0, -60, features.n_bins, dtype=np.float32)[:, None]  # (F, 1)
     spectrogram = np.tile(slope_db, features.n_frames)  # (F, T)
-    spectrogram, _ = restore_energy(spectrogram - 20, Levels.of(spectrogram))
+    spectrogram, _ = restore_energy(spectrogram - 20, Levels.of(spectrogram, features), features)
     spectrograms_to_audio(spectrogram[None], features)

@@ -125,14 +125,14 @@ class _Operation(Generic[P]):
                 input=one,
                 duration_s=result.durations_s[i],
                 generated=result.spectrograms[i],
-                latent=self._kept(result.latents[i], Levels.of(result.spectrograms[i]), result.durations_s[i]),
+                latent=self._kept(result.latents[i], result.spectrograms[i], result.durations_s[i]),
                 drawn=labels[i],
                 boost_db=result.boosts_db[i] if result.boosts_db else None,
             )
             for i, one in enumerate(inputs)
         ]
 
-    def _kept(self, latent: FloatArray, levels: Levels, duration_s: float) -> LatentFile | None:
+    def _kept(self, latent: FloatArray, spectrogram: FloatArray, duration_s: float) -> LatentFile | None:
         if not self._params.keep_latents:
             return None
         if latent.ndim > 1:
@@ -140,6 +140,7 @@ class _Operation(Generic[P]):
                 f"a clip of {duration_s:.3f} s is longer than the frame of the model, and latents are kept of single "
                 "frames only; omit --keep-latents, or build the dataset with --long split"
             )
+        levels = Levels.of(spectrogram, self._tools.features)
         return LatentFile(latent=latent, levels=levels, duration_s=duration_s)
 
 
@@ -153,7 +154,7 @@ class _Reconstruct(_Operation[Params]):
                 duration_s=source.duration_s,
                 generated=result.spectrograms[i],
                 original=source.spectrogram,
-                latent=self._kept(result.latents[i], source.levels, source.duration_s),
+                latent=self._kept(result.latents[i], source.spectrogram, source.duration_s),
                 boost_db=result.boosts_db[i],
             )
             for i, (one, source) in enumerate(zip(inputs, sources, strict=True))
@@ -197,10 +198,10 @@ class _Encode(_Operation[Params]):
         latents = from_model.encode(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
         return [self._latent_only(one, latent) for one, latent in zip(inputs, latents, strict=True)]
 
-    @staticmethod
-    def _latent_only(one: Input, latent: FloatArray) -> Made:
+    def _latent_only(self, one: Input, latent: FloatArray) -> Made:
         source = one.sources[0]
-        kept = LatentFile(latent=latent, levels=source.levels, duration_s=source.duration_s)
+        levels = Levels.of(source.spectrogram, self._tools.features)
+        kept = LatentFile(latent=latent, levels=levels, duration_s=source.duration_s)
         return Made(input=one, duration_s=source.duration_s, latent=kept)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -58,11 +57,6 @@ class SourceClip:
     spectrogram: FloatArray
     duration_s: float
     labels: Labels = field(default_factory=dict)  # what a conditioned model is told
-
-    @cached_property
-    def levels(self) -> Levels:
-        """The clip's levels."""
-        return Levels.of(self.spectrogram)
 
 
 def reconstruct(
@@ -118,7 +112,7 @@ def interpolate(
     return decode(
         model,
         np.stack(points),
-        [a.levels.between(b.levels, w) for (a, b), w in zip(pairs, weights, strict=True)],
+        [_levels(model, a).between(_levels(model, b), w) for (a, b), w in zip(pairs, weights, strict=True)],
         [a.duration_s + (b.duration_s - a.duration_s) * w for (a, b), w in zip(pairs, weights, strict=True)],
     )
 
@@ -132,7 +126,10 @@ def decode(
         peak_db=np.asarray([level.peak_db for level in levels], np.float32),
         floor_db=np.asarray([level.floor_db for level in levels], np.float32),
     )
-    restored = [restore_energy(spectrogram, level) for spectrogram, level in zip(spectrograms, levels, strict=True)]
+    restored = [
+        restore_energy(spectrogram, level, model.features)
+        for spectrogram, level in zip(spectrograms, levels, strict=True)
+    ]
     return Synthesis(
         spectrograms=[spectrogram for spectrogram, _ in restored],
         latents=list(latents),
@@ -200,6 +197,10 @@ def spherical(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
     return np.asarray(np.float32(parts[0]) * a + np.float32(parts[1]) * b, np.float32)
 
 
+def _levels(model: SpectrogramModel, source: SourceClip) -> Levels:
+    return Levels.of(source.spectrogram, model.features)
+
+
 def _in_windows(
     model: SpectrogramModel,
     sources: Sequence[SourceClip],
@@ -215,7 +216,7 @@ def _in_windows(
     made = decode(
         model,
         latents_of(np.stack([window.spectrogram for window in windows]), owners),
-        [window.levels for window in windows],
+        [_levels(model, window) for window in windows],
         [window.duration_s for window in windows],
     )
     counts = [len(plan.starts) for plan in plans]
@@ -231,7 +232,7 @@ def _in_windows(
 
 def _cut(source: SourceClip, plan: Windows) -> list[SourceClip]:
     if plan.n_frames == plan.size:
-        return [source]  # its levels are measured once
+        return [source]
     return [replace(source, spectrogram=window) for window in plan.cut(source.spectrogram)]
 
 

@@ -4,23 +4,30 @@ import csv
 import io
 import json
 import re
+import shutil
 import zipfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from pyarrow import parquet
 from sqlalchemy import update
 from support.batches import claim, failed, finish, new_jobs, request
 
+from wavemill.dataset.build import build
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.queries import batch_status, list_jobs
 from wavemill.jobs.schema import jobs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
+from wavemill.presets import preset
 from wavemill_producer.export import FORMATS, Exported
+from wavemill_producer.source_labels import SourceLabels
 
 IDS = ['a,"b"', "ключ/звук", "c", "d"]
 
@@ -60,7 +67,9 @@ def test_a_zip_has_outputs_of_any_name_in_a_folder_of_any_name(database: Databas
 
 def _export(database: Database, batch_id: str, kind: str) -> tuple[bytes, Exported]:
     file = io.BytesIO()
-    exported = FORMATS[kind](list_jobs(database, batch_id=batch_id), file, batch_status(database, batch_id))
+    status = batch_status(database, batch_id)
+    with closing(SourceLabels(status)) as labels:
+        exported = FORMATS[kind](labels, list_jobs(database, batch_id=batch_id), file, status)
     return file.getvalue(), exported
 
 
@@ -92,6 +101,56 @@ def test_a_zip_holds_the_outputs_as_they_lie_and_a_manifest(database: Database, 
     assert [row["state"] for row in manifest] == ["done", "done", "failed", "queued"]
     assert json.loads(archive.read("batch.json"))["id"] == batch_id
     assert (exported.jobs, exported.files, exported.damaged) == (4, 2, [])
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A dataset of two notes whose labels are texts, whole numbers and other numbers."""
+    audio, dataset = tmp_path / "audio", tmp_path / "dataset"
+    audio.mkdir()
+    for name in ("c", "d"):
+        soundfile.write(audio / f"{name}.wav", np.sin(np.arange(4_000) * 0.3), 8_000)
+    (audio / "metadata.csv").write_text("file_name,pitch,gain,instrument\nc.wav,69,0.5,=flute\nd.wav,60,1,007\n")
+    build(audio, dataset, preset("digits"))
+    return dataset
+
+
+def test_the_labels_of_the_source_are_columns_and_numbers_stay_numbers(
+    database: Database, tmp_path: Path, notes: Path
+) -> None:
+    made = replace(request(), operation="invert", dataset=str(notes), output=str(tmp_path))
+    written, _ = write_batch(database, made, new_jobs(["c", "gone", "d"]))
+    wanted = [(69, 0.5, "=flute"), (None, None, None), (60, 1.0, "007")]
+    names = ("label_pitch", "label_gain", "label_instrument")
+    table = parquet.read_table(io.BytesIO(_export(database, written, "parquet")[0]))
+    assert [tuple(row[name] for name in names) for row in table.to_pylist()] == wanted
+    assert [str(table.schema.field(name).type) for name in names] == ["int64", "double", "string"]
+    lines = [json.loads(line) for line in _export(database, written, "jsonl")[0].splitlines()]
+    assert [tuple(line.get(name) for name in names) for line in lines] == wanted
+    data = _export(database, written, "csv")[0].decode()
+    cells = list(csv.DictReader(io.StringIO(data, newline="")))
+    assert [cells[0][name] for name in names] == ["69", "0.5", "'=flute"]
+    manifest = zipfile.ZipFile(io.BytesIO(_export(database, written, "zip")[0])).read("manifest.jsonl").splitlines()
+    assert json.loads(manifest[2])["label_instrument"] == "007"
+
+
+def test_both_ends_of_an_interpolation_give_labels(database: Database, tmp_path: Path, notes: Path) -> None:
+    made = replace(request(), operation="interpolate", dataset=str(notes), output=str(tmp_path))
+    written, _ = write_batch(database, made, [("c_to_d", {"from": "c", "to": "d", "weight": 0.5})])
+    line = json.loads(_export(database, written, "jsonl")[0])
+    assert (line["label_from_pitch"], line["label_to_pitch"]) == (69, 60)
+
+
+def test_without_the_dataset_the_labels_are_left_out_with_a_reason(
+    database: Database, tmp_path: Path, notes: Path
+) -> None:
+    made = replace(request(), operation="invert", dataset=str(notes), output=str(tmp_path))
+    written, _ = write_batch(database, made, new_jobs(["c"]))
+    shutil.rmtree(notes)
+    line = json.loads(_export(database, written, "jsonl")[0])
+    assert not [name for name in line if name.startswith("label_")]
+    with closing(SourceLabels(batch_status(database, written))) as labels:
+        assert "labels are left out, because the batch's dataset cannot be read" in (labels.missing or "")
 
 
 def test_an_output_that_changed_or_is_gone_is_named_and_left_out(
