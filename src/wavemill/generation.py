@@ -68,6 +68,7 @@ class SoundGenerator:
         *,
         durations_s: Sequence[float] | None = None,
         seeds: Sequence[int] | None = None,
+        labels: Sequence[Labels] | None = None,
     ) -> Generated:
         """Encode, decode and invert.
 
@@ -78,13 +79,15 @@ class SoundGenerator:
             Length of each source; None: the full length.
         seeds : sequence of int, optional
             Draw each latent from its posterior with this seed, instead of taking the mean.
+        labels : sequence of mappings, optional
+            What a conditioned model's decoder is told; None: what its encoder predicts.
 
         Raises
         ------
         PresetMismatchError
             The spectrograms do not have the model's number of bins.
         """
-        sources = self._sources(spectrograms, durations_s)
+        sources = self._sources(spectrograms, durations_s, labels)
         return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds))
 
     def sample(
@@ -100,9 +103,10 @@ class SoundGenerator:
         seeds: Sequence[int],
         temperature: float = VaryParams.temperature,
         durations_s: Sequence[float] | None = None,
+        labels: Sequence[Labels] | None = None,
     ) -> Generated:
         """Draw a neighbour of each spectrogram (n_bins, frames); see `wavemill.synthesis.from_model.vary`."""
-        sources = self._sources(spectrograms, durations_s)
+        sources = self._sources(spectrograms, durations_s, labels)
         return self._generated(from_model.vary(self.model, sources, seeds=seeds, temperature=temperature))
 
     def interpolate(
@@ -113,9 +117,10 @@ class SoundGenerator:
         steps: int,
         path: str = PATHS[0],
         durations_s: tuple[float, float] | None = None,
+        labels: tuple[Labels, Labels] | None = None,
     ) -> Generated:
         """Morph one spectrogram (n_bins, n_frames) into another: `steps` sounds with both ends."""
-        first, last = self._sources([start, end], durations_s)
+        first, last = self._sources([start, end], durations_s, labels)
         weights = interpolation_weights(steps)
         pairs = [(first, last)] * steps
         return self._generated(from_model.interpolate(self.model, pairs, weights, path=path))
@@ -145,11 +150,17 @@ class SoundGenerator:
             n_threads=self._n_threads,
         )
 
-    def _sources(self, spectrograms: Spectrograms, durations_s: Sequence[float] | None) -> list[SourceClip]:
+    def _sources(
+        self, spectrograms: Spectrograms, durations_s: Sequence[float] | None, labels: Sequence[Labels] | None
+    ) -> list[SourceClip]:
         features = self.model.features
         require_bins(spectrograms, features)
         durations = durations_s or [samples_of(features, s.shape[1]) / features.sample_rate_hz for s in spectrograms]
-        return [SourceClip(spectrogram=s, duration_s=d) for s, d in zip(spectrograms, durations, strict=True)]
+        told = labels or [{}] * len(spectrograms)
+        return [
+            SourceClip(spectrogram=s, duration_s=d, labels=own)
+            for s, d, own in zip(spectrograms, durations, told, strict=True)
+        ]
 
     def _generated(self, made: Synthesis) -> Generated:
         return Generated(

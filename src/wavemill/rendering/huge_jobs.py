@@ -19,6 +19,7 @@ from wavemill.audio.windows import Windows
 from wavemill.dataset.huge_reader import HugeReader, open_huge
 from wavemill.errors import SpectrogramError
 from wavemill.inversion import invert_blocks
+from wavemill.labels import Labels
 from wavemill.operations.formats import FORMATS
 from wavemill.operations.requests import Operation
 from wavemill.rendering.outputs import Encoded, columns_of, comment_of
@@ -96,8 +97,9 @@ def _sources(
     if tools.operation is Operation.INVERT:
         return [("generated", reader.read_db)]
     if tools.operation is Operation.RECONSTRUCT and not tools.params.keep_latents:
+        labels = one.huge.labels if one.huge else {}
         generated = _ThroughModel(
-            reader, tools.features.n_frames, lambda windows: operation.run(windows, [one] * len(windows))
+            reader, tools.features.n_frames, labels, lambda windows: operation.run(windows, [one] * len(windows))
         )
         return [("generated", generated.read_db), ("original", reader.read_db)]
     raise SpectrogramError(
@@ -109,8 +111,11 @@ def _sources(
 class _ThroughModel:
     """A spectrogram after a model, computed window by window as it is read."""
 
-    def __init__(self, reader: HugeReader, size: int, run: Callable[[Sequence[SourceClip]], Synthesis]) -> None:
+    def __init__(
+        self, reader: HugeReader, size: int, labels: Labels, run: Callable[[Sequence[SourceClip]], Synthesis]
+    ) -> None:
         self._reader = reader
+        self._labels = labels
         self._windows = Windows(n_frames=reader.n_frames, size=size)
         self._run = run
         self._made: dict[int, FloatArray] = {}
@@ -119,7 +124,10 @@ class _ThroughModel:
         starts = self._windows.reaching(first, last)
         missing = [start for start in starts if start not in self._made]
         size = self._windows.size
-        sources = [SourceClip(spectrogram=self._reader.read_db(s, s + size), duration_s=0.0) for s in missing]
+        sources = [
+            SourceClip(spectrogram=self._reader.read_db(s, s + size), duration_s=0.0, labels=self._labels)
+            for s in missing
+        ]
         made = self._run(sources).spectrograms if sources else []
         self._made = {start: self._made[start] for start in starts if start in self._made}
         self._made |= zip(missing, made, strict=True)

@@ -99,7 +99,7 @@ def loudest_bin(db: np.ndarray) -> int:
     return int(db.max(axis=1).argmax())
 
 
-@pytest.mark.parametrize("pitch", [8, 12, 18])  # in no training clip
+@pytest.mark.parametrize("pitch", [8, 18])  # in no training clip
 def test_a_combination_that_was_never_heard_can_be_sampled(model: Model, pitch: int) -> None:
     drawn = from_model.sample(model, [1, 2], labels={"instrument": "flute", "pitch": str(pitch)})
     assert drawn.labels == [{"instrument": "flute", "pitch": pitch}] * 2
