@@ -77,7 +77,7 @@ class Windows:
     def _fade(self) -> FloatArray:
         """A weight that rises to the middle of a window, and falls again."""
         ramp = np.arange(self.size, dtype=np.float32) + np.float32(0.5)
-        return np.minimum(ramp, ramp[::-1])
+        return np.asarray(np.minimum(ramp, ramp[::-1]), np.float32)
 
 
 def grouped(items: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
