@@ -1,26 +1,27 @@
 """Feature parameters compared: how much of a recording each keeps, with no model between.
 
-    python -m benchmarks.features WAV_DIR [--clips 200]
+    python -m benchmarks.features WAV_DIR [--clips 200] [--world digits|speech|notes|music|drums]
 
-Prints one Markdown table. Each recording becomes a spectrogram and sound again (`pghi+gl`), and is judged as in
-`benchmarks.inversion`. Every file counts for the column of recordings cut. Needs pystoi; PESQ is left out unless
-the package pesq is installed.
+Prints one Markdown table. Each recording becomes a spectrogram and sound again (`pghi+gl`). Digits are judged as in
+`benchmarks.inversion`, and every file counts for the column of recordings cut; the other worlds as in
+`benchmarks.feature_worlds`. Needs pystoi; PESQ is left out unless the package pesq is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from benchmarks.feature_worlds import WORLDS, table
 from benchmarks.inversion import judge
 from wavemill.audio.features import extract, pad_or_cut, to_magnitude
-from wavemill.audio.load import load_recording
+from wavemill.audio.load import audio_suffixes, load_recording
 from wavemill.inversion import invert
 from wavemill.presets import Features, preset
 
@@ -84,17 +85,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wav_dir", type=Path)
     parser.add_argument("--clips", type=int, default=200, help="how many recordings, spread over the folder")
+    parser.add_argument("--world", choices=["digits", *WORLDS], default="digits")
     arguments = parser.parse_args()
-    found = sorted(arguments.wav_dir.rglob("*.wav"))
+    found = sorted(path for path in arguments.wav_dir.rglob("*") if path.suffix.lower() in audio_suffixes())
     if not found:
-        parser.error(f"there is no .wav file under {arguments.wav_dir}")
-    durations_s = [soundfile.info(path).duration for path in found]
+        parser.error(f"there is no recording under {arguments.wav_dir}")
     chosen = found[:: max(1, len(found) // arguments.clips)][: arguments.clips]
-    print("| features | range, dB | s | cut | numbers | PESQ | STOI |\n|---|---:|---:|---:|---:|---:|---:|")
+    world = WORLDS.get(arguments.world)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # pystoi, on clips with much silence
-        for features in CANDIDATES:
-            print(row(chosen, durations_s, features), flush=True)
+        for line in _digits(found, chosen) if world is None else table(chosen, world):
+            print(line, flush=True)
+
+
+def _digits(found: Sequence[Path], chosen: Sequence[Path]) -> Iterator[str]:
+    durations_s = [soundfile.info(path).duration for path in found]
+    yield "| features | range, dB | s | cut | numbers | PESQ | STOI |\n|---|---:|---:|---:|---:|---:|---:|"
+    yield from (row(chosen, durations_s, features) for features in CANDIDATES)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,8 @@ PRESETS: dict[str, Features] = {
         n_bins=80,
         n_frames=128,
     ),
-    # Windows of 32 ms every 8 ms; frames of 2 s.
+    # Measured in docs/why.md, as `notes` and `music` are. Of the windows and hops with 32,000 numbers
+    # a second, 512/128 is the nearest to sentences and the most intelligible. Frames of 2 s.
     "speech": Features(
         preset="speech",
         sample_rate_hz=16_000,
@@ -180,6 +181,8 @@ PRESETS: dict[str, Features] = {
         n_bins=256,
         n_frames=256,
     ),
+    # The same windows: of those with 32,000 numbers a second the nearest to notes, too, and every
+    # pitch is kept. Frames of 1.5 s.
     "notes": Features(
         preset="notes",
         sample_rate_hz=16_000,
@@ -189,14 +192,17 @@ PRESETS: dict[str, Features] = {
         n_bins=256,
         n_frames=192,
     ),
+    # A shorter window than held notes alone would need: nearly as good for them, better for drums. A
+    # range of 100 dB keeps the bandwidth of sounds that die away, and costs nothing.
     "music": Features(
         preset="music",
         sample_rate_hz=44_100,
-        n_fft=2_048,
-        hop_length=512,
-        n_samples=65_024,
-        n_bins=1_024,
-        n_frames=128,
+        n_fft=1_024,
+        hop_length=256,
+        n_samples=65_280,
+        n_bins=512,
+        n_frames=256,
+        range_db=100.0,
     ),
 }
 DEFAULT_PRESET = "digits"

@@ -57,7 +57,7 @@ def warn_on_stderr() -> None:
 def _without_secrets(value: Any, name: str = "") -> Any:
     """Return JSON values without the passwords of places such as a batch's output. IDs stay as they are."""
     if isinstance(value, Mapping):
-        return {key: _without_secrets(inner, key) for key, inner in value.items()}
+        return {key: _without_secrets(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_without_secrets(inner, name) for inner in value]
     is_place = name in _PLACES or name.endswith("_path")

@@ -1,4 +1,4 @@
-"""`wavemill dataset`: build, import, show, list."""
+"""`wavemill dataset`: suggest, build, import, show, list."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from wavemill.text.shown import json_text
 from wavemill_cli.paths import FilePath
 from wavemill_cli.printing import json_option, print_id, print_json, say
 from wavemill_producer.cli.dataset_build import build
+from wavemill_producer.cli.dataset_suggest import suggest
 from wavemill_producer.cli.problems import print_problems, spectrogram_bar
 
 _folder = FilePath()
@@ -29,6 +30,7 @@ def dataset() -> None:
 
 
 dataset.add_command(build)
+dataset.add_command(suggest)
 
 
 @dataset.command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def build(
     """
     from wavemill.dataset.build import build as build_dataset
 
-    features = features_from(given, dataset_dir)
+    features = features_from(given, dataset_dir, longest_s=partial(_fitting_duration_s, audio_dir))
     with spectrogram_bar() as progress:
         report = build_dataset(
             audio_dir,
@@ -119,6 +120,14 @@ def build(
         _print_labels(report.labels)
     print_problems("unreadable", report.unreadable)
     print_problems("skipped", report.skipped)
+
+
+def _fitting_duration_s(audio_dir: Path, features: Features) -> float:
+    """Answer `--duration auto`."""
+    from wavemill.dataset.suggestion import fitting_duration_s
+    from wavemill.dataset.survey.survey import lengths_s
+
+    return fitting_duration_s(lengths_s(audio_dir), features)
 
 
 def _losses(report: BuildReport, features: Features) -> Iterator[str]:

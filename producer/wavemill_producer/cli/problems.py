@@ -37,14 +37,14 @@ def _telling(problems: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def spectrogram_bar() -> Iterator[Callable[[int, int], None] | None]:
+def spectrogram_bar(noun: str = "spectrograms") -> Iterator[Callable[[int, int], None] | None]:
     """Yield a function that shows progress on the terminal; None if there is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("spectrograms"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress_bar(*columns) as bar:
-        task = bar.add_task("spectrograms", total=None)
+        task = bar.add_task(noun, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

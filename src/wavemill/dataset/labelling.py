@@ -74,7 +74,7 @@ class _Labelling:
             changed = []
             for spectrogram_id, source, before in page:
                 described = self._described(source)
-                labels = with_known_split(self._by_name(_id_of(source)) | (described or {}))
+                labels = with_known_split(self._by_name(id_of(source)) | (described or {}))
                 labelled += bool(labels)
                 if described is None and self._table is not None:
                     without_row += 1
@@ -98,18 +98,11 @@ class _Labelling:
 
     def _read_table(self, table: Table) -> None:
         self._connection.execute(_TABLE)
-        prefix = self._prefix(table.path)
-        rows = ((_name(prefix, row), json.dumps(row[1])) for row in table.rows())
+        prefix = table_prefix(table.path, self._audio_dir)
+        rows = ((row_name(prefix, row), json.dumps(row[1])) for row in table.rows())
         with self._connection:
             while page := list(islice(rows, _PAGE)):
                 self._connection.executemany("INSERT OR REPLACE INTO temp.described (name, labels) VALUES (?, ?)", page)
-
-    def _prefix(self, path: Path) -> PurePosixPath | None:
-        """Return the folder that the names of a table start from; None if the last component alone counts."""
-        if path.suffix.lower() == ".json":
-            return None  # NSynth's names have no folder
-        folder, root = path.resolve().parent, self._audio_dir.resolve()
-        return PurePosixPath(folder.relative_to(root)) if folder.is_relative_to(root) else PurePosixPath()
 
     def _pages(self) -> Iterator[list[tuple[str, str, str]]]:
         after = ""
@@ -121,8 +114,7 @@ class _Labelling:
         """Return the labels in the table's row for a recording; None without a row."""
         if self._table is None:
             return None
-        own_id = _id_of(source)
-        for name in (source, own_id, PurePosixPath(own_id).name):
+        for name in possible_names(source):
             row = self._connection.execute("SELECT labels FROM temp.described WHERE name = ?", (name,)).fetchone()
             if row is not None:
                 self._connection.execute("UPDATE temp.described SET used = 1 WHERE name = ?", (name,))
@@ -130,9 +122,25 @@ class _Labelling:
         return None
 
 
-def _id_of(source: str) -> str:
-    return PurePosixPath(source).with_suffix("").as_posix()
+def table_prefix(path: Path, audio_dir: Path) -> PurePosixPath | None:
+    """Return the folder that the names of a table start from; None if the last component alone counts."""
+    if path.suffix.lower() == ".json":
+        return None  # NSynth's names have no folder
+    folder, root = path.resolve().parent, audio_dir.resolve()
+    return PurePosixPath(folder.relative_to(root)) if folder.is_relative_to(root) else PurePosixPath()
 
 
-def _name(prefix: PurePosixPath | None, row: Row) -> str:
+def row_name(prefix: PurePosixPath | None, row: Row) -> str:
+    """Return the name of the recording that a row describes; one of its `possible_names` if it is in the folder."""
     return row[0] if prefix is None else str(prefix / row[0])
+
+
+def possible_names(source: str) -> tuple[str, str, str]:
+    """Return the names by which a table can mean a recording."""
+    own_id = id_of(source)
+    return source, own_id, PurePosixPath(own_id).name
+
+
+def id_of(source: str) -> str:
+    """Return the ID of the spectrogram of a whole recording."""
+    return PurePosixPath(source).with_suffix("").as_posix()

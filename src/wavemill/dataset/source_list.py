@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from wavemill.dataset.parts import parts
-from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings
+from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings, seen
 from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
 from wavemill.presets import MOST_LEVEL_DB
@@ -99,7 +99,7 @@ class RecordingList:
             if self._writer.long == "split":
                 self._connection.execute("INSERT INTO temp.seen SELECT DISTINCT source FROM temp.sources")
         if not self._count("temp.sources"):
-            raise DatasetError(f"{self._audio_dir} holds no usable recording{_seen(self.findings)}")
+            raise DatasetError(f"{self._audio_dir} holds no usable recording{seen(self.findings)}")
         self._judge_missed(prune=prune)
         if not prune:
             self._require_few_gone()
@@ -231,10 +231,3 @@ def _is_gone(path: Path) -> bool:
 
 def _columns(found: RecordingFile) -> tuple[str, str, int, int, int]:
     return found.spectrogram_id, found.path, found.n_bytes, found.mtime_ns, found.part
-
-
-def _seen(findings: Findings) -> str:
-    if findings.skipped:
-        path, reason = findings.skipped[0]
-        return f"; {len(findings.skipped)} were skipped, the first being {path}: {reason}"
-    return f" among {findings.ignored} files of other kinds" if findings.ignored else "; it is empty"

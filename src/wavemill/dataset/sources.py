@@ -153,3 +153,11 @@ def _unusable_name(path: PurePosixPath) -> str | None:
 def printable(text: str) -> str:
     """Escape control characters and bytes that are not UTF-8, so that text can be printed."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def seen(findings: Findings) -> str:
+    """Say what a scan found instead of recordings, as the end of a sentence."""
+    if findings.skipped:
+        path, reason = findings.skipped[0]
+        return f"; {len(findings.skipped)} were skipped, the first being {path}: {reason}"
+    return f" among {findings.ignored} files of other kinds" if findings.ignored else "; it is empty"

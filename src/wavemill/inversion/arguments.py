@@ -27,8 +27,8 @@ def check_n_iter(method: str, usual: int | None, n_iter: int | None) -> None:
         raise UsageError(f"expected n_iter >= 0, received {n_iter}")
 
 
-def check_geometry(*, n_fft: int, hop_length: int, halves_hop: bool) -> None:
-    """Raise UsageError if frames overlap by less than half, or a method cannot halve the hop."""
+def check_geometry(*, n_fft: int, hop_length: int) -> None:
+    """Raise UsageError if frames overlap by less than half."""
     if n_fft < 4 or n_fft % 2:
         raise UsageError(f"expected an even n_fft of 4 samples or more, received {n_fft}")
     if not 1 <= hop_length <= n_fft // 2:
@@ -36,8 +36,6 @@ def check_geometry(*, n_fft: int, hop_length: int, halves_hop: bool) -> None:
             f"expected a hop_length from 1 to n_fft / 2 = {n_fft // 2} samples, received {hop_length}; "
             "phases cannot be recovered from frames that overlap by less than half"
         )
-    if halves_hop and hop_length % 2:
-        raise UsageError(f"this method halves the hop: expected an even hop_length, received {hop_length}")
 
 
 def check_counts(*, length: int | None, n_threads: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import checked_values
 from wavemill.inversion.kernel import kernel
+from wavemill.inversion.phases import PhaseArray
 from wavemill.inversion.stft import Stft, stft_for
 
 # Bins up to this far above the clip's lowest level belong to the flat floor of a range-limited
@@ -41,6 +42,7 @@ class Clip:
     scale: float  # the power of two
     work: Stft  # for iterations: `full`, or a transform at half its sample rate, a quarter and so on
     full: Stft
+    known: PhaseArray | None = None  # (F, K): phases of the first K frames, where a block before gave them
 
 
 class Range(NamedTuple):

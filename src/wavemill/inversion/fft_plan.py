@@ -15,16 +15,17 @@ LANES = 16  # frames that are transformed at once
 
 
 def radices_for(n: int) -> IntArray:
-    """Return factors of n: eights first, then fours, then primes.
+    """Return factors of n, small ones first: eights and fours, and primes for the rest.
 
-    One eight fewer is taken if a lone factor of two would remain.
+    One eight fewer is taken if a lone factor of two would remain. Eights come last, because the
+    last steps go over the whole tile: the fewer, the better.
     """
     radices = []
     for radix in (8, 4, *range(2, n + 1)):
         while n % radix == 0 and not (radix == 8 and n % 32 == 16):  # split 16 into 4 * 4, not 8 * 2
             radices.append(radix)
             n //= radix
-    return np.array(radices, np.int64)
+    return np.array(sorted(radices), np.int64)
 
 
 def places_for(n: int, radices: IntArray) -> IntArray:

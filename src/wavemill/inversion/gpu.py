@@ -18,9 +18,9 @@ from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import check_counts, check_magnitude
 from wavemill.inversion.clip import read_clip
 from wavemill.inversion.inversion import choose, each
-from wavemill.inversion.methods import Method
+from wavemill.inversion.methods import ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
 from wavemill.inversion.phases import TURN, PhaseArray
-from wavemill.inversion.reconstruction import starting_phases
+from wavemill.inversion.reconstruction import fine_stft, starting_phases
 from wavemill.inversion.stft import Stft, hann, stft_for, unfold
 
 BLOCK = 32  # clips per call; XLA compiles this one shape, and fewer clips are padded to it
@@ -45,11 +45,11 @@ def invert_on_gpu(
     """
     from wavemill.keras_seam import tf  # imported late: it takes seconds
 
-    chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
+    chosen = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)
     clips = check_magnitude(magnitude, n_fft=n_fft)
     stft = stft_for(n_fft, hop_length, clips.shape[2], length)
-    program = _program(n_fft, hop_length, clips.shape[2], length, chosen, iterations)
+    program = _program(n_fft, hop_length, clips.shape[2], length, chosen, n_iter)
     pending = []
     with tf.device(device):
         for first in range(0, len(clips), BLOCK):
@@ -96,20 +96,27 @@ def _read_block(
 
 
 @lru_cache(maxsize=8)
-def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, method: Method, n_iter: int) -> Any:
+def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, method: Method, n_iter: int | None) -> Any:
     """Return a compiled function from magnitudes (BLOCK, T, F) and phases to signals (BLOCK, L)."""
     from wavemill.keras_seam import tf
 
     given = stft_for(n_fft, hop_length, n_frames, length)
-    fine = stft_for(n_fft, hop_length // 2, 2 * n_frames - 1, given.n_samples) if method.is_fine else None
+    fine = fine_stft(given) if method.is_fine else None
+
+    rough_n_iter = rough_iterations(method, n_iter, given)
+    n_plain = (method.n_iter or 0) if n_iter is None else n_iter
 
     def run(magnitude: tf.Tensor, phases: tf.Tensor) -> tf.Tensor:
         angles = tf.cast(tf.bitwise.bitwise_and(phases, TURN - 1), tf.float32) * (2 * np.pi / TURN)
         sizes = magnitude if fine is None else _with_frames_between(magnitude)
         spectra = tf.complex(sizes * tf.cos(angles), sizes * tf.sin(angles))
         if fine is not None:
-            spectra = _iterate(fine, sizes, spectra, n_iter, method.momentum)[:, ::2]
-        return _synthesize(given, _iterate(given, magnitude, spectra, n_iter, method.momentum))
+            rows_above = [[0, 0], [0, 0], [0, fine.n_rows - given.n_rows]]  # for an odd hop
+            sizes, spectra = tf.pad(sizes, rows_above), tf.pad(spectra, rows_above)
+            spectra = _iterate(fine, sizes, spectra, n_plain, method.momentum)[:, ::2, : given.n_rows]
+        if rough_n_iter is not None:
+            return _synthesize(given, _settle(given, magnitude, spectra, n_plain, rough_n_iter))
+        return _synthesize(given, _iterate(given, magnitude, spectra, n_plain, method.momentum))
 
     return tf.function(run, jit_compile=True, autograph=False)
 
@@ -130,12 +137,39 @@ def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: fl
     def step(i: Any, spectra: Any, previous: Any) -> Any:
         rebuilt = _analyze(stft, _synthesize(stft, spectra))
         pushed = rebuilt - momentum / (1 + momentum) * previous
-        energy = tf.math.real(pushed) ** 2 + tf.math.imag(pushed) ** 2
-        scale = magnitude * tf.math.rsqrt(energy + 1e-30)
-        return i + 1, tf.complex(scale * tf.math.real(pushed), scale * tf.math.imag(pushed)), rebuilt
+        return i + 1, _with_magnitude(magnitude, pushed), rebuilt
 
     state = (tf.constant(0), spectra, tf.zeros_like(spectra))
     return tf.while_loop(lambda i, *_: i < n_iter, step, state)[1]
+
+
+def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, n_rough: int) -> Any:
+    """Run plain iterations, and fast ones for the rough clips; `reconstruction` does the same."""
+    from wavemill.keras_seam import tf
+
+    rest = tf.where(magnitude > 0, tf.abs(_analyze(stft, _synthesize(stft, spectra))) - magnitude, 0)
+    error, energy = (tf.reduce_sum(values**2, [1, 2], keepdims=True) for values in (rest, magnitude))
+    is_rough = error > ROUGH**2 * energy  # (B, 1, 1)
+    n_iter = tf.where(is_rough, n_rough, n_plain)
+    push = tf.where(is_rough, ROUGH_MOMENTUM / (1 + ROUGH_MOMENTUM), 0.0)
+
+    def step(i: Any, spectra: Any, previous: Any) -> Any:
+        rebuilt = _analyze(stft, _synthesize(stft, spectra))
+        pushed = rebuilt - tf.cast(push, tf.complex64) * previous
+        wanted = _with_magnitude(magnitude, pushed)
+        kept = tf.where(i > 0, rebuilt, tf.zeros_like(rebuilt))  # the first iteration gives no momentum
+        return i + 1, tf.where(i < n_iter, wanted, spectra), kept
+
+    state = (tf.constant(0), spectra, tf.zeros_like(spectra))
+    return tf.while_loop(lambda i, *_: i < max(n_plain, n_rough), step, state)[1]
+
+
+def _with_magnitude(magnitude: Any, spectra: Any) -> Any:
+    from wavemill.keras_seam import tf
+
+    energy = tf.math.real(spectra) ** 2 + tf.math.imag(spectra) ** 2
+    scale = magnitude * tf.math.rsqrt(energy + 1e-30)
+    return tf.complex(scale * tf.math.real(spectra), scale * tf.math.imag(spectra))
 
 
 def _synthesize(stft: Stft, spectra: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from wavemill.arrays import FloatArray
 from wavemill.inversion.fft import STRIDE, put_in_order, put_out_of_order
 from wavemill.inversion.fft_plan import LANES
 from wavemill.inversion.kernel import inlined, kernel
-from wavemill.inversion.lanes import stretched, with_magnitude
+from wavemill.inversion.lanes import add_mismatch, stretched, with_magnitude
 from wavemill.inversion.stft import Stft
 from wavemill.inversion.tiles import cut, merge, overlap_add, read_row, split, weigh, write_row
 
@@ -46,6 +47,37 @@ def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -
         before, after = after, before
     if n_iter % 2:
         folded[:] = before
+
+
+@kernel
+def polish_once(stft: Stft, magnitude: FloatArray, folded: FloatArray) -> float:
+    """Run one iteration of `polish`; return the relative error of the magnitudes before it.
+
+    The error is ||STFT(signal)| - magnitude| / |magnitude|, over bins with a magnitude above 0.
+    """
+    half, lanes = stft.n_fft // 2, stft.n_lanes
+    tile, sums = np.empty(half * STRIDE, np.float32), np.zeros(2 * LANES, np.float32)
+    before = folded.copy()
+    error, energy = 0.0, 0.0
+    folded[:] = 0
+    for lane in range(0, lanes, LANES):
+        cut(stft, before, lane, tile)
+        put_in_order(tile, stft.radices, stft.half_roots)
+        sums[:] = 0
+        for k in range(half // 2 + 1):
+            low, high = split(stft, tile, k)
+            add_mismatch(sums, low, magnitude, k * lanes + lane)
+            if 2 * k < half:  # else both are the same row
+                add_mismatch(sums, high, magnitude, (half - k) * lanes + lane)
+            low = with_magnitude(low, magnitude, k * lanes + lane)
+            high = with_magnitude(high, magnitude, (half - k) * lanes + lane)
+            merge(stft, tile, k, low, high)
+        put_out_of_order(tile, stft.radices, stft.half_roots)
+        overlap_add(stft, tile, lane, folded)
+        error += np.float64(sums[:LANES].sum())
+        energy += np.float64(sums[LANES:].sum())
+    weigh(stft, folded)
+    return math.sqrt(error / energy)
 
 
 @kernel

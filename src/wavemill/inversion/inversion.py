@@ -46,11 +46,12 @@ def invert(
     method : str
         One of `METHODS`:
 
-        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations.
+        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations; 10 fast
+          ones for a clip with attacks or noise, whose integrated phases do not fit each other.
         - "pghi": the integration alone.
         - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames.
-          Closest to the recording where frames overlap by half, at twice the cost. Needs an even
-          `hop_length`.
+          Closest to the recording where frames overlap by half, at twice the cost; at four times
+          the cost for an odd `hop_length`, because it then works at twice the sample rate.
         - "griffin-lim": fast Griffin-Lim, 32 iterations with momentum 0.99, from a fixed scattered start.
         - "centre-phase": every frame is a pulse at its centre; costs one inverse transform.
         - "zero-phase": every frame is a pulse at its start; poor, kept for comparison.
@@ -58,7 +59,8 @@ def invert(
         Length of the waveforms; None means `(frames - 1) * hop_length`. The frames can cover up to
         `hop_length - 1` samples more; zeros follow after that.
     n_iter : int >= 0, or None
-        Number of iterations; None means the method's usual number.
+        Number of iterations; None means the method's usual number. With a number, "pghi+gl" runs as
+        many plain iterations for every clip.
     n_threads : int >= 1
         Number of threads that the clips are distributed over.
     transforms : "simd", "scipy" or None
@@ -83,7 +85,7 @@ def invert(
        magnitude", 2017.
     .. [2] Perraudin, Balazs, Sondergaard, "A fast Griffin-Lim algorithm", 2013.
     """
-    chosen, iterations = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
+    chosen = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)
     functions = transforms_named(transforms)
     clips = check_magnitude(magnitude, n_fft=n_fft)
@@ -93,19 +95,19 @@ def invert(
     def write(index: int) -> None:
         clip = read_clip(clips, index, stft=stft, hop_unit=2 if chosen.is_fine else 1)
         if clip is not None:  # silence stays zero
-            reconstruct(clip, chosen, iterations, functions, waveforms[index, : stft.n_samples])
+            reconstruct(clip, chosen, n_iter, functions, waveforms[index, : stft.n_samples])
 
     each(write, n_items=len(clips), n_threads=n_threads)
     return waveforms
 
 
-def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> tuple[Method, int]:
-    """Return a method and its number of iterations; UsageError if the arguments do not match."""
+def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> Method:
+    """Return a method; UsageError if the arguments do not match."""
     check_method(method, METHODS)
     chosen = KNOWN[method]
     check_n_iter(method, chosen.n_iter, n_iter)
-    check_geometry(n_fft=n_fft, hop_length=hop_length, halves_hop=chosen.is_fine)
-    return chosen, (chosen.n_iter or 0) if n_iter is None else n_iter
+    check_geometry(n_fft=n_fft, hop_length=hop_length)
+    return chosen
 
 
 def each(work: Callable[[int], None], *, n_items: int, n_threads: int) -> None:

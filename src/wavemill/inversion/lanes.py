@@ -200,3 +200,25 @@ def with_magnitude(_typing: Any, value: Any, magnitude: Any, index: Any) -> Any:
         return _joined(builder, builder.fmul(a, scale), builder.fmul(b, scale))
 
     return _lanes(_lanes, magnitude, types.intp), generate
+
+
+@intrinsic
+def add_mismatch(_typing: Any, sums: Any, value: Any, magnitude: Any, index: Any) -> Any:
+    """Add (|value| - magnitude)^2 and magnitude^2 to 32 sums, where the magnitude is above 0."""
+
+    def generate(context: Any, builder: Any, given: Any, arguments: Any) -> Any:
+        a, b = _parts(builder, arguments[1])
+        wanted = _read(context, builder, given.args[2], arguments[2], arguments[3])
+        energy = builder.fadd(builder.fmul(a, a), builder.fadd(builder.fmul(b, b), _constant(1e-30)))
+        rest = builder.fsub(builder.fmul(energy, _reciprocal_root(builder, energy)), wanted)
+        heard = builder.fcmp_ordered(">", wanted, _constant(0.0))
+        rest = builder.select(heard, rest, _constant(0.0))
+        for place, added in ((0, rest), (LANES, wanted)):
+            start = ir.Constant(ir.IntType(64), place)
+            total = builder.fadd(
+                _read(context, builder, given.args[0], arguments[0], start), builder.fmul(added, added)
+            )
+            _write(context, builder, given.args[0], arguments[0], start, total)
+        return context.get_dummy_value()
+
+    return types.void(sums, _lanes, magnitude, types.intp), generate

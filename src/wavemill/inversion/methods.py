@@ -10,7 +10,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip
 from wavemill.inversion.pghi import integrate
-from wavemill.inversion.phases import TURN, PhaseArray, scattered
+from wavemill.inversion.phases import TURN, UNKNOWN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft
 
 # (clip, its magnitudes and their transform, which may have more frames) -> phases (n_rows * P)
@@ -18,11 +18,24 @@ Start = Callable[[Clip, FloatArray, Stft], PhaseArray]
 
 
 def _integrated(clip: Clip, magnitude: FloatArray, stft: Stft) -> PhaseArray:
-    return integrate(stft, magnitude, n_rows=clip.n_rows, peak=clip.peak, floor=clip.floor)
+    known = _known(clip, stft)
+    return integrate(stft, magnitude, n_rows=clip.n_rows, peak=clip.peak, floor=clip.floor, known=known)
 
 
 def _scattered(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
-    return scattered(clip.n_rows, stft.n_lanes).ravel()
+    phases, known = scattered(clip.n_rows, stft.n_lanes).copy(), _known(clip, stft)
+    phases[:, : known.shape[1]] = np.where(known == UNKNOWN, phases[:, : known.shape[1]], known)
+    return phases.ravel()
+
+
+def _known(clip: Clip, stft: Stft) -> PhaseArray:
+    """Return the known phases of the first frames (n_rows, K); frames in between are UNKNOWN."""
+    if clip.known is None:
+        return np.empty((clip.n_rows, 0), np.int32)
+    step = 1 if stft.n_frames == clip.work.n_frames else 2
+    known = np.full((clip.n_rows, step * clip.known.shape[1]), UNKNOWN, np.int32)
+    known[:, ::step] = clip.known[: clip.n_rows]
+    return known
 
 
 def _centred(clip: Clip, _magnitude: FloatArray, stft: Stft) -> PhaseArray:
@@ -53,16 +66,35 @@ class Method:
     is_fine : bool
         Start and iterate on twice the frames, with the mean in dB between each two, then iterate on
         the given frames.
+    rough_n_iter : int or None
+        The usual number of fast iterations for a rough clip, instead of plain ones. A clip is rough
+        if the start leaves an error above `ROUGH`. None: all clips get plain iterations.
     """
 
     start: Start
     n_iter: int | None = None
     momentum: float = 0.0
     is_fine: bool = False
+    rough_n_iter: int | None = None
+
+
+# Phase gradients do not describe attacks and noise. Where the integrated phases leave a relative
+# error of the magnitudes above this one (-18.4 dB), fast iterations come nearer to the recording than
+# plain ones: drums and loops leave -9 to -17 dB, digits and sentences -22 to -29 dB.
+ROUGH = 0.12
+ROUGH_MOMENTUM = 0.99
+
+
+def rough_iterations(method: Method, n_iter: int | None, stft: Stft) -> int | None:
+    """Return the number of iterations that rough clips get; None if they are treated like others.
+
+    Where frames overlap by half, fast iterations lower PESQ by 0.02 and are left out.
+    """
+    return method.rough_n_iter if n_iter is None and 2 * stft.hop_length < stft.n_fft else None
 
 
 KNOWN: dict[str, Method] = {
-    "pghi+gl": Method(start=_integrated, n_iter=4),
+    "pghi+gl": Method(start=_integrated, n_iter=4, rough_n_iter=10),
     "pghi": Method(start=_integrated),
     "fine": Method(start=_integrated, n_iter=4, is_fine=True),
     "griffin-lim": Method(start=_scattered, n_iter=32, momentum=0.99),

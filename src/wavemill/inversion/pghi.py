@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.kernel import inlined, kernel
-from wavemill.inversion.phases import TURN, PhaseArray, scattered
+from wavemill.inversion.phases import TURN, UNKNOWN, PhaseArray, scattered
 from wavemill.inversion.stft import Stft
 
 # The Gaussian exp(-pi t^2 / gamma) closest to a Hann window of N samples has gamma = 0.25645 N^2
@@ -18,7 +18,7 @@ from wavemill.inversion.stft import Stft
 HANN_GAMMA = 0.25645
 # Bins further than this below the clip's maximum get scattered phases. 50 to 120 dB sound the same;
 # a smaller range is faster.
-RANGE_DB = 70.0
+RANGE_DB = 55.0
 # Levels are limited to this far below the maximum, because the logarithm of 0 has no slope.
 # Datasets are limited to such a range anyway.
 DEPTH_DB = 80.0
@@ -36,7 +36,9 @@ _UNWANTED = -1  # bucket of a bin that integration skips; so is any negative one
 IntArray = npt.NDArray[np.int32]
 
 
-def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, floor: float) -> PhaseArray:
+def integrate(
+    stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, floor: float, known: PhaseArray
+) -> PhaseArray:
     """Estimate the phases of one clip's STFT from the gradients of its log magnitude [1]_.
 
     For a Gaussian window, the phase's derivative along one axis equals the log magnitude's
@@ -53,6 +55,8 @@ def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, fl
         The highest magnitude, and the magnitude up to which phases are scattered. A flat floor has
         no gradients, so integration would align its phases into clicks (with a floor at 50 dB, five
         times as loud; PESQ 3.5 instead of 3.8).
+    known : int32 [shape=(n_rows, K), K may be 0]
+        Phases of the first K frames, from which integration goes on, or UNKNOWN.
 
     Returns
     -------
@@ -72,6 +76,7 @@ def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, fl
         scattered(stft.n_rows, stft.n_lanes).ravel(),
         np.float32(peak * 10 ** (-DEPTH_DB / 20)),
         np.float32(lowest),
+        known,
         phases,
     )
     return phases
@@ -79,7 +84,13 @@ def integrate(stft: Stft, magnitude: FloatArray, *, n_rows: int, peak: float, fl
 
 @kernel
 def _integrate(
-    stft: Stft, magnitude: FloatArray, start: PhaseArray, least: np.float32, floor: np.float32, phases: PhaseArray
+    stft: Stft,
+    magnitude: FloatArray,
+    start: PhaseArray,
+    least: np.float32,
+    floor: np.float32,
+    known: PhaseArray,
+    phases: PhaseArray,
 ) -> None:
     lanes, T = stft.n_lanes, stft.n_frames
     F = phases.size // lanes
@@ -89,6 +100,7 @@ def _integrate(
     records = np.empty((F + 2) * width * _SIZE, np.int32)
     buckets = np.full((F + 2) * width, _UNWANTED, np.int32)  # a contiguous copy of the records' buckets
     _fill(stft, log, start, floor, records, buckets)
+    _go_on(records, width, known)
     _spread(records, width, _seeds(buckets, width))
     for f in range(F):
         row, source = phases[f * lanes :][:lanes], records[(f + 1) * width * _SIZE :][: width * _SIZE]
@@ -200,6 +212,22 @@ def _seeds(buckets: IntArray, width: int) -> IntArray:
         ordered[starts[place]] = found[k]
         starts[place] += 1
     return ordered
+
+
+@inlined
+def _go_on(records: IntArray, width: int, known: PhaseArray) -> None:
+    """Sum the phase steps from all bins with known phases on, loudest bins first."""
+    tops = np.full(N_BUCKETS, -1, np.int32)
+    for f in range(known.shape[0]):
+        for t in range(known.shape[1]):
+            if known[f, t] != UNKNOWN:
+                i = (f + 1) * width + t
+                bucket = records[_SIZE * i + _BUCKET]
+                records[_SIZE * i + _PHASE] = known[f, t]
+                if bucket >= 0:
+                    records[_SIZE * i + _BUCKET] = -2 - tops[bucket]
+                    tops[bucket] = i
+    _drain(records, width, tops, N_BUCKETS - 1)
 
 
 @inlined

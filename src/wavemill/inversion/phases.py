@@ -17,6 +17,7 @@ from wavemill.inversion.kernel import kernel
 
 PhaseArray = npt.NDArray[np.int32]
 TURN = 2**24
+UNKNOWN = -(2**31)  # in place of a phase
 
 _RADIANS = math.pi / 2**32  # from phases in 2**-32 turns to half the angle in radians
 

@@ -40,6 +40,14 @@ def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -
     search(stft, magnitude, folded, n_iter, 0.0)
 
 
+def polish_once(stft: Stft, magnitude: FloatArray, folded: FloatArray) -> float:
+    """Run one iteration; return the error of the magnitudes before it; see `griffin_lim.polish_once`."""
+    wanted = _frames_first(stft, magnitude)
+    found = np.abs(_spectra_of(stft, _unfolded(stft, folded)))
+    polish(stft, magnitude, folded, 1)
+    return float(np.linalg.norm((found - wanted)[wanted > 0]) / np.linalg.norm(wanted))
+
+
 def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, momentum: float) -> None:
     """Run fast Griffin-Lim on a folded signal in place; see `griffin_lim.search`."""
     signal, wanted = _unfolded(stft, folded), _frames_first(stft, magnitude)

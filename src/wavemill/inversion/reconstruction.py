@@ -6,14 +6,14 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip, with_frames_between
-from wavemill.inversion.methods import Method
+from wavemill.inversion.methods import ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
 from wavemill.inversion.phases import PhaseArray, spectra_of
 from wavemill.inversion.stft import Stft, fold, stft_for, unfold
 from wavemill.inversion.transforms import Transforms
 
 
-def reconstruct(clip: Clip, method: Method, n_iter: int, transforms: Transforms, signal: FloatArray) -> None:
-    """Write a clip's waveform into `signal`, cut to its size."""
+def reconstruct(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms, signal: FloatArray) -> None:
+    """Write a clip's waveform into `signal`, cut to its size; `n_iter` None means the method's usual number."""
     folded = _find(clip, method, n_iter, transforms)
     unfold(clip.full, folded, np.float32(clip.scale), signal)
 
@@ -22,15 +22,30 @@ def starting_phases(clip: Clip, method: Method) -> tuple[PhaseArray, FloatArray,
     """Return the phases that a method starts from, with their magnitudes and their transform."""
     if not method.is_fine:
         return method.start(clip, clip.magnitude, clip.work), clip.magnitude, clip.work
-    work, n_frames = clip.work, clip.work.n_frames
-    fine = stft_for(work.n_fft, work.hop_length // 2, 2 * n_frames - 1, work.n_samples)
-    dense = np.empty(fine.n_rows * fine.n_lanes, np.float32)
-    with_frames_between(clip.magnitude, n_frames, work.n_lanes, dense, fine.n_lanes)
+    fine, n_frames = fine_stft(clip.work), clip.work.n_frames
+    dense = np.zeros(fine.n_rows * fine.n_lanes, np.float32)
+    rows = dense[: clip.work.n_rows * fine.n_lanes]
+    with_frames_between(clip.magnitude, n_frames, clip.work.n_lanes, rows, fine.n_lanes)
     return method.start(clip, dense, fine), dense, fine
 
 
-def _find(clip: Clip, method: Method, n_iter: int, transforms: Transforms) -> FloatArray:
+def fine_stft(stft: Stft) -> Stft:
+    """Return the transform of twice the frames; for an odd hop, at twice the sample rate."""
+    even = _even_stft(stft)
+    return stft_for(even.n_fft, even.hop_length // 2, 2 * even.n_frames - 1, even.n_samples)
+
+
+def _even_stft(stft: Stft) -> Stft:
+    """Return the transform itself, or for an odd hop the same frames at twice the sample rate."""
+    if stft.hop_length % 2 == 0:
+        return stft
+    return stft_for(2 * stft.n_fft, 2 * stft.hop_length, stft.n_frames, 2 * stft.n_samples)
+
+
+def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms) -> FloatArray:
     phases, magnitude, stft = starting_phases(clip, method)
+    rough_n_iter = rough_iterations(method, n_iter, stft)
+    n_iter = (method.n_iter or 0) if n_iter is None else n_iter
     if n_iter == 0:
         return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases, transforms)
     folded = _synthesized(stft, magnitude, phases, transforms)
@@ -38,9 +53,17 @@ def _find(clip: Clip, method: Method, n_iter: int, transforms: Transforms) -> Fl
         transforms.polish(stft, magnitude, folded, n_iter - 1)
         # The given frames are every second fine one, so the last fine iteration is done on them
         # instead.
-        return _polished(clip, _refolded(stft, folded, clip.work), n_iter + 1, transforms)
+        even = _even_stft(clip.work)
+        folded = _refolded(stft, folded, even)
+        if even is clip.work:
+            return _polished(clip, folded, n_iter + 1, transforms)
+        return _polished(clip, _halved(clip, folded, even, transforms), n_iter, transforms)
     if method.momentum:
         return _searched(clip, folded, n_iter, method.momentum, transforms)
+    if rough_n_iter is not None:
+        if transforms.polish_once(clip.work, clip.magnitude, folded) > ROUGH:
+            return _searched(clip, folded, rough_n_iter - 1, ROUGH_MOMENTUM, transforms)
+        n_iter -= 1
     return _polished(clip, folded, n_iter, transforms)
 
 
@@ -67,6 +90,17 @@ def _refolded(fine: Stft, folded: FloatArray, stft: Stft) -> FloatArray:
     other = np.empty(stft.weight.size, np.float32)
     fold(stft, signal, other)
     return other
+
+
+def _halved(clip: Clip, folded: FloatArray, even: Stft, transforms: Transforms) -> FloatArray:
+    """Run one iteration on a signal at twice the sample rate; return the result at the clip's own."""
+    wide = np.zeros(even.n_rows * even.n_lanes, np.float32)
+    wide[: clip.magnitude.size] = clip.magnitude
+    spectra = np.empty(even.n_rows * 2 * even.n_lanes, np.float32)
+    transforms.project(even, wide, folded, spectra)
+    halved = np.empty(clip.work.weight.size, np.float32)
+    transforms.synthesize(clip.work, spectra[: clip.work.n_rows * 2 * clip.work.n_lanes], halved)
+    return halved
 
 
 def _polished(clip: Clip, folded: FloatArray, n_iter: int, transforms: Transforms) -> FloatArray:

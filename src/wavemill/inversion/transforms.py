@@ -31,6 +31,7 @@ class Transforms(NamedTuple):
     analyze: Callable[[Stft, FloatArray, FloatArray], None]
     project: Callable[[Stft, FloatArray, FloatArray, FloatArray], None]
     polish: Callable[[Stft, FloatArray, FloatArray, int], None]
+    polish_once: Callable[[Stft, FloatArray, FloatArray], float]
     search: Callable[[Stft, FloatArray, FloatArray, int, float], None]
 
 
@@ -39,6 +40,7 @@ SCIPY = Transforms(
     analyze=plain.analyze,
     project=plain.project,
     polish=plain.polish,
+    polish_once=plain.polish_once,
     search=plain.search,
 )
 
@@ -82,6 +84,7 @@ def _kernels() -> Transforms:
         analyze=tiles.analyze,
         project=griffin_lim.project,
         polish=griffin_lim.polish,
+        polish_once=griffin_lim.polish_once,
         search=griffin_lim.search,
     )
 
@@ -92,4 +95,5 @@ def _try(kernels: Transforms) -> None:
     magnitude = np.ones(stft.n_rows * stft.n_lanes, np.float32)
     folded = np.empty_like(stft.weight)
     kernels.synthesize(stft, np.repeat(magnitude, 2), folded)
+    kernels.polish_once(stft, magnitude, folded)
     kernels.polish(stft, magnitude, folded, 1)

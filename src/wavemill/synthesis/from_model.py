@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.duration import QUIET_DB
 from wavemill.audio.windows import Windows, grouped
 from wavemill.errors import SpectrogramError
 from wavemill.labels import Labels
@@ -22,6 +23,8 @@ from wavemill.operations.requests import PATHS
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
+FADE_FRAMES = 8
+FADE_DB = 60.0
 DEFAULT_PEAK_DB = 20.0  # as a speech clip that peaks at half of full scale, with a window of 256
 
 
@@ -144,6 +147,8 @@ def sample(
 ) -> Synthesis:
     """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} restrict the draw.
 
+    A sample that would still sound where its frame ends is faded out.
+
     Raises
     ------
     UsageError
@@ -151,11 +156,21 @@ def sample(
     """
     drawn = model.sample_latents(seeds, labels=labels, temperature=temperature)
     return Synthesis(
-        spectrograms=list(model.decode(drawn.latents, peak_db=drawn.peak_db)),
+        spectrograms=[faded_out(one) for one in model.decode(drawn.latents, peak_db=drawn.peak_db)],
         latents=list(drawn.latents),
         durations_s=[float(seconds) for seconds in drawn.duration_s],
         labels=list(drawn.labels),
     )
+
+
+def faded_out(spectrogram: FloatArray) -> FloatArray:
+    """Return a spectrogram (F, T) in dB that falls by `FADE_DB` over its last frames, if it still sounds there."""
+    n_faded = min(FADE_FRAMES, spectrogram.shape[1])
+    if spectrogram[:, -1].max() <= spectrogram.max() - QUIET_DB:
+        return spectrogram
+    faded = spectrogram.copy()
+    faded[:, -n_faded:] -= np.linspace(0, FADE_DB, n_faded, dtype=np.float32)
+    return faded
 
 
 def linear(a: FloatArray, b: FloatArray, weight: float | FloatArray) -> FloatArray:

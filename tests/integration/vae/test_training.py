@@ -33,6 +33,7 @@ class Blobs:
         distance = ((bins - place[:, 0]) / place[:, 2]) ** 2 + ((frames - place[:, 1]) / place[:, 3]) ** 2
         self.db = np.maximum(-6 * distance, -80).astype(np.float32)
         self.labels = [{"digit": str(i % 2), "index": str(i)} for i in range(n_items)]
+        self.recordings = range(n_items)
 
     def read_db(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.db[indices]

@@ -35,7 +35,16 @@ def test_transforms_of_sixteen_frames_are_those_of_scipy(n):
 
 @pytest.mark.parametrize(
     ("n", "radices"),
-    [(1, []), (2, [2]), (16, [4, 4]), (64, [8, 8]), (128, [8, 4, 4]), (256, [8, 8, 4]), (198, [2, 3, 3, 11])],
+    [
+        (1, []),
+        (2, [2]),
+        (16, [4, 4]),
+        (64, [8, 8]),
+        (128, [4, 4, 8]),
+        (256, [4, 8, 8]),
+        (200, [5, 5, 8]),
+        (198, [2, 3, 3, 11]),
+    ],
 )
 def test_powers_of_two_have_few_and_large_factors(n, radices):
     assert radices_for(n).tolist() == radices

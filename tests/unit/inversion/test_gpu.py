@@ -33,6 +33,28 @@ def test_its_operations_give_the_waveforms_of_the_cpu(batch, method):
         assert np.linalg.norm(waveform - wanted) <= 2e-3 * np.linalg.norm(wanted)
 
 
+def test_finer_frames_at_an_odd_hop_give_the_waveforms_of_the_cpu(signals, magnitudes):
+    arguments = {"n_fft": 512, "hop_length": 125, "method": "fine"}
+    wanted = magnitudes(signals["buzz"], signals["sweep"], n_fft=512, hop_length=125)
+    for waveform, one in zip(
+        invert_on_gpu(wanted, **arguments, device="/CPU:0"), invert(wanted, **arguments), strict=True
+    ):
+        assert np.linalg.norm(waveform - one) <= 2e-3 * np.linalg.norm(one)
+
+
+def test_rough_clips_get_the_iterations_that_they_get_on_the_cpu(magnitudes):
+    hits = np.random.default_rng(2).standard_normal((2, 6_400)).astype(np.float32)
+    hits[0, 300:] *= np.exp(-np.arange(6_100) / 200).astype(np.float32)
+    wanted = magnitudes(*hits, n_fft=512, hop_length=128)
+    arguments = {"n_fft": 512, "hop_length": 128, "length": 6_400}
+    expected = invert(wanted, **arguments)
+    plain = invert(wanted, **arguments, n_iter=4)
+    waveforms = invert_on_gpu(wanted, **arguments, device="/CPU:0")
+    for waveform, one, other in zip(waveforms, expected, plain, strict=True):
+        assert np.linalg.norm(other - one) > 0.05 * np.linalg.norm(one)  # both are rough
+        assert np.linalg.norm(waveform - one) <= 1e-2 * np.linalg.norm(one)
+
+
 def test_a_clip_has_the_same_bytes_alone_and_in_a_batch_of_several_blocks(batch):
     arguments = {"n_fft": 512, "hop_length": 256, "device": "/CPU:0"}
     many = np.concatenate([batch] * 6)[: BLOCK + 2]

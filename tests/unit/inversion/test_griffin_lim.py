@@ -7,6 +7,7 @@ from support.folding import flat_magnitude, folded_from_spectra, shaped_spectra,
 
 from wavemill.inversion.griffin_lim import polish, project, search
 from wavemill.inversion.stft import stft_for
+from wavemill.inversion.transforms import transforms_named
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.99])
@@ -20,6 +21,20 @@ def test_iterations_are_those_of_librosa(signals, magnitudes, geometry, momentum
         folded = folded_from_spectra(stft, wanted.astype(np.complex64))  # librosa's init=None is phase 0
         iterate(stft, magnitude, folded, *arguments)
         assert np.linalg.norm(unfolded_signal(stft, folded) - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("transforms", ["simd", "scipy"])
+def test_one_iteration_also_gives_the_error_of_the_magnitudes_before_it(signals, geometry, transforms):
+    spectra = librosa.stft(signals["noise"][: 20 * geometry["hop_length"]], **geometry)
+    stft = stft_for(**geometry, n_frames=21)
+    wanted = np.abs(spectra) * np.random.default_rng(4).random(spectra.shape, np.float32)
+    wanted[3] = 0  # counts as unknown
+    once, usual = (folded_from_spectra(stft, spectra) for _ in range(2))
+    error = transforms_named(transforms).polish_once(stft, flat_magnitude(stft, wanted), once)
+    polish(stft, flat_magnitude(stft, wanted), usual, 1)
+    missed = (np.abs(spectra) - wanted)[wanted > 0]
+    assert error == pytest.approx(np.linalg.norm(missed) / np.linalg.norm(wanted), rel=1e-4)
+    assert np.abs(once - usual).max() < 1e-5 * np.abs(usual).max()
 
 
 def test_polishing_keeps_a_consistent_spectrogram(signals, geometry):

@@ -53,6 +53,32 @@ def test_finer_frames_bring_a_voice_nearer_at_half_overlap(signals, magnitudes):
     assert np.mean(distances_db["fine"]) < np.mean(distances_db["pghi+gl"])
 
 
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(256, 63), (400, 125)])
+def test_finer_frames_bring_a_voice_nearer_at_an_odd_hop_too(signals, magnitudes, n_fft, hop_length):
+    geometry = {"n_fft": n_fft, "hop_length": hop_length}
+    wanted = magnitudes(signals["buzz"], **geometry)
+    distances_db = {}
+    for method in ("pghi+gl", "fine"):
+        waveform = invert(wanted, **geometry, method=method, length=6_400)[0]
+        distances_db[method] = convergence_db(waveform, signals["buzz"], n_fft=n_fft, hop_length=16)
+    assert distances_db["fine"] < distances_db["pghi+gl"]
+
+
+def test_attacks_and_noise_come_as_near_to_the_recording_as_by_librosas_griffin_lim(magnitudes):
+    geometry = {"n_fft": 512, "hop_length": 128}
+    random = np.random.default_rng(7)
+    hits = np.zeros(16_000, np.float32)
+    for start in (1_000, 4_700, 9_100, 12_345):
+        times = np.arange(hits.size - start)
+        hits[start:] += (random.standard_normal(times.size) * np.exp(-times / 700)).astype(np.float32)
+    wanted = magnitudes(hits, **geometry)
+    reference = librosa.griffinlim(wanted[0], **geometry, n_iter=32, length=hits.size, random_state=0)
+    fine = {"n_fft": 512, "hop_length": 32}
+    usual, plain = (invert(wanted, **geometry, length=hits.size, n_iter=n)[0] for n in (None, 4))
+    assert convergence_db(usual, hits, **fine) < convergence_db(reference, hits, **fine) + 0.2
+    assert convergence_db(usual, hits, **fine) < convergence_db(plain, hits, **fine) - 1
+
+
 def test_griffin_lim_converges_as_far_as_that_of_librosa(signals, magnitudes, geometry):
     differences_db = []
     for sound in signals.values():

@@ -6,11 +6,11 @@ import pytest
 from support.folding import flat_magnitude
 
 from wavemill.inversion.pghi import integrate
-from wavemill.inversion.phases import TURN, scattered
+from wavemill.inversion.phases import TURN, UNKNOWN, scattered
 from wavemill.inversion.stft import stft_for
 
 
-def integrated(magnitude, *, floor_db=-60.0, **geometry):
+def integrated(magnitude, *, floor_db=-60.0, known=None, **geometry):
     """Phases (F, T) in turns."""
     stft = stft_for(**geometry, n_frames=magnitude.shape[1])
     peak = float(magnitude.max())
@@ -20,6 +20,7 @@ def integrated(magnitude, *, floor_db=-60.0, **geometry):
         n_rows=stft.n_rows,
         peak=peak,
         floor=peak * 10 ** (floor_db / 20),
+        known=np.empty((stft.n_rows, 0), np.int32) if known is None else known,
     )
     return phases.reshape(stft.n_rows, -1)[:, : stft.n_frames] / TURN
 
@@ -69,3 +70,16 @@ def test_rows_of_a_single_frame_differ_by_half_a_turn():
     magnitude = np.random.default_rng(3).random((33, 1), np.float32) + np.float32(0.5)
     phases = integrated(magnitude, n_fft=64, hop_length=16)
     assert wrapped(np.diff(phases, axis=0) - 0.5).max() < 1e-6
+
+
+def test_integration_goes_on_from_known_phases(signals, magnitudes):
+    geometry = {"n_fft": 256, "hop_length": 64}
+    magnitude = magnitudes(signals["sweep"], **geometry)[0]
+    before = integrated(magnitude, **geometry)
+    turn = np.int32(TURN // 3)
+    known = np.round(before[:, :6] * TURN).astype(np.int32) + turn
+    known[:, 3] = UNKNOWN
+    after = integrated(magnitude, known=known, **geometry)
+    heard = magnitude > 0.01 * magnitude.max()
+    assert np.abs(after[:, :3] * TURN - known[:, :3]).max() == 0
+    assert np.median(wrapped(after - before - 1 / 3)[heard]) < 0.02  # all phases have moved with them

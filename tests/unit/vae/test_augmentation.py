@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.interpolate import CubicHermiteSpline
 
-from wavemill.vae.training.augmentation import augment, interpolation_matrix
+from wavemill.vae.training.augmentation import augment, interpolation_matrix, moved, moves_for, shifted_and_coloured
 
 
 def test_interpolation_agrees_with_a_hermite_spline_of_central_differences() -> None:
@@ -44,3 +45,18 @@ def test_the_same_seed_augments_alike() -> None:
     one, two, other = (augment(x, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+def test_what_has_a_number_as_label_is_neither_stretched_nor_warped() -> None:
+    assert moves_for([{"digit": "7"}]) is moved
+    assert moves_for([{"digit": "7"}, {"pitch": 60}]) is shifted_and_coloured
+    x = np.zeros((8, 32, 40), np.float32)
+    x[:, [5, 10, 20], 4:20] = [[0.5], [1.0], [0.6]]
+    changed = shifted_and_coloured(x, np.random.default_rng(0))
+    for clip in changed:
+        sounding = np.flatnonzero(clip.max(axis=0))
+        assert np.flatnonzero(clip.max(axis=1)).tolist() == [5, 10, 20], "no bin moves"
+        assert len(sounding) == 16, "no frame is added"
+        assert 4 <= sounding[0] <= 14
+        assert clip.max() == pytest.approx(1)
+    assert len({clip[5].max() for clip in changed}) > 1

@@ -75,6 +75,24 @@ def test_held_out_spectrograms_are_a_seeded_fraction() -> None:
     assert splits[0] == splits[1] != splits[2]
 
 
+def test_a_split_label_is_honoured_and_what_is_for_tests_stays_out() -> None:
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
+    labels = [{"split": part} for part in parts]
+    training, held_out = split(labels, TrainingConfig())
+    assert (training.tolist(), held_out.tolist()) == ([0, 1, 2, 3], [4, 5])
+    training, held_out = split(labels, TrainingConfig(validation_label="split=test"))
+    assert held_out.tolist() == [6, 7, 8], "a rule wins"
+    training, held_out = split(labels[:4] + labels[6:], TrainingConfig(validation_fraction=0.25))
+    assert sorted([*training, *held_out]) == [0, 1, 2, 3]
+
+
+def test_a_fraction_holds_out_whole_recordings() -> None:
+    recordings = np.repeat(np.arange(10), 3)
+    training, held_out = split([{}] * 30, TrainingConfig(validation_fraction=0.2), recordings)
+    assert len(held_out) == 6
+    assert not set(recordings[training]) & set(recordings[held_out])
+
+
 @pytest.mark.parametrize("label", ["index=9", "speaker=ann", "index=0,1,2,3,4"])
 def test_a_split_without_training_or_without_validation_is_refused(label: str) -> None:
     with pytest.raises(UsageError, match="of 20 spectrograms"):

@@ -11,14 +11,17 @@ from wavemill.vae.folder.record import ModelRecord
 def model_card(record: ModelRecord) -> str:
     """Return the text of a model folder's README.md, made from the record alone."""
     features = record.features
+    told = [f"- `{condition.described}`" for condition in record.conditions]
+    labels = ["", "Its decoder is told these labels; any combination can be sampled:", *told] if told else []
     return f"""# {record.name}
 
-A {_KINDS.get(record.kind, record.kind)} for spectrograms of short spoken words.
-It turns {features.n_bins} bins x {features.n_frames} frames into {record.latent_dim} numbers, and these into a
+A {_KINDS.get(record.kind, record.kind)} for spectrograms of sounds.
+It turns {features.n_bins} bins x {features.n_frames} frames into {record.vector_dim} numbers, and these into a
 spectrogram again. wavemill inverts spectrograms to sound.
 Preset `{features.preset}`: {features.sample_rate_hz} Hz, window of {features.n_fft} samples, hop of
 {features.hop_length} samples.
 Architecture `{record.architecture}`, made by wavemill {record.code_version}.
+{chr(10).join(labels)}
 
 ## Data
 {record.training.get("data") or "The dataset named in the training record; its owner's licence applies."}

@@ -52,6 +52,11 @@ class SpectrogramSource(Protocol):
         """One mapping per spectrogram."""
         ...
 
+    @property
+    def recordings(self) -> Sequence[int] | Indices:
+        """The number of the recording that each spectrogram is from; frames of a long one share it."""
+        ...
+
     def read_db(self, indices: Indices) -> FloatArray:
         """Return spectrograms in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
         ...
@@ -62,12 +67,15 @@ def seeded_rng(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
-def split(labels: Sequence[Labels], config: TrainingConfig) -> tuple[Indices, Indices]:
+def split(
+    labels: Sequence[Labels], config: TrainingConfig, recordings: Sequence[int] | Indices | None = None
+) -> tuple[Indices, Indices]:
     """Return the indices to train on and those held out, each sorted.
 
     Without a `validation_label`, items with a `split` label are divided by it: `train` is trained
     on, `validation` is held out, `test` is in neither. If there is no `validation`, a fraction is
-    held out of the rest.
+    held out of the rest. `recordings` are the numbers of the recordings that items are from; a
+    fraction holds out whole recordings.
 
     Raises
     ------
@@ -83,9 +91,10 @@ def split(labels: Sequence[Labels], config: TrainingConfig) -> tuple[Indices, In
         everything = everything[parts != SPLITS[2]]
         held_out = parts[everything] == SPLITS[1]
         if not held_out.any():
-            n_held_out = round(len(everything) * config.validation_fraction)
-            chosen = seeded_rng(config.seed, 0).permutation(len(everything))[:n_held_out]
-            held_out = np.isin(np.arange(len(everything)), chosen)
+            own = np.asarray(recordings)[everything] if recordings is not None else everything
+            numbers = np.unique(own)
+            n_held_out = round(len(numbers) * config.validation_fraction)
+            held_out = np.isin(own, numbers[seeded_rng(config.seed, 0).permutation(len(numbers))[:n_held_out]])
     if not held_out.any() or held_out.all():
         raise UsageError(
             f"of {len(labels)} spectrograms {int(held_out.sum())} would be held out for validation by "

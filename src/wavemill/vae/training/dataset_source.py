@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,11 @@ class DatasetSource:
     def ids(self) -> Sequence[str]:
         """The ID of the spectrogram that each frame belongs to."""
         return [entry.spectrogram_id for entry, _ in self._items]
+
+    @property
+    def recordings(self) -> Sequence[int]:
+        """The number of the spectrogram that each frame belongs to."""
+        return [number - 1 for number in accumulate(int(start == 0) for _, start in self._items)]
 
     def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
         """Return frames in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""

@@ -46,6 +46,14 @@ class JoinedSource:
         return self._parts[0].features
 
     @property
+    def recordings(self) -> NDArray[np.int64]:
+        """The number of the recording that each spectrogram is from, counted over all datasets."""
+        firsts = np.cumsum([0, *(int(np.max(part.recordings)) + 1 for part in self._parts)])
+        return np.concatenate(
+            [np.asarray(part.recordings) + first for part, first in zip(self._parts, firsts, strict=False)]
+        )
+
+    @property
     def added(self) -> NDArray[np.int64]:
         """The numbers of the spectrograms that do not come from `first`."""
         return np.arange(self._starts[1], self._starts[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ MOST_ITEMS = 300
 # held-out items is far for this model.
 QUANTILES = "log_spectral_distance_quantiles_db"
 SHARES = (0.5, 0.9, 0.99)
+LEAST_STOI_S = 0.5  # of a sound with its repeats
+_TOO_SHORT_SCORE = 1e-5  # pystoi's, when too little is left without pauses
 REPEATS = 3  # STOI compares segments of 0.384 s; half of all spoken digits are shorter than two of them
 
 
@@ -96,9 +99,18 @@ def sound(db: FloatArray, features: Features) -> FloatArray:
 
 
 def mean_stoi(reference: FloatArray, other: FloatArray, sample_rate_hz: int) -> float | None:
-    """Return the mean short-time objective intelligibility of (B, samples), or None without pystoi."""
-    scores = stoi_scores(reference, other, sample_rate_hz)
-    return None if scores is None else float(scores.mean())
+    """Return the mean short-time objective intelligibility of (B, samples).
+
+    It is None without pystoi, and for sounds that are too short for it.
+    """
+    if reference.shape[1] * REPEATS < LEAST_STOI_S * sample_rate_hz:
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Not enough STFT frames", RuntimeWarning)
+        scores = stoi_scores(reference, other, sample_rate_hz)
+    if scores is None or not (is_measured := scores > _TOO_SHORT_SCORE).any():
+        return None
+    return float(scores[is_measured].mean())
 
 
 def stoi_scores(

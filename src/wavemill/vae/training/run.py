@@ -58,7 +58,7 @@ class TrainingRun:
             config = replace(config, init=f"{init.name}, {init.digest}", validation_label=rule)
         self.config = config
         self.scheme: Scheme = dict(init.record.normalisation) if init else normalisation_for(config.architecture)
-        self.training, self.held_out = split(source.labels, config)
+        self.training, self.held_out = split(source.labels, config, source.recordings)
         everything = JoinedSource(source, added)
         heard = [everything.labels[i] for i in (*self.training, *everything.added)]
         self.conditions = init.record.conditions if init else conditions_of(config.conditions, heard)
