@@ -89,7 +89,7 @@ def values_of(labels: Sequence[Labels], training: NDArray[np.bool_], kinds: Sequ
     """Return the values to recognise, by kind of label.
 
     Without `kinds` these are all that every sound has, without `split` and `index`, and without those of which there
-    are too many values to learn: more than a quarter of the sounds.
+    are too many values to learn: more than half of the sounds.
     """
     common = set.intersection(*(set(item) for item in labels)) - {INDEX, SPLIT} if labels else set()
     if unknown := sorted(set(kinds) - common):
@@ -100,7 +100,7 @@ def values_of(labels: Sequence[Labels], training: NDArray[np.bool_], kinds: Sequ
         kind: sorted({str(item[kind]) for item, use in zip(labels, training, strict=True) if use})
         for kind in sorted(kinds or common)
     }
-    most = training.sum() if kinds else training.sum() / 4
+    most = training.sum() if kinds else training.sum() / 2
     if not (known := {kind: names for kind, names in values.items() if 1 < len(names) <= max(most, 2)}):
         raise UsageError(
             "the recordings have no label with two or more values to learn; name them like 7_george_0.wav, or give "
