@@ -25,7 +25,7 @@ from wavemill.operations.requests import HOTTEST
 from wavemill.vae.conditions import Category, Conditions, labels_in, total_width
 from wavemill.vae.told import Told, told
 
-TEMPERATURE = 0.7  # docs/why.md
+TEMPERATURE = 0.5  # docs/why.md
 MOST_DIRECTIONS = 64
 NEAREST = 4  # rows whose levels are averaged for a sample's
 _CLOSE = 0.02  # of a number's range: rows this near have about the same level

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from wavemill.arrays import FloatArray
+from wavemill.keras_seam import keras, tf
 from wavemill.labels import SPLIT, Labels
 from wavemill.vae.latents.conditional import ConditionalPrior
 from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.network.building import Encoded, Network
 from wavemill.vae.network.scaling import Scheme
 from wavemill.vae.told import over_numbers, told
-from wavemill.vae.training.batches import Indices, SpectrogramSource, in_order
+from wavemill.vae.training.batches import Indices, SpectrogramSource, in_order, seeded_rng
 from wavemill.vae.training.config import TrainingConfig
 
+REFINING_STEPS = 1_500
+REFINING_BATCH = 128
+REFINING_RATE = 1e-3
+REFINING_DECAY = 1e-4
 _NUMBERING = ("index", SPLIT)  # labels that say nothing about the sound
 
 
@@ -37,10 +44,37 @@ def fit_prior(
     predicted = np.concatenate([np.asarray(one.predicted) for one in encoded])
     numbers, known = told(network.conditions, own)
     numbers = np.where(over_numbers(known, network.conditions) > 0, numbers, predicted)
+    refine_prior(network, numbers, latents, seed=config.seed)
     expected = np.concatenate(
         [np.asarray(network.prior(numbers[i : i + size], training=False)[0]) for i in range(0, len(items), size)]  # type: ignore[misc]
     )
     return ConditionalPrior.fit(network.conditions, latents - expected, peak_db=peak_db, labels=own)
+
+
+def refine_prior(network: Network, numbers: FloatArray, latents: FloatArray, *, seed: int) -> None:
+    """Train a network's prior alone, on the latents (N, D) of clips with these conditions' numbers (N, K).
+
+    During the training of the whole network the prior also saw augmented clips. Its mean was that of
+    notes shifted in time, which sounds blurred (docs/why.md).
+    """
+    variables = [variable for variable in network.prior.trainable_variables if "log_variance" not in variable.path]  # type: ignore[union-attr]
+    optimizer = keras.optimizers.AdamW(REFINING_RATE, weight_decay=REFINING_DECAY)
+    optimizer.build(variables)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(some: tf.Tensor, target: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            mean = network.prior(some, training=True)[0]  # type: ignore[misc]
+            loss = tf.reduce_mean(tf.reduce_sum(tf.square(mean - target), axis=1))
+        optimizer.apply(tape.gradient(loss, [variable.value for variable in variables]), variables)
+
+    rng = seeded_rng(seed, 3)
+    size = min(REFINING_BATCH, len(latents))
+    for number in range(REFINING_STEPS):
+        fallen = (1 + math.cos(math.pi * number / REFINING_STEPS)) / 2
+        optimizer.learning_rate.assign(REFINING_RATE * fallen)
+        chosen = rng.integers(len(latents), size=size)
+        step(tf.constant(numbers[chosen], tf.float32), tf.constant(latents[chosen]))
 
 
 def not_sampled(prior: Prior | ConditionalPrior, labels: Sequence[Labels]) -> dict[str, Any]:
