@@ -87,7 +87,7 @@ def vary(
 def encode(
     model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
 ) -> list[FloatArray]:
-    """Return the latents (D,) of each source; UsageError for one that is longer than a frame."""
+    """Return the latents (D,) of each source; SpectrogramError for one that is longer than a frame."""
     return list(model.encode(_frames(model, sources), seeds=seeds, labels=[source.labels for source in sources]))
 
 
