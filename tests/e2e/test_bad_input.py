@@ -98,5 +98,5 @@ def test_a_model_of_another_preset_is_refused_at_submit(
     living: Stack, small_dataset: Path, tmp_path: Path, clips: Path
 ) -> None:
     living.cli("dataset", "build", clips, tmp_path / "course", "--preset", "course")
-    with pytest.raises(PresetMismatchError, match="wavemill dataset build --preset digits"):
+    with pytest.raises(PresetMismatchError, match="wavemill dataset build AUDIO_DIR DATASET --preset digits"):
         _submit(living, tmp_path / "course", tmp_path, ["0_anna_0"])

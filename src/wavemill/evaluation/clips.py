@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, pad_or_cut
@@ -15,16 +13,11 @@ from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import PresetMismatchError, UsageError
 from wavemill.labels import Labels
-from wavemill.presets import PRESETS, Features
+from wavemill.presets import Features
 from wavemill.recogniser.recordings import Recordings
 from wavemill.synthesis.sound import Spectrograms, spectrograms_to_audio
 from wavemill.vae.training.dataset_source import audible_entries
 from wavemill.vae.training.held_out import HeldOut
-
-# All sounds are judged at this rate and length. The rate is that of narrow-band PESQ and of the
-# recordings.
-JUDGED = PRESETS["digits"]
-
 
 # From a larger dataset, this many clips are drawn, to bound the memory and the time of an
 # evaluation.
@@ -98,6 +91,13 @@ class Draw:
             heapq.heappushpop(self._kept, item)
 
 
+def judged_features(features: Features) -> Features:
+    """Return the features that sounds are judged in: the dataset's rate, window and hop, on linear frequencies."""
+    return replace(
+        features, preset="judged", kind="stft-db", n_bins=features.n_fft // 2, range_db=80.0, fmin_hz=0.0, fmax_hz=None
+    )
+
+
 class Clips:
     """Read entries of a dataset as spectrograms and as sound.
 
@@ -108,14 +108,15 @@ class Clips:
 
     def __init__(self, dataset: Dataset, recordings: Recordings | None) -> None:
         self._dataset, self._recordings = dataset, recordings
+        self.judged = judged_features(dataset.features)
 
     @property
     def has_recordings(self) -> bool:
         """True when the truth is the recordings themselves."""
         return self._recordings is not None
 
-    def spectrograms(self, entries: Sequence[Entry], features: Features) -> FloatArray:
-        """Return spectrograms in dB, float32 [shape=(len(entries), n_bins, n_frames)].
+    def spectrograms(self, entries: Sequence[Entry], features: Features) -> list[FloatArray]:
+        """Return spectrograms in dB, float32 [shape=(n_bins, frames)] each.
 
         Raises
         ------
@@ -123,21 +124,27 @@ class Clips:
             When `features` differ from the dataset's and there are no recordings.
         """
         if features == self._dataset.features:
-            return np.stack([read_db(self._dataset, e) for e in entries])
+            return [read_db(self._dataset, entry) for entry in entries]
         if self._recordings is None:
             raise PresetMismatchError(
                 f"{self._dataset.path} does not fit the model: it has {self._dataset.features.differences(features)}; "
                 "give the recordings with --recordings DIR, or build a dataset with the model's features"
             )
-        signals = [self._recordings.read(entry.spectrogram_id, features) for entry in entries]
-        return np.stack([extract(pad_or_cut(signal, features.n_samples), features) for signal in signals])
+        signals = [self._read(entry, features) for entry in entries]
+        return [extract(pad_or_cut(signal, max(len(signal), features.n_samples)), features) for signal in signals]
 
     def truth(self, entries: Sequence[Entry]) -> list[FloatArray]:
-        """Return the true sounds at 8 kHz, float32 [shape=(samples,)] each."""
+        """Return the true sounds at the judged rate, float32 [shape=(samples,)] each."""
         if self._recordings is not None:
-            return [self._recordings.read(entry.spectrogram_id, JUDGED) for entry in entries]
+            return [self._read(entry, self.judged) for entry in entries]
         features = self._dataset.features
-        return sounds(self.spectrograms(entries, features), features, [entry.duration_s for entry in entries])
+        lengths_s = [entry.duration_s for entry in entries]
+        return sounds(self.spectrograms(entries, features), features, lengths_s, self.judged.sample_rate_hz)
+
+    def _read(self, entry: Entry, features: Features) -> FloatArray:
+        assert self._recordings is not None  # the callers have asked
+        longest_s = entry.duration_s if entry.duration_s > self._dataset.features.duration_s else None
+        return self._recordings.read(entry.spectrogram_id, features, longest_s=longest_s)
 
     def truth_in_pages(self, entries: Sequence[Entry]) -> Iterator[list[FloatArray]]:
         """Yield `truth` for a page of entries at a time."""
@@ -145,9 +152,9 @@ class Clips:
             yield self.truth(entries[first : first + PAGE_SIZE])
 
 
-def lengths_s(truth: Sequence[FloatArray]) -> list[float]:
+def lengths_s(truth: Sequence[FloatArray], sample_rate_hz: int) -> list[float]:
     """Return the true lengths of sounds; the dataset's features may have cut the sounds short."""
-    return [len(signal) / JUDGED.sample_rate_hz for signal in truth]
+    return [len(signal) / sample_rate_hz for signal in truth]
 
 
 def labels(entries: Sequence[Entry]) -> list[Labels]:
@@ -155,13 +162,13 @@ def labels(entries: Sequence[Entry]) -> list[Labels]:
     return [entry.labels for entry in entries]
 
 
-def sounds(spectrograms: Spectrograms, features: Features, lengths_s: Sequence[float]) -> list[FloatArray]:
-    """Invert spectrograms in dB, (B, n_bins, n_frames) -> B sounds at 8 kHz, float32 [shape=(samples,)] each."""
+def sounds(
+    spectrograms: Spectrograms, features: Features, lengths_s: Sequence[float], sample_rate_hz: int
+) -> list[FloatArray]:
+    """Invert spectrograms in dB, (n_bins, frames) each -> sounds at a rate, float32 [shape=(samples,)] each."""
     made = spectrograms_to_audio(spectrograms, features, durations_s=lengths_s)
-    if features.sample_rate_hz == JUDGED.sample_rate_hz:
+    if features.sample_rate_hz == sample_rate_hz:
         return made
     import librosa
 
-    return [
-        librosa.resample(signal, orig_sr=features.sample_rate_hz, target_sr=JUDGED.sample_rate_hz) for signal in made
-    ]
+    return [librosa.resample(signal, orig_sr=features.sample_rate_hz, target_sr=sample_rate_hz) for signal in made]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from wavemill.arrays import FloatArray
 
@@ -32,16 +33,20 @@ def frechet_distance(first: FloatArray, second: FloatArray) -> float:
     return float(max(shift + spread, 0.0))
 
 
-def nearest(points: FloatArray, others: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+def nearest(points: FloatArray, others: FloatArray, *, to_itself: bool = True) -> tuple[FloatArray, NDArray[np.int64]]:
     """Return each point's root mean square distance to the nearest of `others`, and its index.
 
     Parameters
     ----------
     points, others : float32 [shape=(points, ...)], at least one of the others
+    to_itself : bool
+        False: point number i and number i of the others are the same, and not each other's nearest.
     """
     a = points.reshape(len(points), -1).astype(np.float64)
     b = others.reshape(len(others), -1).astype(np.float64)
     squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T  # (N, M)
+    if not to_itself:
+        np.fill_diagonal(squares, np.inf)
     chosen = squares.argmin(axis=1)
     least = np.maximum(squares[np.arange(len(a)), chosen], 0)
     return np.sqrt(least / a.shape[1]).astype(np.float32), chosen
@@ -54,3 +59,31 @@ def entropy_share(counts: NDArray[np.int64]) -> float:
         return 0.0
     p = counts[counts > 0] / total
     return float(-(p * np.log(p)).sum() / np.log(len(counts)))
+
+
+def neighbourhoods(real: FloatArray, made: FloatArray, k: int) -> dict[str, float]:
+    """Return precision, recall, density and coverage of points that were made [1]_.
+
+    A point's neighbourhood reaches to its k-th nearest point of its own set.
+
+    Parameters
+    ----------
+    real, made : float [shape=(points, dimensions)], more than `k` points each
+
+    References
+    ----------
+    .. [1] Naeem, Oh, Uh, Choi, Yoo, "Reliable fidelity and diversity metrics for generative models", 2020.
+    """
+    apart = _apart(real, made)  # (R, M)
+    real_reach, made_reach = (np.sort(_apart(points, points), axis=1)[:, k] for points in (real, made))  # 0 is itself
+    near_real, near_made = apart <= real_reach[:, None], apart <= made_reach[None, :]
+    return {
+        "precision": float(near_real.any(axis=0).mean()),
+        "recall": float(near_made.any(axis=1).mean()),
+        "density": float(near_real.sum(axis=0).mean() / k),
+        "coverage": float(near_real.any(axis=1).mean()),
+    }
+
+
+def _apart(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    return np.asarray(cdist(first.astype(np.float64), second.astype(np.float64)))

@@ -9,12 +9,14 @@ from typing import Any
 import wavemill
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
-from wavemill.evaluation import clips, fidelity, interpolation, sampling
+from wavemill.evaluation import clips, fidelity, interpolation, likeness, sampling
 from wavemill.evaluation.clips import Clips, Split, labels, lengths_s, sounds, split
 from wavemill.evaluation.interpolation import interpolation_figures
-from wavemill.evaluation.judge import DIGIT, Judge, Rendition
-from wavemill.evaluation.latents import latent_figures
-from wavemill.evaluation.leaks import leak_notes, rule_note
+from wavemill.evaluation.judge import Judge, Rendition
+from wavemill.evaluation.latents import first_frames, latent_figures
+from wavemill.evaluation.leaks import held_out_rule, leak_notes, rule_note
+from wavemill.evaluation.missing import missing_notes
+from wavemill.evaluation.plain_ear import Ear, PlainEar
 from wavemill.evaluation.sampling import Background, background, sampling_figures
 from wavemill.presets import Features
 from wavemill.recogniser.recogniser import Recogniser
@@ -33,7 +35,7 @@ TRUTH, INVERSION = "recordings", "inversion only"
 class EvaluationConfig:
     """The options of an evaluation."""
 
-    held_out: str = "index=5,6,7,8,9"
+    held_out: str | None = None  # None: see `held_out_rule`
     n_samples: int = 600  # without labels, and as many again per kind of label; 0 for none
     n_pairs: int = 50  # pairs of clips to interpolate between; 0 for none
 
@@ -44,6 +46,7 @@ class Evaluation:
 
     entries: Sequence[Entry]
     renditions: Sequence[Rendition]
+    judged: Features
     about: Mapping[str, Any]
     notes: Sequence[str]
 
@@ -55,14 +58,14 @@ class Evaluation:
             **self.about,
             "figures": {rendition.name: rendition.figures for rendition in self.renditions},
             "notes": list(self.notes),
-            "how": {**clips.HOW, **fidelity.HOW, **sampling.HOW, **interpolation.HOW},
+            "how": {**clips.HOW, **fidelity.HOW, **likeness.HOW, **sampling.HOW, **interpolation.HOW},
         }
 
 
 def evaluate(
     models: Sequence[Model],
     dataset: Dataset,
-    recogniser: Recogniser,
+    recogniser: Recogniser | None,
     *,
     recordings: Recordings | None = None,
     config: EvaluationConfig | None = None,
@@ -73,6 +76,7 @@ def evaluate(
     Parameters
     ----------
     models : models with different names; they decode the latent mean
+    recogniser : listens to the sounds; without one, no labels are heard
     recordings : the recordings that the dataset was built from. Without them the inverted
         spectrograms serve as truth, and every model must have the dataset's features
 
@@ -87,18 +91,23 @@ def evaluate(
     names = [model.name for model in models]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"expected models of different names, received {', '.join(names) or 'none'}")
-    parts, reader = split(dataset, config.held_out), Clips(dataset, recordings)
+    rule = config.held_out or held_out_rule(dataset, models)
+    parts, reader = split(dataset, rule), Clips(dataset, recordings)
+    judged, rate_hz = reader.judged, reader.judged.sample_rate_hz
+    ear: Ear = recogniser or PlainEar(judged)
     progress(f"{TRUTH}: {len(parts.held_out)} held out")
     truth = reader.truth(parts.held_out)
-    judge = Judge(recogniser, truth, labels(parts.held_out))
+    judge = Judge(ear, truth, labels(parts.held_out), judged)
     renditions = [judge.judge_truth(TRUTH)]
     for name, features in _inversions(models).items():
         progress(name)
         spectrograms = reader.spectrograms(parts.held_out, features)
-        renditions.append(judge.judge(name, sounds(spectrograms, features, lengths_s(truth))))
+        renditions.append(judge.judge(name, sounds(spectrograms, features, lengths_s(truth, rate_hz), rate_hz)))
     others = reader.truth_in_pages(parts.others)
-    real = background(recogniser, truth, others) if config.n_samples else None
-    notes = _notes(models, recogniser, reader, config, renditions[-1])
+    real = background(ear, truth, others, rate_hz) if config.n_samples else None
+    notes = missing_notes(judge, recogniser, reader, renditions[-1]) + _leak_notes(
+        models, recogniser, HeldOut.parse(rule)
+    )
     for model in models:
         progress(model.name)
         rendition = _judge_model(model, judge, reader, parts, config)
@@ -109,7 +118,8 @@ def evaluate(
     return Evaluation(
         entries=parts.held_out,
         renditions=renditions,
-        about=_about(models, dataset, recogniser, config, parts),
+        judged=judged,
+        about=_about(models, dataset, recogniser, rule, parts),
         notes=notes,
     )
 
@@ -123,15 +133,19 @@ def _inversions(models: Sequence[Model]) -> dict[str, Features]:
 
 
 def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config: EvaluationConfig) -> Rendition:
-    spectrograms, lengths = reader.spectrograms(parts.held_out, model.features), lengths_s(judge.truth)
+    rate_hz = reader.judged.sample_rate_hz
+    spectrograms, lengths = reader.spectrograms(parts.held_out, model.features), lengths_s(judge.truth, rate_hz)
     sources = [
-        SourceClip(spectrogram=s, duration_s=length_s) for s, length_s in zip(spectrograms, lengths, strict=True)
+        SourceClip(spectrogram=s, duration_s=length_s, labels=entry.labels)
+        for s, length_s, entry in zip(spectrograms, lengths, parts.held_out, strict=True)
     ]
     reconstructed = reconstruct(model, sources).spectrograms  # restores the level, as a job does
-    rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths))
-    rendition.figures["latents"] = latent_figures(model, spectrograms)
+    rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths, rate_hz))
+    rendition.figures["latents"] = latent_figures(model, first_frames(spectrograms, model.features.n_frames))
+    longest = max(spectrogram.shape[1] for spectrogram in spectrograms)
+    n_pairs = config.n_pairs if longest <= model.features.n_frames else 0  # longer clips have no single latent
     between = interpolation_figures(
-        model, judge.recogniser, sources, labels(parts.held_out), rendition, n_pairs=config.n_pairs
+        model, judge.recogniser, sources, judge.labels, rendition, n_pairs=n_pairs, sample_rate_hz=rate_hz
     )
     if between:
         rendition.figures["interpolation"] = between
@@ -148,45 +162,26 @@ def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Backgr
     return []
 
 
-def _notes(
-    models: Sequence[Model], recogniser: Recogniser, reader: Clips, config: EvaluationConfig, inversion: Rendition
-) -> list[str]:
-    """Return notes on missing figures, and on models that may have been trained on the clips."""
-    notes = []
-    if not reader.has_recordings:
-        notes.append("No recordings were given: inverted spectrograms serve as the truth.")
-    pesq_clips = inversion.figures.get("pesq_clips")
-    if pesq_clips is not None and pesq_clips < len(inversion.sounds):
-        notes.append(
-            f"PESQ is a mean over {pesq_clips} of {len(inversion.sounds)} clips: it finds no speech in the others."
-        )
-    for measure, extra in (("stoi", "evaluate"), ("pesq", "pesq")):
-        if measure not in inversion.scores:
-            notes.append(f"{measure.upper()} was not measured: pip install 'wavemill[{extra}]'.")
-    if not inversion.heard:
-        notes.append(
-            "No recognition was judged: the recogniser knows the labels "
-            f"{', '.join(recogniser.labels)}, and no held-out clip has one of them."
-        )
-    elif DIGIT in inversion.heard and "pocketsphinx_digit_accuracy" not in inversion.figures:
-        notes.append("PocketSphinx was not run: pip install 'wavemill[evaluate]'.")
-    held_out = HeldOut.parse(config.held_out)
-    notes += rule_note("the recogniser", recogniser.record.training.get("held_out"), held_out)
+def _leak_notes(models: Sequence[Model], recogniser: Recogniser | None, held_out: HeldOut) -> list[str]:
+    """Return notes on models, or a recogniser, that may have been trained on the clips."""
+    notes: list[str] = []
+    if recogniser is not None:
+        notes += rule_note("the recogniser", recogniser.record.training.get("held_out"), held_out)
     for model in models:
         notes += leak_notes(model.name, model.record.training, held_out)
     return notes
 
 
 def _about(
-    models: Sequence[Model], dataset: Dataset, recogniser: Recogniser, config: EvaluationConfig, parts: Split
+    models: Sequence[Model], dataset: Dataset, recogniser: Recogniser | None, rule: str, parts: Split
 ) -> dict[str, Any]:
     return {
         "dataset": dataset.path.name,
-        "held_out": config.held_out,
+        "held_out": rule,
         "clips": len(parts.held_out),
         "clips_held_out_in_all": parts.all_held_out,
         "others": len(parts.others),
         "others_in_all": parts.all_others,
-        "recogniser": {"name": recogniser.record.name, "digest": recogniser.digest},
+        "recogniser": recogniser and {"name": recogniser.record.name, "digest": recogniser.digest},
         "models": {model.name: model.digest for model in models},
     }

@@ -9,14 +9,15 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, pad_or_cut
-from wavemill.evaluation.clips import JUDGED
+from wavemill.presets import Features
 from wavemill.vae.training.quality import REPEATS, TOP_DB, log_spectral_distance, stoi_scores
 
+PESQ_RATE_HZ = 8_000
 WORST_PESQ = 1.0  # the bottom of its scale
 
 HOW = {
     "log_spectral_distance_db": (
-        f"between the STFTs of sound and reference (8 kHz, window {JUDGED.n_fft} and hop {JUDGED.hop_length} samples), "
+        "between the STFTs of sound and reference (at the dataset's rate, with its window and hop), "
         f"both limited to {TOP_DB:.0f} dB below the reference's peak; root mean square over bins, mean over frames"
     ),
     "stoi": (
@@ -30,25 +31,26 @@ HOW = {
 }
 
 
-def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray]) -> dict[str, FloatArray]:
+def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray], judged: Features) -> dict[str, FloatArray]:
     """Measure sounds against their references.
 
     Parameters
     ----------
-    reference, sounds : sequences of float32 [shape=(samples,)], at 8 kHz
+    reference, sounds : sequences of float32 [shape=(samples,)], at the rate of `judged`
         A sound that is shorter than its reference is padded with silence.
 
     Returns
     -------
     dict of float32 [shape=(batch,)]
-        `log_spectral_distance_db`; `stoi` with pystoi; `pesq` with pesq, NaN where the reference holds no speech.
+        `log_spectral_distance_db`; `stoi` with pystoi; `pesq` with pesq at 8 kHz, NaN where the reference holds
+        no speech.
     """
     cut = [pad_or_cut(sound, len(true)) for sound, true in zip(sounds, reference, strict=True)]
-    measured = {"log_spectral_distance_db": log_spectral_distance(_db(reference), _db(cut))}
-    stoi = stoi_scores(reference, cut, JUDGED.sample_rate_hz)
+    measured = {"log_spectral_distance_db": _distances(reference, cut, judged)}
+    stoi = stoi_scores(reference, cut, judged.sample_rate_hz)
     if stoi is not None:
         measured["stoi"] = stoi
-    pesq = pesq_scores(reference, cut)
+    pesq = pesq_scores(reference, cut) if judged.sample_rate_hz == PESQ_RATE_HZ else None
     if pesq is not None:
         measured["pesq"] = pesq
     return measured
@@ -78,12 +80,21 @@ def _pesq(true: FloatArray, sound: FloatArray) -> float | None:
     if not true.any() or not sound.any():  # PESQ divides by the level
         return None
     try:
-        score = float(pesq(JUDGED.sample_rate_hz, np.tile(true, REPEATS), np.tile(sound, REPEATS), "nb"))
+        score = float(pesq(PESQ_RATE_HZ, np.tile(true, REPEATS), np.tile(sound, REPEATS), "nb"))
     except (PesqError, ValueError):
         return None
     return score if np.isfinite(score) else None
 
 
-def _db(signals: Sequence[FloatArray]) -> FloatArray:
-    """Return the spectrograms of sounds, (B, n_bins, n_frames), in dB."""
-    return np.stack([extract(pad_or_cut(signal, JUDGED.n_samples), JUDGED) for signal in signals])
+def _distances(reference: Sequence[FloatArray], sounds: Sequence[FloatArray], judged: Features) -> FloatArray:
+    return np.concatenate(
+        [
+            log_spectral_distance(_db(true, judged), _db(sound, judged))
+            for true, sound in zip(reference, sounds, strict=True)
+        ]
+    )
+
+
+def _db(signal: FloatArray, judged: Features) -> FloatArray:
+    """Return the spectrogram of a sound, (1, n_bins, frames), in dB; at least a frame of the features."""
+    return extract(pad_or_cut(signal, max(len(signal), judged.n_samples)), judged)[None]

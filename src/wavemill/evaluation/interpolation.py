@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
-from wavemill.evaluation.clips import JUDGED, sounds
-from wavemill.evaluation.judge import Rendition
+from wavemill.evaluation.clips import sounds
+from wavemill.evaluation.judge import Rendition, text_of
+from wavemill.evaluation.plain_ear import Ear
 from wavemill.labels import Labels
 from wavemill.operations.requests import interpolation_weights
-from wavemill.recogniser.recogniser import Recogniser
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import SourceClip
 from wavemill.vae.model import Model
@@ -45,12 +45,13 @@ HOW = {
 
 def interpolation_figures(
     model: Model,
-    recogniser: Recogniser,
+    recogniser: Ear,
     sources: Sequence[SourceClip],
     labels: Sequence[Labels],
     plain: Rendition,
     *,
     n_pairs: int,
+    sample_rate_hz: int,
 ) -> dict[str, Any] | None:
     """Return figures of the paths between pairs of clips; None if there are no pairs.
 
@@ -64,8 +65,8 @@ def interpolation_figures(
         return None
     levels, jumped, names = [], [], []
     for first in range(0, len(pairs), _PAGE):
-        made = way_sounds(model, [(sources[a], sources[b]) for a, b in pairs[first : first + _PAGE]])
-        pictures = recogniser.pictures(made, JUDGED.sample_rate_hz)
+        made = way_sounds(model, [(sources[a], sources[b]) for a, b in pairs[first : first + _PAGE]], sample_rate_hz)
+        pictures = recogniser.pictures(made, sample_rate_hz)
         levels.append(levels_db(made).reshape(-1, STEPS))
         jumped.append(jumps(pictures.reshape(-1, STEPS, *pictures.shape[1:])))
         heard = recogniser.recognise(pictures)
@@ -86,12 +87,12 @@ def draw_pairs(n_clips: int, n_pairs: int) -> NDArray[np.int64]:
     return np.array([rng.choice(n_clips, 2, replace=False) for _ in range(n_pairs)], np.int64).reshape(-1, 2)
 
 
-def way_sounds(model: Model, pairs: Sequence[tuple[SourceClip, SourceClip]]) -> list[FloatArray]:
-    """Return the sounds at 8 kHz of every step of every pair, pair by pair."""
+def way_sounds(model: Model, pairs: Sequence[tuple[SourceClip, SourceClip]], sample_rate_hz: int) -> list[FloatArray]:
+    """Return the sounds of every step of every pair, pair by pair."""
     weights = interpolation_weights(STEPS)
     every = [pair for pair in pairs for _ in weights]
     made = from_model.interpolate(model, every, weights * len(pairs))
-    return sounds(made.spectrograms, model.features, made.durations_s)
+    return sounds(made.spectrograms, model.features, made.durations_s, sample_rate_hz)
 
 
 def levels_db(signals: Sequence[FloatArray]) -> FloatArray:
@@ -141,9 +142,9 @@ def ends_right(
 
     def is_right(clip: int, heard: Labels) -> bool | None:
         true = labels[clip]
-        if not plain or any(names[clip] != true.get(kind) for kind, names in plain.items()):
+        if not plain or any(names[clip] != text_of(true.get(kind)) for kind, names in plain.items()):
             return None
-        return all(heard[kind] == true.get(kind) for kind in plain)
+        return all(heard[kind] == text_of(true.get(kind)) for kind in plain)
 
     return [(is_right(a, first), is_right(b, last)) for (a, b), (first, last) in zip(pairs, ends, strict=True)]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.windows import Windows
 from wavemill.vae.model import Model
 
 ACTIVE_VARIANCE = 0.01
@@ -31,6 +33,11 @@ def latent_figures(model: Model, spectrograms_db: FloatArray) -> dict[str, Any]:
     if log_variance is not None:
         figures["kl_nats"] = kl_nats(mean, log_variance)
     return figures
+
+
+def first_frames(spectrograms: Sequence[FloatArray], n_frames: int) -> FloatArray:
+    """Return the first frame of each spectrogram (F, frames), in dB -> (B, F, n_frames)."""
+    return np.stack([Windows(n_frames=one.shape[1], size=n_frames).cut_one(one, 0) for one in spectrograms])
 
 
 def kl_nats(mean: FloatArray, log_variance: FloatArray) -> float:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError
+from wavemill.labels import SPLIT, SPLITS
+from wavemill.vae.model import Model
 from wavemill.vae.training.held_out import HeldOut
+
+
+def held_out_rule(dataset: Dataset, models: Sequence[Model]) -> str:
+    """Return the rule that chooses the clips to judge: the part `test`, or what all models have held out.
+
+    UsageError if there is neither.
+    """
+    if SPLIT in dataset.manifest.labels and next(dataset.ids({SPLIT: SPLITS[2]}), None) is not None:
+        return f"{SPLIT}={SPLITS[2]}"
+    rules = {str(model.record.training.get("validation_label") or "") for model in models}
+    if len(rules) == 1 and "" not in rules:
+        return rules.pop()
+    raise UsageError(
+        f"{dataset.path} has no part split=test, and the models' records do not name one rule that held clips out: "
+        "choose clips with --held-out LABEL=A,B"
+    )
 
 
 def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iterator[str]:
@@ -31,6 +50,8 @@ def leak_notes(who: str, training: Mapping[str, Any], held_out: HeldOut) -> Iter
 
 def rule_note(who: str, rule: str | None, held_out: HeldOut, *, dataset: str | None = None) -> Iterator[str]:
     """Yield a sentence unless a training by `rule` held out all clips in `held_out`."""
+    if rule is None and held_out.key == SPLIT and SPLITS[0] not in held_out.values:
+        return  # training without a rule keeps to the parts
     if not _covers(rule, held_out):
         where = f" on {dataset}" if dataset else ""
         yield (f"{who} may have been trained on these clips: its training{where} held out {rule or 'a random part'}.")

@@ -11,15 +11,15 @@ import numpy as np
 
 from wavemill.audio.encoding import encode
 from wavemill.dataset.index import Entry
-from wavemill.evaluation.clips import JUDGED
 from wavemill.evaluation.evaluation import TRUTH, Evaluation
-from wavemill.evaluation.judge import Rendition
+from wavemill.evaluation.judge import Rendition, text_of
 from wavemill.evaluation.measure_rows import MEASURES, measure_rows
 from wavemill.evaluation.pictures import loudest_db, spectrogram_png
+from wavemill.presets import Features
 from wavemill.text.shown import shown
 
-# For each measure per clip: whether a greater value is worse.
-_MORE_IS_WORSE = {"log_spectral_distance_db": True, "stoi": False, "pesq": False}
+# The measures per clip of which a greater value is better; of the others it is worse.
+_BETTER_IF_MORE = {"stoi", "pesq", "pitch_right", "bandwidth_ratio"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,14 @@ def _sort_orders(renditions: Sequence[Rendition]) -> dict[str, tuple[str, Rendit
 
 def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendition, str]]) -> Shown:
     entry, truth = evaluation.entries[i], evaluation.renditions[0]
-    loudest = loudest_db(truth.sounds[i])
-    seconds = len(truth.sounds[i]) / JUDGED.sample_rate_hz
-    versions = [_version(rendition, i, entry, loudest=loudest, seconds=seconds) for rendition in evaluation.renditions]
+    loudest = loudest_db(truth.sounds[i], evaluation.judged)
+    seconds = len(truth.sounds[i]) / evaluation.judged.sample_rate_hz
+    versions = [
+        _version(rendition, i, entry, evaluation.judged, loudest=loudest, seconds=seconds)
+        for rendition in evaluation.renditions
+    ]
     badness = {
-        key: float(np.nan_to_num(rendition.scores[measure][i])) * (1 if _MORE_IS_WORSE[measure] else -1)
+        key: float(np.nan_to_num(rendition.scores[measure][i])) * (-1 if measure in _BETTER_IF_MORE else 1)
         for key, (_, rendition, measure) in orders.items()
     }
     return Shown(
@@ -110,15 +113,17 @@ def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendi
     )
 
 
-def _version(rendition: Rendition, i: int, entry: Entry, *, loudest: float, seconds: float) -> Version:
+def _version(
+    rendition: Rendition, i: int, entry: Entry, judged: Features, *, loudest: float, seconds: float
+) -> Version:
     sound = rendition.sounds[i]
-    wav = encode(sound, JUDGED.sample_rate_hz).data
-    seconds = min(max(seconds, 0.1), JUDGED.duration_s)
-    png = spectrogram_png(sound, loudest_db=loudest, seconds=seconds)
+    wav = encode(sound, judged.sample_rate_hz).data
+    seconds = max(seconds, 0.1)
+    png = spectrogram_png(sound, judged, loudest_db=loudest, seconds=seconds)
     said = "the recording" if rendition.name == TRUTH else rendition.name
     forms = {key: (name, form) for name, key, form in MEASURES}
     heard = [
-        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", names[i] == entry.labels.get(kind))
+        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", names[i] == text_of(entry.labels.get(kind)))
         for kind, names in rendition.heard.items()
     ]
     return Version(

@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, pad_or_cut
-from wavemill.evaluation.clips import JUDGED
+from wavemill.presets import Features
 
 RANGE_DB = 60.0
 _INCHES, _DOTS_PER_INCH = (3.0, 2.0), 110
 
 
 @rc_context(rcParamsDefault)  # ignore any `matplotlibrc` file in the working or home folder
-def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> bytes:
-    """Draw the spectrogram of a sound at 8 kHz.
+def spectrogram_png(sound: FloatArray, features: Features, *, loudest_db: float, seconds: float) -> bytes:
+    """Draw the spectrogram of a sound at the rate of the features.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> 
     seconds : float > 0
         Length of the time axis.
     """
-    db = extract(pad_or_cut(sound, JUDGED.n_samples), JUDGED)  # (F, T)
+    n_samples = max(len(sound), features.n_samples)
+    db = extract(pad_or_cut(sound, n_samples), features)  # (F, T)
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -40,7 +41,7 @@ def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> 
         interpolation="nearest",  # no smoothing on top of a model's blur; a third of the bytes
         vmin=loudest_db - RANGE_DB,
         vmax=loudest_db,
-        extent=(0, JUDGED.n_frames * JUDGED.hop_length / JUDGED.sample_rate_hz, 0, JUDGED.sample_rate_hz / 2_000),
+        extent=(0, db.shape[1] * features.hop_length / features.sample_rate_hz, 0, features.sample_rate_hz / 2_000),
     )
     axes.set_xlim(0, seconds)
     axes.set_xlabel("s", fontsize=8)
@@ -51,6 +52,6 @@ def spectrogram_png(sound: FloatArray, *, loudest_db: float, seconds: float) -> 
     return file.getvalue()
 
 
-def loudest_db(sound: FloatArray) -> float:
+def loudest_db(sound: FloatArray, features: Features) -> float:
     """Return the greatest level in a sound's spectrogram, in dB."""
-    return float(extract(pad_or_cut(sound, JUDGED.n_samples), JUDGED).max())
+    return float(extract(pad_or_cut(sound, max(len(sound), features.n_samples)), features).max())

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 
 from wavemill.arrays import FloatArray
-from wavemill.evaluation.clips import JUDGED, sounds
-from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest
+from wavemill.evaluation.clips import sounds
+from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest, neighbourhoods
+from wavemill.evaluation.plain_ear import Ear
 from wavemill.labels import Labels
-from wavemill.recogniser.recogniser import Heard, Recogniser
+from wavemill.recogniser.recogniser import Heard
 from wavemill.synthesis import from_model
 from wavemill.vae.model import Model
 
 SURE = 0.9
 _COPY_PERCENTILE = 1.0
 _LEAST_PER_VALUE = 10
+NEIGHBOURS = 5  # as Naeem et al. take
 
 HOW = {
     "sure": f"share of samples that the recogniser labels with confidence over {SURE:g}",
@@ -28,6 +30,15 @@ HOW = {
     "frechet_distance": (
         "from the recogniser's embeddings of samples, or of held-out recordings, to those of recordings that are not "
         "held out; all sets have the same number of points, drawn at random, since small sets give greater distances"
+    ),
+    "neighbourhoods": (
+        f"of samples' embeddings among those of recordings that are not held out, with {NEIGHBOURS} neighbours (Naeem "
+        "et al., 2020): precision and density say how near samples lie to recordings, recall and coverage how many "
+        "recordings have a sample near"
+    ),
+    "nearer_than_others": (
+        "share of samples that are closer to some recording that is not held out than all but "
+        f"{_COPY_PERCENTILE:g} % of these recordings are to each other"
     ),
     "copies": (
         "share of samples that are closer to some recording that is not held out than all but "
@@ -44,44 +55,49 @@ class Background:
     other_pictures: FloatArray
     held_out: Heard
     others: Heard
+    sample_rate_hz: int = 8_000  # at which samples are heard
 
 
 def background(
-    recogniser: Recogniser, held_out: Sequence[FloatArray], others: Iterable[Sequence[FloatArray]]
+    recogniser: Ear, held_out: Sequence[FloatArray], others: Iterable[Sequence[FloatArray]], sample_rate_hz: int
 ) -> Background:
-    """Run the recogniser on the recordings, as sounds at 8 kHz; `others` come in pages."""
-    unseen = recogniser.pictures(held_out, JUDGED.sample_rate_hz)
-    seen = np.concatenate([recogniser.pictures(page, JUDGED.sample_rate_hz) for page in others])
+    """Run the recogniser on the recordings; `others` come in pages."""
+    unseen = recogniser.pictures(held_out, sample_rate_hz)
+    seen = np.concatenate([recogniser.pictures(page, sample_rate_hz) for page in others])
     return Background(
         held_out_pictures=unseen,
         other_pictures=seen,
         held_out=recogniser.recognise(unseen),
         others=recogniser.recognise(seen),
+        sample_rate_hz=sample_rate_hz,
     )
 
 
-def sample_sounds(model: Model, seeds: Sequence[int], *, labels: Labels | None = None) -> list[FloatArray]:
-    """Sample one sound at 8 kHz for each seed, at the default temperature.
+def sample_sounds(
+    model: Model, seeds: Sequence[int], sample_rate_hz: int, *, labels: Labels | None = None
+) -> list[FloatArray]:
+    """Sample one sound for each seed, at the default temperature.
 
     UsageError when the model cannot sample.
     """
     drawn = from_model.sample(model, seeds, labels=labels)
-    return sounds(drawn.spectrograms, model.features, drawn.durations_s)
+    return sounds(drawn.spectrograms, model.features, drawn.durations_s, sample_rate_hz)
 
 
 def sampling_figures(
-    model: Model, recogniser: Recogniser, real: Background, *, kinds: Sequence[str], n_samples: int
+    model: Model, recogniser: Ear, real: Background, *, kinds: Sequence[str], n_samples: int
 ) -> dict[str, Any]:
     """Return figures of samples, with and without labels; UsageError if the model cannot sample."""
-    free = recogniser.pictures(sample_sounds(model, range(n_samples)), JUDGED.sample_rate_hz)
+    free = recogniser.pictures(sample_sounds(model, range(n_samples), real.sample_rate_hz), real.sample_rate_hz)
     heard = recogniser.recognise(free)
     return {
         "samples": n_samples,
         "free": {kind: coverage(heard, kind) for kind in kinds},
         "sure_of_all": sure_of_all(heard, kinds),
-        "by_label": {kind: by_label(model, recogniser, kind, n_samples) for kind in kinds},
+        "by_label": {kind: by_label(model, recogniser, kind, n_samples, real.sample_rate_hz) for kind in kinds},
         **frechet_figures(heard, real),
-        "memorisation": memorisation(free, real, range_db=recogniser.record.listening.range_db),
+        "neighbourhoods": neighbourhood_figures(heard, real),
+        "memorisation": memorisation(free, real, range_db=recogniser.listening.range_db),
     }
 
 
@@ -110,6 +126,19 @@ def frechet_figures(heard: Heard, real: Background) -> dict[str, Any]:
     }
 
 
+def neighbourhood_figures(heard: Heard, real: Background) -> dict[str, Any] | None:
+    """Return precision, recall, density and coverage of samples among the held-out and other recordings.
+
+    None if there are too few points. All sets have the same number of points.
+    """
+    n_points = min(len(heard.embedding), len(real.held_out.embedding), len(real.others.embedding))
+    if n_points <= NEIGHBOURS:
+        return None
+    others, samples, held_out = (_drawn(one.embedding, n_points) for one in (real.others, heard, real.held_out))
+    of_held_out = {f"{name}_of_held_out": value for name, value in neighbourhoods(others, held_out, NEIGHBOURS).items()}
+    return {"points": n_points, **neighbourhoods(others, samples, NEIGHBOURS), **of_held_out}
+
+
 def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
     """Compare how close samples and held-out recordings come to the other recordings.
 
@@ -117,11 +146,13 @@ def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> 
     """
     samples_db = nearest(pictures, real.other_pictures)[0] * range_db
     held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
+    among_others_db = nearest(real.other_pictures, real.other_pictures, to_itself=False)[0] * range_db
     return {
         "nearest_db_median": float(np.median(samples_db)),
         "nearest_db_median_of_held_out": float(np.median(held_out_db)),
         "nearest_db_least": float(samples_db.min()),
         "copies": float((samples_db < np.percentile(held_out_db, _COPY_PERCENTILE)).mean()),
+        "nearer_than_others": float((samples_db < np.percentile(among_others_db, _COPY_PERCENTILE)).mean()),
     }
 
 
@@ -143,7 +174,7 @@ def _drawn(points: FloatArray, n_points: int) -> FloatArray:
     return points[np.random.default_rng(0).choice(len(points), n_points, replace=False)]
 
 
-def by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) -> dict[str, Any]:
+def by_label(model: Model, recogniser: Ear, kind: str, n_samples: int, sample_rate_hz: int = 8_000) -> dict[str, Any]:
     """Sample each value that model and recogniser know; return the share recognised as asked."""
     known = set(model.prior.labels.get(kind, ())) if model.prior else set()
     values = recogniser.labels[kind]
@@ -152,8 +183,8 @@ def by_label(model: Model, recogniser: Recogniser, kind: str, n_samples: int) ->
     for column, value in enumerate(values):
         if value in known:
             first = (column + 1) * n_samples  # seeds that no sample without labels used
-            made = sample_sounds(model, range(first, first + each), labels={kind: value})
-            heard = recogniser.hear(made, JUDGED.sample_rate_hz)
+            made = sample_sounds(model, range(first, first + each), sample_rate_hz, labels={kind: value})
+            heard = recogniser.hear(made, sample_rate_hz)
             shares[value] = float((heard.probabilities[kind][:, column] > SURE).mean())
     asked = float(np.mean(list(shares.values()))) if shares else None
     return {"asked": asked, "samples_each": each, "by_value": shares}

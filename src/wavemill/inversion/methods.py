@@ -94,7 +94,7 @@ def rough_iterations(method: Method, n_iter: int | None, stft: Stft) -> int | No
 
 
 KNOWN: dict[str, Method] = {
-    "pghi+gl": Method(start=_integrated, n_iter=4, rough_n_iter=10),
+    "pghi+gl": Method(start=_integrated, n_iter=4, rough_n_iter=8),
     "pghi": Method(start=_integrated),
     "fine": Method(start=_integrated, n_iter=4, is_fine=True),
     "griffin-lim": Method(start=_scattered, n_iter=32, momentum=0.99),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import librosa
 import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import pad_or_cut
+from wavemill.presets import Features
+
+_MOST_FRAMES = 400  # in a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,18 @@ class Listening:
     def shape(self) -> tuple[int, int]:
         """Shape of one picture: (n_bands, n_frames)."""
         return self.n_bands, 1 + self.n_samples // self.hop_length
+
+    @classmethod
+    def suited_to(cls, features: Features) -> Self:
+        """Return parameters for sounds of these features: about 100 frames/s, and a band for each 100 Hz up to 80."""
+        rate_hz = features.sample_rate_hz
+        return cls(
+            sample_rate_hz=rate_hz,
+            n_samples=features.n_samples,
+            n_fft=2 ** round(math.log2(rate_hz * 0.032)),
+            hop_length=max(rate_hz // 100, features.n_samples // _MOST_FRAMES),
+            n_bands=min(rate_hz // 200, 80),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""

@@ -67,6 +67,11 @@ class Recogniser:
         self.record, self.network, self.digest = record, network, digest
 
     @property
+    def listening(self) -> Listening:
+        """The parameters of its pictures."""
+        return self.record.listening
+
+    @property
     def labels(self) -> Mapping[str, Sequence[str]]:
         """The values that the recogniser knows, by kind of label."""
         return self.record.labels

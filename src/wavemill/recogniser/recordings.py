@@ -42,8 +42,8 @@ class Recordings:
         """Return the labels in the recording's name; none unless it is `digit_speaker_index`."""
         return labels_of(recording_id)
 
-    def read(self, recording_id: str, features: Features) -> FloatArray:
-        """Return a recording at the features' rate, cut to their length, float32 [shape=(samples,)].
+    def read(self, recording_id: str, features: Features, *, longest_s: float | None = None) -> FloatArray:
+        """Return a recording at the features' rate, cut to a length, by default theirs, float32 [shape=(samples,)].
 
         Raises
         ------
@@ -61,5 +61,5 @@ class Recordings:
         *others, last = sorted(self._files[recording_id])
         for path in others:
             with suppress(AudioError):
-                return load_recording(self._folder / path, features).signal
-        return load_recording(self._folder / last, features).signal
+                return load_recording(self._folder / path, features, longest_s=longest_s).signal
+        return load_recording(self._folder / last, features, longest_s=longest_s).signal

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from wavemill import __version__
 from wavemill.arrays import FloatArray
-from wavemill.errors import UsageError
+from wavemill.dataset.index import Dataset
 from wavemill.keras_seam import keras, keras_defaults, tf
-from wavemill.labels import Labels
-from wavemill.presets import PRESETS
+from wavemill.labels import SPLIT, SPLITS, Labels
 from wavemill.recogniser.augmentation import augment, not_a_word
 from wavemill.recogniser.calibration import best_temperature, calibration_error
+from wavemill.recogniser.labelled import Parts, labelled_sounds, parts_of, values_of
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser
 from wavemill.recogniser.package import save_recogniser
@@ -26,7 +26,6 @@ from wavemill.recogniser.recogniser import Recogniser, RecogniserRecord, run
 from wavemill.recogniser.recordings import Recordings
 from wavemill.vae.folder.record import RECOGNISER_FILE
 from wavemill.vae.folder.writing import require_writable
-from wavemill.vae.training.held_out import HeldOut
 
 Targets = dict[str, FloatArray]
 
@@ -34,13 +33,15 @@ Targets = dict[str, FloatArray]
 # recordings to calibrate with them.
 _CALIBRATION_TAKES = 8
 _SURE = 0.9
+_PAGE = 256  # recordings in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserConfig:
     """The options of a training run."""
 
-    held_out: str = "index=5,6,7,8,9"
+    held_out: str | None = None  # None: by the label split, or index=5,6,7,8,9
+    kinds: tuple[str, ...] = ()  # of labels; none: all that can be learnt
     epochs: int = 40
     batch_size: int = 32
     learning_rate: float = 2e-3
@@ -68,14 +69,16 @@ def train_recogniser(
     folder: Path,
     config: RecogniserConfig | None = None,
     *,
+    dataset: Dataset | None = None,
     about: Mapping[str, str] | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> str:
-    """Train a recogniser of all kinds of label but `index`, write its folder and return its digest.
+    """Train a recogniser of labels, write its folder and return its digest.
 
     Parameters
     ----------
-    recordings : only recordings whose names contain labels are used
+    recordings : without a dataset, only recordings whose names contain labels are used, at 8 kHz
+    dataset : built from the recordings; gives their labels and parts, their rate and the length that is heard
     folder : its name becomes the recogniser's name
     about : `data` and `licence`, for the card
     progress : called after each epoch with its number, from 1, and its loss
@@ -91,19 +94,19 @@ def train_recogniser(
     require_writable(folder, record_file=RECOGNISER_FILE)
     started = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
-    listening = Listening()
-    labelled = {name: labels for name in recordings.ids if (labels := recordings.labels(name))}
-    held_out = _held_out(list(labelled.values()), config.held_out)
-    values = _values(list(labelled.values()), ~held_out)
-    signals = [recordings.read(name, PRESETS["digits"]) for name in labelled]
-    material = Material(
-        pictures=listening.pictures(signals, PRESETS["digits"].sample_rate_hz),
-        targets=_targets(list(labelled.values()), values),
-    )
+    sounds = labelled_sounds(recordings, dataset)
+    listening = Listening.suited_to(sounds.features)
+    parts = parts_of(sounds.labels, config.held_out)
+    values = values_of(sounds.labels, parts.training, config.kinds)
+    pages = [
+        listening.pictures([sounds.read(i) for i in page], sounds.features.sample_rate_hz)
+        for page in np.array_split(np.arange(len(sounds.labels)), -(-len(sounds.labels) // _PAGE))
+    ]
+    material = Material(pictures=np.concatenate(pages), targets=_targets(sounds.labels, values))
     network = build_recogniser(listening.shape, values)
-    _fit(network, material.take(~held_out), config, range_db=listening.range_db, progress=progress)
-    unseen = material.take(held_out)
-    training = {**(about or {}), **asdict(config), "recordings": int((~held_out).sum())}
+    _fit(network, material.take(parts.training), config, range_db=listening.range_db, progress=progress)
+    unseen, chosen = material.take(parts.calibration), {**asdict(config), "held_out": _rule_of(parts)}
+    training = {**(about or {}), **chosen, "recordings": int(parts.training.sum())}
     record = RecogniserRecord(
         name=folder.name,
         listening=listening,
@@ -113,30 +116,12 @@ def train_recogniser(
         quality={},
         code_version=__version__,
     )
-    quality = _quality(Recogniser(record, network, digest=""), unseen, config)
+    quality = _quality(Recogniser(record, network, digest=""), material.take(parts.test), config)
     return save_recogniser(folder, RecogniserRecord(**{**vars(record), "quality": quality}), network)
 
 
-def _held_out(labels: Sequence[Labels], rule: str) -> NDArray[np.bool_]:
-    wanted = HeldOut.parse(rule)
-    held_out = np.array([item in wanted for item in labels], dtype=bool)
-    if not held_out.any() or held_out.all():
-        raise UsageError(
-            f"{rule!r} would hold out {int(held_out.sum())} of {len(labels)} labelled recordings; expected at least "
-            "one and not all: choose others with --held-out KEY=A,B"
-        )
-    return held_out
-
-
-def _values(labels: Sequence[Labels], training: NDArray[np.bool_]) -> dict[str, list[str]]:
-    """Return the values to recognise by kind of label, without `index`, the number of the take."""
-    kinds = sorted(set.intersection(*(set(item) for item in labels)) - {"index"})
-    values = {
-        kind: sorted({str(item[kind]) for item, use in zip(labels, training, strict=True) if use}) for kind in kinds
-    }
-    if not (known := {kind: names for kind, names in values.items() if len(names) > 1}):
-        raise UsageError("the recordings' names hold no label with two or more values; name them like 7_george_0.wav")
-    return known
+def _rule_of(parts: Parts) -> str:
+    return f"{SPLIT}={','.join(SPLITS[1:])}" if parts.name == SPLIT else parts.name
 
 
 def _targets(labels: Sequence[Labels], values: Mapping[str, Sequence[str]]) -> Targets:
@@ -221,7 +206,7 @@ def _quality(recogniser: Recogniser, unseen: Material, config: RecogniserConfig)
         }
     figures["how"] = (
         f"Measured on held-out recordings. Sure: the share of answers with confidence over {_SURE:g}. The temperatures "
-        "that calibrate the confidences were fitted to distorted takes of the same recordings. Noise: pictures of "
+        "that calibrate the confidences were fitted to distorted takes of held-out recordings. Noise: pictures of "
         "smooth random energy."
     )
     return figures

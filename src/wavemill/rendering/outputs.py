@@ -29,7 +29,7 @@ from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import Made
 from wavemill.storage.staging import JobOutputs
 from wavemill.synthesis.sound import spectrograms_to_audio
-from wavemill.vae.training.quality import log_spectral_distance
+from wavemill.vae.training.quality import QUANTILES, log_spectral_distance
 
 Sounds = Mapping[str, FloatArray]  # "generated", "original"
 Measured = EncodedAudio | WrittenAudio
@@ -120,7 +120,10 @@ def columns_of(
         **{_digest_column(name): digest for name, digest in digests.items()},
         "inputs_sha256": inputs_digest(made.input.digests, made.input.scales),
         "quality": quality or None,
-        "flags": " ".join(_flags(quality)) or None,
+        "flags": " ".join(
+            _flags(quality, over_db=far_db({} if tools.batch.model is None else tools.model.record.quality))
+        )
+        or None,
     }
 
 
@@ -245,11 +248,18 @@ def _rounded(level: float | None) -> float | None:
     return None if level is None else round(level, 2)
 
 
-def _flags(quality: Mapping[str, Any]) -> list[Flag]:
+def far_db(quality: Mapping[str, Any]) -> float:
+    """Return the distance that 1 in 100 of a model's own held-out clips exceeds; `FAR_DB` if its record has none."""
+    quantiles = quality.get(QUANTILES)
+    value = quantiles.get("0.99") if isinstance(quantiles, Mapping) else None
+    return float(value) if isinstance(value, int | float) else FAR_DB
+
+
+def _flags(quality: Mapping[str, Any], *, over_db: float) -> list[Flag]:
     found = {
         Flag.SILENT: quality.get("silent") or quality.get("original_silent"),
         Flag.CLIPPED: quality.get("clipped") or quality.get("original_clipped"),
-        Flag.FAR: quality.get("log_spectral_distance_db", 0.0) > FAR_DB,
+        Flag.FAR: quality.get("log_spectral_distance_db", 0.0) > over_db,
     }
     return [flag for flag, raised in found.items() if raised]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,6 +154,11 @@ class BatchTools:
     def model(self) -> Model:
         """The model; UsageError if the batch has none."""
         return _present(self._model, "model", self.operation)
+
+    @property
+    def model_quality(self) -> Mapping[str, Any]:
+        """The figures in the model's record; none without a model."""
+        return {} if self._model is None else self._model.record.quality
 
     @property
     def features(self) -> Features:

@@ -10,7 +10,7 @@ import soundfile
 from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
 from wavemill.errors import NotFoundError, PresetMismatchError, UsageError
-from wavemill.evaluation.clips import Clips, Draw, lengths_s, split
+from wavemill.evaluation.clips import Clips, Draw, judged_features, lengths_s, split
 from wavemill.presets import PRESETS
 from wavemill.recogniser.recordings import Recordings
 
@@ -56,7 +56,7 @@ def test_true_sounds_are_read_page_by_page(small_dataset: Path, clips: Path, mon
         assert np.array_equal(one, other)
 
 
-def test_a_clip_is_as_long_as_its_recording_not_as_the_datasets_frame(clips: Path, tmp_path: Path) -> None:
+def test_a_clip_is_as_long_as_the_dataset_holds_it(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "recordings").mkdir()
     for name in ("7_anna_0.wav", "7_clara_0.wav"):
         signal, rate_hz = soundfile.read(clips / name)
@@ -67,8 +67,8 @@ def test_a_clip_is_as_long_as_its_recording_not_as_the_datasets_frame(clips: Pat
     with Dataset.open(tmp_path / "course") as dataset:
         entries = split(dataset, "speaker=anna").held_out
         assert entries[0].duration_s < 0.75
-        assert lengths_s(Clips(dataset, Recordings(tmp_path / "recordings")).truth(entries)) == pytest.approx([0.9])
-        assert lengths_s(Clips(dataset, None).truth(entries)) == pytest.approx([entries[0].duration_s], abs=1e-3)
+        for reader in (Clips(dataset, Recordings(tmp_path / "recordings")), Clips(dataset, None)):
+            assert lengths_s(reader.truth(entries), 22_050) == pytest.approx([entries[0].duration_s], abs=1e-3)
 
 
 @pytest.mark.parametrize("rule", ["speaker=nobody", "voice=anna", "anna", "index=0"])
@@ -82,8 +82,9 @@ def test_spectrograms_are_those_of_the_dataset_or_made_from_the_recordings(small
     with Dataset.open(small_dataset) as dataset:
         entries = split(dataset, "digit=7").held_out
         with_recordings, without = Clips(dataset, Recordings(clips)), Clips(dataset, None)
-        assert with_recordings.spectrograms(entries, longer).shape == (2, 256, 128)
-        stored, made = without.spectrograms(entries, digits), with_recordings.spectrograms(entries, longer)
+        assert [one.shape for one in with_recordings.spectrograms(entries, longer)] == [(256, 128)] * 2
+        stored = np.stack(without.spectrograms(entries, digits))
+        made = np.stack(with_recordings.spectrograms(entries, longer))
         assert np.abs(stored.max(axis=(1, 2)) + 6 - made.max(axis=(1, 2))).max() < 4  # twice the window: 6 dB
         with pytest.raises(PresetMismatchError, match="--recordings"):
             without.spectrograms(entries, longer)
@@ -105,3 +106,19 @@ def test_recordings_of_another_folder_are_named(small_dataset: Path, tmp_path: P
         Clips(dataset, Recordings(tmp_path)).truth(split(dataset, "digit=7").held_out)
     with pytest.raises(NotFoundError, match="no recordings"):
         Recordings(tmp_path / "nowhere")
+
+
+def test_sounds_are_judged_at_the_datasets_own_rate_and_length(tmp_path: Path) -> None:
+    assert judged_features(PRESETS["digits"]) == PRESETS["digits"]
+    assert judged_features(PRESETS["digits-mel"]) == PRESETS["digits"]
+    (tmp_path / "audio").mkdir()
+    long, short = (np.sin(np.arange(n) * 0.2).astype(np.float32) * np.float32(0.3) for n in (80_000, 8_000))
+    for name, signal in (("long", long), ("short", short)):
+        soundfile.write(tmp_path / f"audio/{name}.wav", signal, 16_000)
+    build(tmp_path / "audio", tmp_path / "dataset", PRESETS["notes"], jobs=1)
+    with Dataset.open(tmp_path / "dataset") as dataset:
+        entries = [dataset.get(name) for name in ("long", "short")]
+        for reader in (Clips(dataset, Recordings(tmp_path / "audio")), Clips(dataset, None)):
+            truth = reader.truth(entries)
+            assert [len(one) for one in truth] == [80_000, 8_000]
+            assert np.sqrt(np.mean(truth[0] ** 2)) == pytest.approx(np.sqrt(np.mean(long**2)), rel=0.05)

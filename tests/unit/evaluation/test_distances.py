@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest
+from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest, neighbourhoods
 
 
 def gaussian(mean: list[float], covariance: list[list[float]], *, seed: int, n: int = 500) -> np.ndarray:
@@ -40,3 +40,20 @@ def test_the_nearest_point_and_its_root_mean_square_distance() -> None:
 )
 def test_entropy_is_a_share_of_an_even_distributions(counts: list[int], share: float) -> None:
     assert entropy_share(np.array(counts)) == pytest.approx(share)
+
+
+def test_neighbourhoods_of_the_same_cloud_are_full_and_of_another_empty() -> None:
+    rng = np.random.default_rng(0)
+    real, same = rng.normal(size=(400, 6)), rng.normal(size=(400, 6))
+    figures = neighbourhoods(real, same, 5)
+    assert figures["density"] == pytest.approx(1, abs=0.1)
+    assert figures["coverage"] == pytest.approx(1 - 0.5**5, abs=0.04)  # Naeem et al., 2020, section 3.3
+    assert min(figures["precision"], figures["recall"]) > 0.8
+    assert neighbourhoods(real, same + 100, 5) == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+
+
+def test_what_repeats_one_point_is_precise_and_covers_nothing() -> None:
+    real = np.random.default_rng(0).normal(size=(400, 6))
+    figures = neighbourhoods(real, np.repeat(real[:1], 400, axis=0), 5)
+    assert figures["precision"] == 1
+    assert max(figures["recall"], figures["coverage"]) < 0.05

@@ -101,8 +101,8 @@ def test_a_models_ways_begin_and_end_with_its_reconstructions(small_dataset: Pat
     from wavemill.evaluation.clips import sounds
 
     whole = reconstruct(model, sources).spectrograms
-    plain = sounds(whole, model.features, [source.duration_s for source in sources])
-    made = way_sounds(model, [(sources[0], sources[1]), (sources[2], sources[0])])
+    plain = sounds(whole, model.features, [source.duration_s for source in sources], 8_000)
+    made = way_sounds(model, [(sources[0], sources[1]), (sources[2], sources[0])], 8_000)
     assert len(made) == 2 * STEPS
     for number, clip in ((0, 0), (STEPS - 1, 1), (STEPS, 2), (2 * STEPS - 1, 0)):
         np.testing.assert_allclose(made[number], plain[clip], atol=2e-3)
@@ -118,10 +118,12 @@ def test_a_models_ways_begin_and_end_with_its_reconstructions(small_dataset: Pat
         confidence={},
         figures={},
     )
-    pairs = draw_pairs(len(entries), 3)
+    pairs, how = draw_pairs(len(entries), 3), {"n_pairs": 3, "sample_rate_hz": 8_000}
     answers = [names[clip] for a, b in pairs for clip in (a, a, a, b, b)]
-    figures = interpolation_figures(model, Ear(values, *answers), sources, labels, rendition, n_pairs=3)
+    figures = interpolation_figures(
+        model, Ear(values, *answers), sources, labels, rendition, n_pairs=3, sample_rate_hz=8_000
+    )
     assert (figures["pairs"], figures["ends_judged"], figures["ends_right"]) == (3, 6, 1)
     wrong = [{"digit": ("0" if item["digit"][0] != "0" else "1", 0.9)} for item in answers]
-    assert interpolation_figures(model, Ear(values, *wrong), sources, labels, rendition, n_pairs=3)["ends_right"] < 1
-    assert interpolation_figures(model, Ear(values), sources[:1], labels, rendition, n_pairs=3) is None
+    assert interpolation_figures(model, Ear(values, *wrong), sources, labels, rendition, **how)["ends_right"] < 1
+    assert interpolation_figures(model, Ear(values), sources[:1], labels, rendition, **how) is None

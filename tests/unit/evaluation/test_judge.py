@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from support.ears import Ear
 
 from wavemill.evaluation.judge import Judge, mean_of_known
+from wavemill.presets import PRESETS
+
+DIGITS = PRESETS["digits"]
 
 LABELS = {"digit": ["3", "7"], "speaker": ["anna", "ben"]}
 CLIPS = ("7_anna_0.wav", "3_ben_0.wav", "7_clara_0.wav", "3_dan_0.wav")
@@ -35,7 +38,7 @@ def words(clips: Path) -> list[NDArray[np.float32]]:
 def test_accuracy_is_the_share_of_right_answers_among_those_that_can_be_known(
     words: list[NDArray[np.float32]],
 ) -> None:
-    judge = Judge(Ear(LABELS, *ANSWERS), words, TRUE)
+    judge = Judge(Ear(LABELS, *ANSWERS), words, TRUE, DIGITS)
     rendition = judge.judge_truth("recordings")
     assert rendition.figures["digit_accuracy"] == 3 / 4
     assert rendition.figures["speaker_accuracy"] == 2 / 3
@@ -48,7 +51,7 @@ def test_what_can_never_be_known_has_no_accuracy_and_what_nobody_labelled_no_row
     words: list[NDArray[np.float32]],
 ) -> None:
     strangers = [{"speaker": "eve"}] * 4
-    figures = Judge(Ear(LABELS, *ANSWERS), words, strangers).judge_truth("recordings").figures
+    figures = Judge(Ear(LABELS, *ANSWERS), words, strangers, DIGITS).judge_truth("recordings").figures
     assert figures["speaker_accuracy"] is None
     assert "digit_accuracy" not in figures
 
@@ -56,7 +59,7 @@ def test_what_can_never_be_known_has_no_accuracy_and_what_nobody_labelled_no_row
 def test_sounds_are_measured_against_the_truth_clip_by_clip(words: list[NDArray[np.float32]]) -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 4_000).astype(np.float32)
-    judge = Judge(Ear(LABELS, *ANSWERS), [noise] * 4, TRUE)
+    judge = Judge(Ear(LABELS, *ANSWERS), [noise] * 4, TRUE, DIGITS)
     rendition = judge.judge("half", [noise, noise / 2, noise / 2, noise])
     assert rendition.scores["log_spectral_distance_db"] == pytest.approx([0, 6, 6, 0], abs=0.1)
     assert rendition.figures["log_spectral_distance_db"] == pytest.approx(3, abs=0.1)
@@ -72,12 +75,12 @@ def test_figures_of_silence_among_words_are_json_and_no_better_for_it(words: lis
     silence = np.zeros(4_000, np.float32)
     truth = [*words[:2], silence, silence]
     kept, muted = (
-        Judge(Ear(LABELS, *ANSWERS), truth, TRUE).judge("model", sounds).figures
+        Judge(Ear(LABELS, *ANSWERS), truth, TRUE, DIGITS).judge("model", sounds).figures
         for sounds in (truth, [words[0], silence, silence, silence])
     )
     assert kept["pesq_clips"] == muted["pesq_clips"] == 2
     assert kept["pesq"] == pytest.approx(4.55, abs=0.01)
     assert muted["pesq"] == pytest.approx((4.55 + 1) / 2, abs=0.01)
-    nothing = Judge(Ear(LABELS, *ANSWERS), [silence] * 4, TRUE).judge("model", [silence] * 4).figures
+    nothing = Judge(Ear(LABELS, *ANSWERS), [silence] * 4, TRUE, DIGITS).judge("model", [silence] * 4).figures
     assert (nothing["pesq"], nothing["pesq_clips"]) == (None, 0)
     json.dumps([kept, muted, nothing], allow_nan=False)

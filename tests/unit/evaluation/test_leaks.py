@@ -47,3 +47,9 @@ def test_added_datasets_are_named_and_an_unnamed_share_too() -> None:
     assert "its record does not name them" in note
     (note,) = notes(ancestors=[{"model": "first, 12", **CLEAN, "added": ["voices"], "added_share": 0.3}])
     assert note.startswith("first, 12, which mine started from, was also trained on voices (30% of each epoch)")
+
+
+def test_a_training_without_a_rule_keeps_to_the_parts_of_a_dataset() -> None:
+    record = {**CLEAN, "validation_label": None}
+    assert list(leak_notes("mine", record, HeldOut.parse("split=test"))) == []
+    assert list(leak_notes("mine", record, HeldOut.parse("split=train")))

@@ -69,6 +69,7 @@ def test_a_copy_lies_nearer_to_what_was_trained_on_than_held_out_clips_do() -> N
         "nearest_db_median_of_held_out": pytest.approx((25 + 15) / 2),
         "nearest_db_least": pytest.approx(0.5),
         "copies": 2 / 4,
+        "nearer_than_others": 1,  # the two others lie 50 dB apart
     }
 
 

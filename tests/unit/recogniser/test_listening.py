@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavemill.presets import PRESETS
 from wavemill.recogniser.listening import Listening
 
 LISTENING = Listening()
@@ -38,3 +39,8 @@ def test_sounds_at_another_rate_look_alike(clips: Path) -> None:
 def test_silence_and_emptiness_are_dark() -> None:
     pictures = LISTENING.pictures([np.zeros(800, np.float32), np.zeros(0, np.float32)], 8_000)
     assert not pictures.any()
+
+
+def test_for_digits_the_pictures_are_those_of_the_shipped_recogniser() -> None:
+    assert Listening.suited_to(PRESETS["digits"]) == Listening()
+    assert Listening.suited_to(PRESETS["notes"]).shape[0] == 80

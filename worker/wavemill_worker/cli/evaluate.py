@@ -28,7 +28,9 @@ recordings_option = click.option(
     help="Recordings that DATASET was built from, to compare with. Default: compare with its inverted spectrograms.",
 )
 held_out_option = click.option(
-    "--held-out", default="index=5,6,7,8,9", show_default=True, metavar="KEY=A,B", help="Clips to measure on."
+    "--held-out",
+    metavar="KEY=A,B",
+    help="Clips to measure on.  [default: split=test if the dataset has it, else what the models held out]",
 )
 samples_option = click.option(
     "--samples",
@@ -50,18 +52,19 @@ recogniser_option = click.option(
     "--recogniser",
     "recogniser_dir",
     type=_folder,
-    default=Path("recognisers/fsdd"),
     callback=lambda _context, _option, value: _found(value),
-    show_default=True,
     metavar="FOLDER",
-    help="Recogniser that listens to the outputs; see `wavemill recogniser train`.",
+    help="Recogniser of the dataset's labels that listens to the outputs, such as recognisers/fsdd; see `wavemill "
+    "recogniser train`.  [default: none, and no labels are heard]",
 )
 
 
-def _found(recogniser_dir: Path) -> Path:
+def _found(recogniser_dir: Path | None) -> Path | None:
     """Return the folder, or if it does not exist, the shipped recogniser of that name."""
     from wavemill.shipped import shipped_folder
 
+    if recogniser_dir is None:
+        return None
     shipped = shipped_folder("recognisers")
     return recogniser_dir if recogniser_dir.exists() or shipped is None else shipped / recogniser_dir.name
 
@@ -103,10 +106,10 @@ def run_evaluation(
     *,
     dataset_dir: Path,
     recordings_dir: Path | None,
-    held_out: str,
+    held_out: str | None,
     samples: int,
     pairs: int,
-    recogniser_dir: Path,
+    recogniser_dir: Path | None,
 ) -> Evaluation:
     """Load the models, the dataset and the recogniser, and evaluate."""
     from wavemill.dataset.index import Dataset
@@ -122,7 +125,7 @@ def run_evaluation(
         return evaluate_models(
             [load_model(name, models_dir=models_dir) for name in model_names],
             dataset,
-            load_recogniser(recogniser_dir),
+            None if recogniser_dir is None else load_recogniser(recogniser_dir),
             recordings=Recordings(recordings_dir) if recordings_dir else None,
             config=EvaluationConfig(held_out=held_out, n_samples=samples, n_pairs=pairs),
             progress=lambda text: say(text, err=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -25,7 +25,21 @@ def recogniser() -> None:
 @recogniser.command(epilog="Example: wavemill recogniser train recordings recognisers/mine --held-out index=5,6,7,8,9")
 @click.argument("recordings_dir", metavar="RECORDINGS", type=_folder)
 @click.argument("folder", metavar="FOLDER", type=_folder)
-@click.option("--held-out", metavar="KEY=A,B", help="Recordings to test it on, not to train on [index=5,6,7,8,9].")
+@click.option(
+    "--dataset",
+    "dataset_dir",
+    type=_folder,
+    metavar="DATASET",
+    help="Dataset built from RECORDINGS: gives labels, splits, rate and length. Default: labels in names, at 8 kHz.",
+)
+@click.option(
+    "--label", "kinds", multiple=True, metavar="NAME", help="Label to learn; may be repeated. Default: all that it can."
+)
+@click.option(
+    "--held-out",
+    metavar="KEY=A,B",
+    help="Recordings to test it on, not to train on.  [default: by the label split, else index=5,6,7,8,9]",
+)
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the recordings.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Seed of weights, order and augmentation.")
 @click.option("--data", metavar="TEXT", help="Whose recordings these are, for the recogniser's card.")
@@ -35,30 +49,37 @@ def recogniser() -> None:
 def train(
     recordings_dir: Path,
     folder: Path,
+    dataset_dir: Path | None,
     data: str | None,
     licence: str | None,
     overwrite: bool,
     as_json: bool,
     **options: object,
 ) -> None:
-    """Train a recogniser on the recordings below RECORDINGS, named as in 7_george_0.wav, and save it as FOLDER.
+    """Train a recogniser on the recordings below RECORDINGS, and save it as FOLDER.
 
-    It learns every kind of label in the names except the index, from these recordings alone. Never
-    train a model against it: its judgement of that model would then mean nothing.
+    Labels come from --dataset, or from names such as 7_george_0.wav. Where they have a label split,
+    it trains on train, calibrates on validation and reports on test.
+
+    Never train a model against it: its judgement of that model would then mean nothing.
     """
     from dataclasses import replace
     from typing import Any
 
     if not overwrite:
         require_free(folder, "FOLDER")
+    from wavemill.dataset.index import Dataset
     from wavemill.recogniser.recordings import Recordings
     from wavemill.recogniser.training import RecogniserConfig, train_recogniser
 
     chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     config = replace(RecogniserConfig(), **chosen)
     about = {name: text for name, text in (("data", data), ("licence", licence)) if text}
-    with _progress(config.epochs, as_json=as_json) as progress:
-        digest = train_recogniser(Recordings(recordings_dir), folder, config, about=about, progress=progress)
+    opened = nullcontext() if dataset_dir is None else Dataset.open(dataset_dir)
+    with opened as dataset, _progress(config.epochs, as_json=as_json) as progress:
+        digest = train_recogniser(
+            Recordings(recordings_dir), folder, config, dataset=dataset, about=about, progress=progress
+        )
     if as_json:
         print_json({"recogniser": str(folder), "digest": digest})
     else:

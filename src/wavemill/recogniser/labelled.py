@@ -1,0 +1,109 @@
+"""Labelled sounds to train a recogniser on: from the names of recordings, or from a dataset's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavemill.arrays import FloatArray
+from wavemill.dataset.index import Dataset
+from wavemill.errors import UsageError
+from wavemill.labels import SPLIT, SPLITS, Labels
+from wavemill.presets import PRESETS, Features
+from wavemill.recogniser.recordings import Recordings
+from wavemill.vae.training.dataset_source import audible_entries
+from wavemill.vae.training.held_out import HeldOut
+
+INDEX = "index"  # the number of a take
+DEFAULT_RULE = "index=5,6,7,8,9"  # for labels that have an index
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSounds:
+    """Recordings with labels; `features` give rate and length, and `read` a recording by its number."""
+
+    labels: Sequence[Labels]
+    features: Features
+    read: Callable[[int], FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Which sounds are trained on, calibrated on and reported on: bool [shape=(sounds,)] each.
+
+    `name` says how they were chosen.
+    """
+
+    training: NDArray[np.bool_]
+    calibration: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    name: str
+
+
+def labelled_sounds(recordings: Recordings, dataset: Dataset | None) -> LabelledSounds:
+    """Return the recordings of a dataset with its labels, or without one those whose names contain labels."""
+    if dataset is None:
+        names = [name for name in recordings.ids if recordings.labels(name)]
+        labels, features = [recordings.labels(name) for name in names], PRESETS["digits"]
+    else:
+        entries = list(audible_entries(dataset))
+        names, labels = [entry.spectrogram_id for entry in entries], [entry.labels for entry in entries]
+        features = dataset.features
+    return LabelledSounds(labels=labels, features=features, read=lambda i: recordings.read(names[i], features))
+
+
+def parts_of(labels: Sequence[Labels], rule: str | None) -> Parts:
+    """Divide sounds by a rule such as `index=5,6`, or without one by their label `split`.
+
+    A rule's sounds are calibrated on and reported on. Of the parts `validation` and `test`, one that is missing is
+    replaced by the other.
+
+    Raises
+    ------
+    UsageError
+        When nothing or everything would be held out.
+    """
+    if rule is None and any(SPLIT in item for item in labels):
+        training, calibration, test = (np.array([item.get(SPLIT) == part for item in labels]) for part in SPLITS)
+        calibration, test = (calibration if calibration.any() else test), (test if test.any() else calibration)
+        name = SPLIT
+    else:
+        if rule is None and not any(INDEX in item for item in labels):
+            raise UsageError("the recordings have neither a label split nor index: choose some with --held-out KEY=A,B")
+        name = rule or DEFAULT_RULE
+        wanted = HeldOut.parse(name)
+        test = np.array([item in wanted for item in labels], dtype=bool)
+        training, calibration = ~test, test
+    if not test.any() or not training.any():
+        raise UsageError(
+            f"{name!r} would hold out {int(test.sum())} of {len(labels)} labelled recordings; expected at least "
+            "one and not all: choose others with --held-out KEY=A,B"
+        )
+    return Parts(training=training, calibration=calibration, test=test, name=name)
+
+
+def values_of(labels: Sequence[Labels], training: NDArray[np.bool_], kinds: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values to recognise, by kind of label.
+
+    Without `kinds` these are all that every sound has, without `split` and `index`, and without those of which there
+    are too many values to learn: more than half of the sounds.
+    """
+    common = set.intersection(*(set(item) for item in labels)) - {INDEX, SPLIT} if labels else set()
+    if unknown := sorted(set(kinds) - common):
+        raise UsageError(
+            f"not every recording has the label {', '.join(unknown)}; all have: {', '.join(sorted(common))}"
+        )
+    values = {
+        kind: sorted({str(item[kind]) for item, use in zip(labels, training, strict=True) if use})
+        for kind in sorted(kinds or common)
+    }
+    most = training.sum() if kinds else training.sum() / 2
+    if not (known := {kind: names for kind, names in values.items() if 1 < len(names) <= max(most, 2)}):
+        raise UsageError(
+            "the recordings have no label with two or more values to learn; name them like 7_george_0.wav, or give "
+            "the dataset that has their labels with --dataset"
+        )
+    return known
