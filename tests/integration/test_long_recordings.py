@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from support.bench import Bench
 
-from wavemill.dataset import extents, making
+from wavemill.dataset import extents
 from wavemill.dataset.build import build
 from wavemill.operations.requests import EncodeParams, InvertParams, ReconstructParams
 from wavemill.presets import preset
@@ -69,7 +69,6 @@ def test_huge_spectrograms_are_rendered_in_blocks_as_others_are_at_once(
     options = {"model": "small"}
     at_once = rendered(bench, kept, "reconstruct", "at-once", **options)
     monkeypatch.setattr(extents, "MOST_NUMBERS", 200 * 128)
-    monkeypatch.setattr(making, "MOST_NUMBERS", 200 * 128)
     build(audio, tmp_path / "huge", DIGITS, long="keep", jobs=1)
     in_blocks = rendered(bench, tmp_path / "huge", "reconstruct", "blocks", **options)
     assert in_blocks.status()["counts"]["done"] == 3

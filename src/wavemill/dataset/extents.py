@@ -43,6 +43,11 @@ def shape_of(features: Features, long: str, duration_s: float) -> tuple[int, int
     return features.n_bins, frames_of(features, long, round(duration_s * features.sample_rate_hz))
 
 
+def longest_whole_s(features: Features) -> float:
+    """Return the length up to which a kept recording is read at once, in seconds; at least a frame."""
+    return max(MOST_NUMBERS // features.n_bins * features.hop_length / features.sample_rate_hz, features.duration_s)
+
+
 def is_huge(shape: tuple[int, int]) -> bool:
     """Return whether a spectrogram is too large to be computed, read or rendered at once."""
     return shape[0] * shape[1] > MOST_NUMBERS

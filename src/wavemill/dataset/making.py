@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wavemill.audio.features import extract, normalise, pad_or_cut
 from wavemill.audio.load import Recording, load_recording
-from wavemill.dataset.extents import MOST_NUMBERS, Long, frames_of
+from wavemill.dataset.extents import Long, frames_of, is_huge, longest_whole_s
 from wavemill.dataset.huge import write_huge
 from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.packs import write_pack
@@ -117,19 +117,18 @@ def _unwritten(recording: RecordingFile, exc: OSError) -> Failure:
 
 def _make(recording: RecordingFile, audio_dir: Path, features: Features, long: Long) -> _Spectrogram | _Huge | Failure:
     frame_s = features.duration_s
-    most_s = MOST_NUMBERS // features.n_bins * features.hop_length / features.sample_rate_hz
     try:
         loaded = load_recording(
             audio_dir / recording.path,
             features,
             start_s=recording.part * frame_s,
-            longest_s=max(most_s, frame_s) if long == "keep" else frame_s,
+            longest_s=longest_whole_s(features) if long == "keep" else frame_s,
         )
     except AudioError as exc:
         return Failure(recording=recording, reason=str(exc))
-    if long == "keep" and loaded.cut:
-        return _Huge(recording=recording)
     n_frames = frames_of(features, long, len(loaded.signal))
+    if long == "keep" and (loaded.cut or is_huge((features.n_bins, n_frames))):
+        return _Huge(recording=recording)
     padded = pad_or_cut(loaded.signal, samples_of(features, n_frames))
     x, min_db, max_db = normalise(extract(padded, features))
     return _Spectrogram(
