@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,19 +75,25 @@ def read(paths: Sequence[Path], features: Features) -> Clips:
     return Clips(features=features, recordings=recordings, magnitudes=restored)
 
 
-def _measure_preset(clips: Clips, rounds: int) -> list[MethodFigures]:
-    runs = _runs(clips)
-    waveforms = {method: run() for method, run in runs.items()}  # also compiles and warms up
+def thread_medians_s(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Run each in turn, `rounds` times; return each one's median of this thread's processor time, in seconds."""
     seconds: dict[str, list[float]] = {method: [] for method in runs}
     for _ in range(rounds):
         for method, run in runs.items():
             start = time.thread_time()
             run()
             seconds[method].append(time.thread_time() - start)
-    reference_s = float(np.median(seconds[REFERENCE]))
+    return {method: float(np.median(times)) for method, times in seconds.items()}
+
+
+def _measure_preset(clips: Clips, rounds: int) -> list[MethodFigures]:
+    runs = _runs(clips)
+    waveforms = {method: run() for method, run in runs.items()}  # also compiles and warms up
+    seconds = thread_medians_s(runs, rounds)
+    reference_s = seconds[REFERENCE]
     rows = []
     for method, waveform in waveforms.items():
-        median_s = float(np.median(seconds[method]))
+        median_s = seconds[method]
         intelligibility, quality = judge(clips.recordings, waveform, clips.features.sample_rate_hz)
         rows.append(
             MethodFigures(

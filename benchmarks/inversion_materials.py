@@ -12,7 +12,6 @@ median round.
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from benchmarks.inversion import REFERENCE, judge
+from benchmarks.inversion import REFERENCE, judge, thread_medians_s
 from wavemill.arrays import FloatArray
 from wavemill.inversion import METHODS, invert
 
@@ -73,11 +72,8 @@ def measure(
     wanted = [magnitude(recording, setting) for recording in recordings]
     runs = _runs(recordings, wanted, setting, methods)
     waveforms = {method: run() for method, run in runs.items()}  # also compiles and warms up
-    seconds = _seconds(runs, rounds)
-    return [
-        _figures(material, setting, method, float(np.median(seconds[method])), recordings, waveforms[method])
-        for method in runs
-    ]
+    seconds = thread_medians_s(runs, rounds)
+    return [_figures(material, setting, method, seconds[method], recordings, waveforms[method]) for method in runs]
 
 
 def read(path: Path, rate_hz: int) -> FloatArray:
@@ -116,16 +112,6 @@ def _runs(
         ]
 
     return {method: ours(method) for method in methods} | {REFERENCE: librosas}
-
-
-def _seconds(runs: dict[str, Callable[[], list[FloatArray]]], rounds: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {method: [] for method in runs}
-    for _ in range(rounds):
-        for method, run in runs.items():
-            start = time.thread_time()
-            run()
-            seconds[method].append(time.thread_time() - start)
-    return seconds
 
 
 def _figures(

@@ -46,18 +46,22 @@ def label_dataset(writer: DatasetWriter, audio_dir: Path, choice: LabelChoice) -
     UsageError
         The pattern or the table's path is wrong.
     """
-    path = find_table(audio_dir) if choice.metadata is None else require_table(choice.metadata)
-    if path is None and not choice.by_names:
+    table = _table(audio_dir, choice)
+    if table is None and not choice.by_names:
         return None
-    return _Labelling(writer, audio_dir, choice, None if path is None else Table(path=path)).run()
+    return _Labelling(writer, audio_dir, choice, table).run()
 
 
 def require_label_sources(audio_dir: Path, choice: LabelChoice) -> None:
     """Raise the errors of `label_dataset` that can be known before anything is built."""
     name_labels(choice)
+    if table := _table(audio_dir, choice):
+        next(table.rows(), None)
+
+
+def _table(audio_dir: Path, choice: LabelChoice) -> Table | None:
     path = find_table(audio_dir) if choice.metadata is None else require_table(choice.metadata)
-    if path is not None:
-        next(Table(path=path).rows(), None)
+    return None if path is None else Table(path=path)
 
 
 class _Labelling:
