@@ -26,18 +26,22 @@ class BlockReader:
     ----------
     native_rate_hz, channels, n_samples : int
         Of the file, and the number of samples at the new rate; known at the end.
+    peak : float
+        Highest absolute sample at the new rate; known at the end.
     """
 
     def __init__(self, path: Path, sample_rate_hz: int) -> None:
         self._path = path
         self._sample_rate_hz = sample_rate_hz
         self.native_rate_hz = self.channels = self.n_samples = 0
+        self.peak = 0.0
 
     def __iter__(self) -> Iterator[FloatArray]:
         """Yield float32 (samples,); AudioError if the file cannot be read or its channels cancel each other."""
         resampled = self._resampled(self._mono())
         for block in resampled:
             self.n_samples += len(block)
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
             yield block
 
     def _mono(self) -> Iterator[FloatArray]:

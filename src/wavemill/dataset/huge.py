@@ -32,6 +32,7 @@ class HugeSpectrogram:
     min_db: float
     max_db: float
     duration_s: float
+    peak: float
     sha256: str
     rate_hz: int
     channels: int
@@ -67,6 +68,7 @@ def write_huge(path: Path, dataset_dir: Path, file: str, features: Features) -> 
         min_db=float(floor),
         max_db=float(greatest),
         duration_s=recording.n_samples / features.sample_rate_hz,
+        peak=recording.peak,
         sha256=sha256,
         rate_hz=recording.native_rate_hz,
         channels=recording.channels,

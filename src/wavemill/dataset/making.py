@@ -165,6 +165,7 @@ def _new_entry(made: _Spectrogram, file: str, sha256: str) -> NewEntry:
         min_db=made.min_db,
         max_db=made.max_db,
         duration_s=made.loaded.duration_s,
+        peak=float(np.abs(made.loaded.signal).max(initial=0)),
         sha256=sha256,
         cut=made.loaded.cut,
         rate_hz=made.loaded.native_rate_hz,

@@ -52,11 +52,12 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceClip:
-    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], length and labels."""
+    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], and what is known of it."""
 
     spectrogram: FloatArray
     duration_s: float
     labels: Labels = field(default_factory=dict)  # what a conditioned model is told
+    peak: float | None = None  # highest absolute sample of the recording, if it is known
 
 
 def reconstruct(
