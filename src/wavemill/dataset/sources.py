@@ -28,7 +28,13 @@ class RecordingFile:
     path: str  # relative to the folder of recordings
     n_bytes: int
     mtime_ns: int
-    part: int = 0  # which frame of the recording, if long recordings are split
+    start_s: float = 0.0  # where the part begins, if it is a part of the file
+    length_s: float | None = None  # of the part; None: the rest of the file, as far as spectrograms hold it
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: the file, with the part's times if only this part is wanted."""
+        return self.path if self.length_s is None else f"{self.path} ({self.spectrogram_id})"
 
 
 @dataclass(kw_only=True)

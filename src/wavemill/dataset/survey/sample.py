@@ -26,16 +26,17 @@ def draw(found: Iterable[RecordingFile], *, most: int, seed: int) -> tuple[list[
         nonlocal count
         for one in found:
             count += 1
-            yield hashlib.blake2b(os.fsencode(one.path), digest_size=16, key=key).digest(), one.path, one
+            yield hashlib.blake2b(os.fsencode(one.name), digest_size=16, key=key).digest(), one.name, one
 
     return [one for _, _, one in nsmallest(most, counted(), key=lambda item: item[:2])], count
 
 
 def find_copies(audio_dir: Path, recordings: Sequence[RecordingFile]) -> list[list[str]]:
     """Return groups of paths whose files have the same size, the same beginning and the same end."""
-    sizes = Counter(one.n_bytes for one in recordings)
+    files = {one.path: one for one in recordings}.values()  # several recordings may be parts of one file
+    sizes = Counter(one.n_bytes for one in files)
     groups: defaultdict[tuple[int, bytes], list[str]] = defaultdict(list)
-    for one in recordings:
+    for one in files:
         if sizes[one.n_bytes] > 1 and (digest := _digest_of_ends(audio_dir / one.path)) is not None:
             groups[one.n_bytes, digest].append(one.path)
     return sorted(sorted(paths) for paths in groups.values() if len(paths) > 1)
