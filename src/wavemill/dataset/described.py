@@ -9,13 +9,15 @@ import json
 import os
 import posixpath
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Self
 
 from wavemill.dataset.label_sources import LabelChoice, LabelDict
-from wavemill.dataset.metadata import Row, Table, find_table, require_table
+from wavemill.dataset.metadata import Row, Table, clean_labels, find_table, require_table
 from wavemill.dataset.parts import Part
+from wavemill.dataset.sidecars import sidecar_labels
 from wavemill.dataset.sources import Findings, RecordingFile
 from wavemill.errors import InvalidIdError, StorageUnavailableError
 from wavemill.operations.identifiers import validate_id
@@ -27,6 +29,7 @@ CREATE TABLE rows (
 ) WITHOUT ROWID
 """
 _PUT = "INSERT OR REPLACE INTO rows (name, part, start_s, length_s, labels) VALUES (?, ?, ?, ?, ?)"
+_PUT_SIDECARS = "INSERT OR IGNORE INTO rows (name, part, labels) VALUES (?, '', ?)"
 _LABELS = "SELECT labels FROM rows WHERE name = ? AND part = ?"
 _USE = "UPDATE rows SET used = 1 WHERE name = ? AND part = ?"
 _UNUSED = "SELECT name || part FROM rows WHERE NOT used ORDER BY name, part"
@@ -43,7 +46,9 @@ class Described:
     """What a table says about the recordings in a folder; nothing if there is no table."""
 
     def __init__(self, audio_dir: Path, table: Table | None) -> None:
-        self.table = table
+        self._audio_dir = audio_dir
+        self.origin = None if table is None else str(table.path)  # what describes the recordings
+        self.left_out: Counter[str] = Counter() if table is None else table.left_out  # columns without labels
         self.repeated = 0  # rows that a later row has replaced
         self._connection = sqlite3.connect("")  # a temporary database, which SQLite deletes
         self._connection.execute(_SCHEMA)
@@ -78,6 +83,7 @@ class Described:
     def spread(self, found: Iterable[RecordingFile], findings: Findings) -> Iterator[RecordingFile]:
         """Yield recordings; for one of which rows describe parts, yield these parts instead."""
         for recording in found:
+            self._read_sidecars(recording.path, findings)
             for part in self._parts(recording.path):
                 one = recording if part is None else part.of(recording)
                 try:
@@ -91,7 +97,7 @@ class Described:
         """Return the labels of a spectrogram, given the path of its recording; None without a row."""
         suffix = spectrogram_id.removeprefix(id_of(source))
         part = suffix.partition("_")[0] if suffix.startswith("@") else ""
-        for name in possible_names(source) if self.table else ():
+        for name in possible_names(source) if self.origin else ():
             row = self._connection.execute(_LABELS, (name, part)).fetchone()
             if row is not None:
                 self._connection.execute(_USE, (name, part))
@@ -114,8 +120,18 @@ class Described:
                 count += 1
         self.repeated = count - self._connection.execute("SELECT count(*) FROM rows").fetchone()[0]
 
+    def _read_sidecars(self, source: str, findings: Findings) -> None:
+        """Read the labels of a recording in a tar file."""
+        labels, problems = sidecar_labels(self._audio_dir / source)
+        for name, problem in problems:
+            findings.skip(PurePosixPath(source).with_name(name), problem)
+        if labels:
+            self.origin = self.origin or str(self._audio_dir)
+            labels_json = json.dumps(clean_labels(labels, self.left_out))
+            self._connection.execute(_PUT_SIDECARS, (source, labels_json))
+
     def _parts(self, source: str) -> list[Part | None]:
-        for name in possible_names(source) if self.table else ():
+        for name in possible_names(source) if self.origin else ():
             rows = self._connection.execute(
                 "SELECT part, start_s, length_s FROM rows WHERE name = ?", (name,)
             ).fetchall()

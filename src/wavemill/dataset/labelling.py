@@ -20,7 +20,7 @@ _ROWS = f"SELECT id, source, {READABLE_LABELS} FROM spectrograms WHERE id > ? OR
 class LabelReport:
     """What a table, or the names, said about the recordings of a dataset."""
 
-    table: str | None  # None: labels come from names alone
+    table: str | None  # or the folder of tar files with labels in them; None: labels come from names alone
     labelled: int = 0  # spectrograms with at least one label
     without_row: int = 0  # spectrograms that the table does not describe
     without_row_examples: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ def label_dataset(writer: DatasetWriter, described: Described, choice: LabelChoi
 
     Raises UsageError if the pattern is wrong.
     """
-    if described.table is None and not choice.by_names:
+    if described.origin is None and not choice.by_names:
         return None
     by_name = name_labels(choice)
     labelled, without_row, examples = 0, 0, list[str]()
@@ -47,18 +47,18 @@ def label_dataset(writer: DatasetWriter, described: Described, choice: LabelChoi
             row = described.labels_of(spectrogram_id, source)
             labels = with_known_split(by_name(id_of(source)) | (row or {}))
             labelled += bool(labels)
-            if row is None and described.table is not None:
+            if row is None and described.origin is not None:
                 without_row += 1
                 examples += [source] if without_row <= _EXAMPLES else []
             if json.loads(before) != labels:
                 changed.append((spectrogram_id, labels))
         writer.relabel(changed)
-    if described.table is None:
+    if described.origin is None:
         return LabelReport(table=None, labelled=labelled)
     unused_rows, unused_examples = described.unused(_EXAMPLES)
     overlapping_parts, overlapping_examples = described.overlapping(_EXAMPLES)
     return LabelReport(
-        table=str(described.table.path),
+        table=described.origin,
         labelled=labelled,
         without_row=without_row,
         without_row_examples=examples,
@@ -67,7 +67,7 @@ def label_dataset(writer: DatasetWriter, described: Described, choice: LabelChoi
         repeated_rows=described.repeated,
         overlapping_parts=overlapping_parts,
         overlapping_examples=overlapping_examples,
-        left_out_columns=sorted(described.table.left_out),
+        left_out_columns=sorted(described.left_out),
     )
 
 

@@ -65,7 +65,7 @@ class Table:
                 if not (isinstance(name, str) and name and is_text(name)):
                     raise DatasetError(f"{self.path}: row {number} has no {column}")
                 part = self._part(number, values, _START_COLUMNS[column])
-                yield Row(file_name=name, part=part, labels=self._labels(values))
+                yield Row(file_name=name, part=part, labels=clean_labels(values, self.left_out))
 
     @cached_property
     def kind(self) -> str:
@@ -91,17 +91,19 @@ class Table:
             )
         return Part(start_s=float(start_s), length_s=float(length_s))
 
-    def _labels(self, values: Values) -> dict[str, LabelValue]:
-        labels: dict[str, LabelValue] = {}
-        for key, value in values.items():
-            if value is None or value == "":
-                continue
-            value = str(value).lower() if isinstance(value, bool) else value
-            if isinstance(key, str) and key and is_label_value(value) and is_text(f"{key}{value}"):
-                labels[key] = value
-            else:
-                self.left_out[str(key)] += 1
-        return labels
+
+def clean_labels(values: Values, left_out: Counter[str]) -> dict[str, LabelValue]:
+    """Return the values that can be labels; count the others by name, unless they are empty."""
+    labels: dict[str, LabelValue] = {}
+    for key, value in values.items():
+        if value is None or value == "":
+            continue
+        value = str(value).lower() if isinstance(value, bool) else value
+        if isinstance(key, str) and key and is_label_value(value) and is_text(f"{key}{value}"):
+            labels[key] = value
+        else:
+            left_out[str(key)] += 1
+    return labels
 
 
 def find_table(audio_dir: Path) -> Path | None:

@@ -204,8 +204,8 @@ class RecordingList:
             )
 
     def _or_rows(self) -> str:
-        table = self._described.table
-        return "" if table is None else f", or {table.path} no longer names these parts of them"
+        origin = self._described.origin
+        return "" if origin is None else f", or {origin} no longer names these parts of them"
 
     def _choose(self, statement: str) -> None:
         """Make the selected recordings pending, except those that are already built."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.load import audio_suffixes, load_recording
+from wavemill.audio.tars import is_tar
 from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.sources import Findings, find_recordings
 from wavemill.errors import AudioError, NotFoundError
@@ -27,7 +28,7 @@ class Recordings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, list[str]] = {}
-        if folder.is_dir():
+        if folder.is_dir() or is_tar(folder):
             for source in find_recordings(folder, audio_suffixes(), Findings()):
                 self._files.setdefault(source.spectrogram_id, []).append(source.path)
         if not self._files:

@@ -47,11 +47,11 @@ def find_labels(described: Described, recordings: Sequence[RecordingFile], choic
     sources = [one.path for one in recordings]
     rows = [described.labels_of(one.spectrogram_id, one.path) for one in recordings]
     labels = [with_known_split(by_name(id_of(source)) | (row or {})) for source, row in zip(sources, rows, strict=True)]
-    table = described.table
+    table = described.origin
     if table is None and not choice.by_names and not any(labels):
         return _proposal(sources)
     return LabelsFound(
-        table=None if table is None else str(table.path),
+        table=table,
         without_row=0 if table is None else rows.count(None),
         found=_summary(labels),
         from_folders=choice.from_folders,

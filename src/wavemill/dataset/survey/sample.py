@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import nsmallest
 from pathlib import Path
 
+from wavemill.audio.tars import opened
 from wavemill.dataset.sources import RecordingFile
 
 _END_BYTES = 2**17  # of a file's beginning and of its end, which are compared to find copies
@@ -45,7 +46,7 @@ def find_copies(audio_dir: Path, recordings: Sequence[RecordingFile]) -> list[li
 def _digest_of_ends(path: Path) -> bytes | None:
     """Return a digest; None if the file cannot be read, which its reader will report."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             begins = file.read(_END_BYTES)
             file.seek(max(len(begins), file.seek(0, os.SEEK_END) - _END_BYTES))
             return hashlib.blake2b(begins + file.read(_END_BYTES)).digest()
