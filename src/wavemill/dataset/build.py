@@ -159,7 +159,7 @@ class _Builder:
                 f"the first: {self._unreadable[0][1]}"
             )
         skipped = sorted([*findings.skipped, *recordings.doubled()])
-        labels = label_dataset(self._writer, described, choice)
+        labels = label_dataset(self._writer, described, choice, is_kept=recordings.is_kept)
         manifest = self._writer.finish({"unreadable": len(self._unreadable), "skipped": len(skipped)})
         return BuildReport(
             spectrograms=manifest.counts["spectrograms"],

@@ -49,6 +49,7 @@ class Described:
         self._audio_dir = audio_dir
         self.origin = None if table is None else str(table.path)  # what describes the recordings
         self.left_out: Counter[str] = Counter() if table is None else table.left_out  # columns without labels
+        self.has_sidecars = False  # whether labels lie beside recordings, in tar files
         self.repeated = 0  # rows that a later row has replaced
         self._connection = sqlite3.connect("")  # a temporary database, which SQLite deletes
         self._connection.execute(_SCHEMA)
@@ -126,6 +127,7 @@ class Described:
         for name, problem in problems:
             findings.skip(PurePosixPath(source).with_name(name), problem)
         if labels:
+            self.has_sidecars = True
             self.origin = self.origin or str(self._audio_dir)
             labels_json = json.dumps(clean_labels(labels, self.left_out))
             self._connection.execute(_PUT_SIDECARS, (source, labels_json))

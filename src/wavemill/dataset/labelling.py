@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from wavemill.dataset.described import Described, id_of
@@ -32,10 +32,13 @@ class LabelReport:
     left_out_columns: list[str] = field(default_factory=list)  # with values that are neither texts nor numbers
 
 
-def label_dataset(writer: DatasetWriter, described: Described, choice: LabelChoice) -> LabelReport | None:
+def label_dataset(
+    writer: DatasetWriter, described: Described, choice: LabelChoice, *, is_kept: Callable[[str], bool]
+) -> LabelReport | None:
     """Label every spectrogram of a dataset; None, and no change, if nothing says how.
 
-    Raises UsageError if the pattern is wrong.
+    `is_kept` tells whether the recording of an ID could not be examined; if its labels lie beside it,
+    the spectrogram keeps those that it has. Raises UsageError if the pattern is wrong.
     """
     if described.origin is None and not choice.by_names:
         return None
@@ -45,6 +48,8 @@ def label_dataset(writer: DatasetWriter, described: Described, choice: LabelChoi
         changed = []
         for spectrogram_id, source, before in page:
             row = described.labels_of(spectrogram_id, source)
+            if row is None and described.has_sidecars and is_kept(spectrogram_id):
+                row = json.loads(before)
             labels = with_known_split(by_name(id_of(source)) | (row or {}))
             labelled += bool(labels)
             if row is None and described.origin is not None:

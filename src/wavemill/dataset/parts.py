@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
@@ -13,6 +14,8 @@ from wavemill.dataset.sources import RecordingFile
 from wavemill.errors import AudioError
 
 SHORTEST_S = 0.001
+_SECONDS = r"([0-9]+(?:\.[0-9]+)?)"
+_PART = re.compile(f"(.+)@{_SECONDS}-{_SECONDS}")
 _ROUNDING = 1e-6  # of a frame
 _MOST_PARTS = 10_000_000
 
@@ -63,6 +66,14 @@ def frames_of_long(recording: RecordingFile, audio_dir: Path, frame_s: float) ->
             start_s=recording.start_s + number * frame_s,
             length_s=None if length_s is None else min(frame_s, length_s - number * frame_s),
         )
+
+
+def part_in(spectrogram_id: str) -> tuple[str, Part] | None:
+    """Return the recording's ID and the part of it that an ID such as `song@12.5-14` names; None for other IDs."""
+    match = _PART.fullmatch(spectrogram_id)
+    if match is None or not (start_s := float(match[2])) < (end_s := float(match[3])):
+        return None
+    return match[1], Part(start_s=start_s, length_s=end_s - start_s)
 
 
 def _seconds(value: float) -> str:

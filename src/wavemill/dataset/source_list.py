@@ -90,6 +90,11 @@ class RecordingList:
         """How many spectrograms are kept although their recordings could not be examined."""
         return self._count("temp.kept")
 
+    def is_kept(self, spectrogram_id: str) -> bool:
+        """Return whether a spectrogram is kept although its recording could not be examined."""
+        found = self._connection.execute("SELECT 1 FROM temp.kept WHERE id = ?", (spectrogram_id,))
+        return found.fetchone() is not None
+
     def scan(self, suffixes: frozenset[str], *, prune: bool) -> None:
         """List all recordings; decide what to keep and what to remove. Does not change the dataset.
 

@@ -122,7 +122,7 @@ class _Scan:
             return
         if index.damage is not None:
             self._findings.skip_unexamined(
-                tar, f"is damaged after {len(index.places)} members, which are used: {printable(index.damage)}"
+                tar, f"is damaged after {len(index.places)} usable members: {printable(index.damage)}"
             )
         self._findings.skipped += [(printable(f"{tar}/{name}"), problem) for name, problem in index.problems]
         for name, (_, n_bytes) in index.places.items():

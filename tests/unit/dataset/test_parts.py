@@ -17,9 +17,10 @@ from wavemill.dataset.huge_reader import open_huge
 from wavemill.dataset.index import Dataset
 from wavemill.dataset.label_sources import LabelChoice
 from wavemill.dataset.survey.survey import lengths_s, survey
-from wavemill.errors import DatasetError
+from wavemill.errors import DatasetError, NotFoundError
 from wavemill.labels import Labels
 from wavemill.presets import preset, samples_of
+from wavemill.recogniser.recordings import Recordings
 
 DIGITS = preset("digits")  # frames of 1.016 s
 RATE_HZ = 8_000
@@ -212,6 +213,16 @@ def test_a_survey_looks_at_the_parts(audio: Path) -> None:
     found = survey(audio)
     assert (found.recordings, list(found.durations_s), found.copies) == (2, [0.25, 1.5], [])
     assert (found.labels.without_row, [one.name for one in found.labels.found]) == (0, ["word"])
+
+
+def test_the_recording_of_a_part_is_found_by_its_id(audio: Path) -> None:
+    recordings = Recordings(audio)
+    whole, _ = soundfile.read(audio / "talk.wav", dtype="float32")
+    np.testing.assert_array_equal(recordings.read("talk@0.5-0.75", DIGITS), whole[4_000:6_000])
+    assert len(recordings.read("talk@2-3.5", DIGITS)) == 8_128
+    for unknown in ("talk@3-2", "talk@x-2", "other@1-2"):
+        with pytest.raises(NotFoundError, match=unknown):
+            recordings.read(unknown, DIGITS)
 
 
 def bytes_read() -> int:

@@ -127,12 +127,13 @@ def test_hostile_members_are_named_and_skipped(audio: Path) -> None:
 
 @pytest.mark.parametrize("n_bytes", [9_000, 5_000, 8_704, 300, 0])
 def test_a_truncated_tar_file_keeps_what_was_built_from_it(audio: Path, n_bytes: int) -> None:
-    built(audio)
+    write_tar(audio / "other.tar", {"e.wav": sound(1), "e.cls": b"4"})
+    before = built(audio)[1]
     os.truncate(audio / "shard-000000.tar", n_bytes)  # a.wav with its header has 8,704 bytes
     report, labels = built(audio)
-    assert len(labels) == 4
-    assert report.removed == 0
-    assert "shard-000000.tar" in dict(report.skipped)
+    assert labels["shard-000000.tar/b"] == before["shard-000000.tar/b"] == {"cls": 3, "txt": "hello"}
+    assert (len(labels), report.removed) == (5, 0)
+    assert "is damaged after" in dict(report.skipped)["shard-000000.tar"]
 
 
 def test_a_damaged_header_keeps_what_was_built_after_it(audio: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_damaged_header_keeps_what_was_built_after_it(audio: Path) -> None:
         file.write(b"\xff" * 512)
     report, labels = built(audio)
     assert (len(labels), report.kept) == (4, 3)
-    assert "is damaged after 1 members" in dict(report.skipped)["shard-000000.tar"]
+    assert "is damaged after 1 usable members" in dict(report.skipped)["shard-000000.tar"]
 
 
 def test_a_member_of_negative_size_ends_the_listing(audio: Path) -> None:
