@@ -6,7 +6,6 @@ The rows are kept in a temporary database, so that a million of them take disk s
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 import sqlite3
 from collections import Counter
@@ -24,6 +23,8 @@ from wavemill.operations.identifiers import validate_id
 
 # `part` is the suffix of a part, and empty for a row that describes all of a recording.
 _SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA cache_size = -65536; -- KiB
 CREATE TABLE rows (
     name TEXT, part TEXT, start_s REAL, length_s REAL, labels TEXT, used INTEGER DEFAULT 0, PRIMARY KEY (name, part)
 ) WITHOUT ROWID
@@ -52,7 +53,7 @@ class Described:
         self.has_sidecars = False  # whether labels lie beside recordings, in tar files
         self.repeated = 0  # rows that a later row has replaced
         self._connection = sqlite3.connect("")  # a temporary database, which SQLite deletes
-        self._connection.execute(_SCHEMA)
+        self._connection.executescript(_SCHEMA)
         if table is not None:
             self._load(audio_dir, table)
 
@@ -171,7 +172,7 @@ def _name(file_name: str, prefix: str | None, root: Path) -> str:
     if prefix is None:
         return file_name
     name = posixpath.normpath(posixpath.join(prefix, file_name))
-    return os.path.relpath(name, root) if PurePosixPath(name).is_relative_to(root) else name
+    return name.removeprefix(f"{root}/")
 
 
 def _columns(name: str, row: Row) -> tuple[str, str, float | None, float | None, str]:
