@@ -86,11 +86,12 @@ def build(
 ) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
-    An ID is a recording's path below AUDIO_DIR without its suffix; with --metadata, `song@12.5-14` is
-    the part of song.wav from 12.5 to 14 s. Run the command again after an
-    interruption, or when recordings were added, changed or removed: it reuses the spectrograms of
-    unchanged recordings, and a packed dataset stays packed. It also keeps the spectrograms of
-    recordings that cannot be read now. `wavemill dataset suggest AUDIO_DIR` proposes the options.
+    An ID is a recording's path below AUDIO_DIR without its suffix; `song@12.5-14` is the part of
+    song.wav from 12.5 to 14 s, if a row of the table names it. Tar files count as folders. Run the
+    command again after an interruption, or when recordings were added, changed or removed: it reuses
+    the spectrograms of unchanged recordings, and a packed dataset stays packed. It also keeps the
+    spectrograms of recordings that cannot be read now. `wavemill dataset suggest AUDIO_DIR` proposes
+    the options.
     """
     from wavemill.dataset.build import build as build_dataset
 
