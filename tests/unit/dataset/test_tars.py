@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavemill.audio import tars
 from wavemill.dataset.build import BuildReport, build
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset
@@ -199,3 +200,12 @@ def test_a_survey_reads_tar_files(audio: Path) -> None:
     found = survey(audio)
     assert (found.recordings, found.readable, found.unreadable) == (4, 4, [])
     assert {one.name for one in found.labels.found} == {"speaker", "pitch", "sure", "cls", "txt"}
+
+
+def test_a_survey_lists_each_of_many_tar_files_once(tmp_path: Path) -> None:
+    for number in range(8):
+        write_tar(tmp_path / f"audio/{number}.tar", {f"{key}.wav": sound(number) for key in "abcdef"})
+    index_cache = tars._index
+    index_cache.cache_clear()
+    survey(tmp_path / "audio")
+    assert index_cache.cache_info().misses <= 4 * 8  # to find, to open, to measure and to compare them

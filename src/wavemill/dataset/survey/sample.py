@@ -34,7 +34,8 @@ def draw(found: Iterable[RecordingFile], *, most: int, seed: int) -> tuple[list[
 
 def find_copies(audio_dir: Path, recordings: Sequence[RecordingFile]) -> list[list[str]]:
     """Return groups of paths whose files have the same size, the same beginning and the same end."""
-    files = {one.path: one for one in recordings}.values()  # several recordings may be parts of one file
+    # Several recordings may be parts of one file. In the order of paths, each tar file is listed once.
+    files = [one for _, one in sorted({one.path: one for one in recordings}.items())]
     sizes = Counter(one.n_bytes for one in files)
     groups: defaultdict[tuple[int, bytes], list[str]] = defaultdict(list)
     for one in files:

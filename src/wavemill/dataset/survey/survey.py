@@ -166,14 +166,14 @@ def _drawn(
 
 
 def _headers(folder: Path, chosen: Sequence[RecordingFile]) -> tuple[list[tuple[RecordingFile, Header]], list[Problem]]:
-    headers: list[tuple[RecordingFile, Header]] = []
+    headers: dict[str, Header] = {}
     unreadable: list[Problem] = []
-    for one in chosen:
+    for one in sorted(chosen, key=_place):
         try:
-            headers.append((one, read_header(folder, one)))
+            headers[one.name] = read_header(folder, one)
         except AudioError as exc:
             unreadable.append((one.name, str(exc)))
-    return headers, unreadable
+    return [(one, headers[one.name]) for one in chosen if one.name in headers], unreadable
 
 
 def _measured(
@@ -184,7 +184,7 @@ def _measured(
 ) -> dict[str, Measured]:
     """Measure recordings; add those that cannot be read to `unreadable`."""
     sounds: dict[str, Measured] = {}
-    for done, (one, header) in enumerate(headers):
+    for done, (one, header) in enumerate(sorted(headers, key=lambda item: _place(item[0]))):
         progress(done, len(headers))
         try:
             sounds[one.name] = measure(folder, one, header)
@@ -192,6 +192,11 @@ def _measured(
             unreadable.append((one.name, str(exc)))
     progress(len(headers), len(headers))
     return sounds
+
+
+def _place(recording: RecordingFile) -> str:
+    """Order recordings by files, so that each tar file is listed once."""
+    return recording.name
 
 
 def _corrected(
