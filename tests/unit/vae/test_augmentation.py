@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicHermiteSpline
 
-from wavemill.vae.training.augmentation import augment, interpolation_matrix, moved, moves_for, shifted_and_coloured
+from wavemill.vae.training.augmentation import augment, interpolation_matrix, moved, moves_for
 
 
 def test_interpolation_agrees_with_a_hermite_spline_of_central_differences() -> None:
@@ -48,11 +48,11 @@ def test_the_same_seed_augments_alike() -> None:
 
 
 def test_what_has_a_number_as_label_is_neither_stretched_nor_warped() -> None:
-    assert moves_for([{"digit": "7"}]) is moved
-    assert moves_for([{"digit": "7"}, {"pitch": 60}]) is shifted_and_coloured
+    assert moves_for([{"digit": "7"}], 0.06) is moved
+    coloured = moves_for([{"digit": "7"}, {"pitch": 60}], 0.06)
     x = np.zeros((8, 32, 40), np.float32)
     x[:, [5, 10, 20], 4:20] = [[0.5], [1.0], [0.6]]
-    changed = shifted_and_coloured(x, np.random.default_rng(0))
+    changed = coloured(x, np.random.default_rng(0))
     for clip in changed:
         sounding = np.flatnonzero(clip.max(axis=0))
         assert np.flatnonzero(clip.max(axis=1)).tolist() == [5, 10, 20], "no bin moves"
@@ -60,3 +60,4 @@ def test_what_has_a_number_as_label_is_neither_stretched_nor_warped() -> None:
         assert 4 <= sounding[0] <= 14
         assert clip.max() == pytest.approx(1)
     assert len({clip[5].max() for clip in changed}) > 1
+    assert {clip[5].max() for clip in moves_for([{"pitch": 60}], 0.0)(x, np.random.default_rng(0))} == {np.float32(0.5)}

@@ -9,6 +9,7 @@ coloured instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +24,18 @@ UNTOUCHED = 0.5
 SHIFT_FRAMES = (-3.0, 10.0)
 STRETCH = (0.88, 1.14)
 WARP = (0.92, 1.09)
-
-
-COLOUR = 0.06  # standard deviation of a random equaliser: 3 dB of a range of 50 dB
-COLOUR_POINTS = 6
+COLOUR_POINTS = 6  # of a random equaliser's curve
 
 Moves = Callable[[FloatArray, np.random.Generator], FloatArray]
 
 
-def moves_for(labels: Sequence[Labels]) -> Moves:
-    """Return the augmentation for spectrograms with these labels; see the top of this module."""
+def moves_for(labels: Sequence[Labels], colour: float) -> Moves:
+    """Return the augmentation for spectrograms with these labels; see the top of this module.
+
+    `colour` is the standard deviation of the random equaliser, on the scale of [0, 1].
+    """
     has_number = any(not isinstance(value, str) for item in labels for value in item.values())
-    return shifted_and_coloured if has_number else moved
+    return partial(shifted_and_coloured, colour=colour) if has_number else moved
 
 
 def augment(x: FloatArray, rng: np.random.Generator, moves: Moves | None = None) -> FloatArray:
@@ -58,11 +59,11 @@ def augment(x: FloatArray, rng: np.random.Generator, moves: Moves | None = None)
     return changed
 
 
-def shifted_and_coloured(x: FloatArray, rng: np.random.Generator) -> FloatArray:
+def shifted_and_coloured(x: FloatArray, rng: np.random.Generator, *, colour: float) -> FloatArray:
     """Shift each spectrogram by whole frames, later by up to 10, and change its colour as an equaliser does."""
     n_items, n_bins, n_frames = x.shape
     shifts = [int(rng.integers(0, int(SHIFT_FRAMES[1]) + 1)) for _ in range(n_items)]
-    points = rng.normal(0, COLOUR, (n_items, COLOUR_POINTS))
+    points = rng.normal(0, colour, (n_items, COLOUR_POINTS))
     places = np.linspace(0, COLOUR_POINTS - 1, n_bins)
     result: FloatArray = np.zeros(x.shape, np.float32)
     for i, clip in enumerate(x):

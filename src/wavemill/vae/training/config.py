@@ -27,6 +27,7 @@ class TrainingConfig:
     schedule: str = "cosine"  # after a short warm-up; or "constant"
     average_decay: float = 0.998  # moving average of the weights, per step; 0 for none
     augment: bool = True
+    colour_db: float = 3.0  # standard deviation of the random equaliser with which clips with numbers are augmented
     validation_fraction: float = 0.1
     validation_label: str | None = None  # such as "index=5,6,7,8,9": hold these out instead of a random fraction
     # Stop after this many epochs without a better validation error, with the best epoch's weights.
@@ -57,6 +58,7 @@ class TrainingConfig:
             "learning_rate": self.learning_rate > 0,
             "beta": self.beta >= 0,
             "average_decay": 0 <= self.average_decay < 1,
+            "colour_db": self.colour_db >= 0,
             "validation_fraction": 0 < self.validation_fraction < 1,
             "patience": self.patience >= 0,
             "noiseless_share": 0 <= self.noiseless_share < 1,
