@@ -158,6 +158,6 @@ def _print_labels(labels: LabelReport) -> None:
         say(f"  {number_of(labels.repeated_rows, 'row')} left out, since a later row describes the same")
     if labels.overlapping_parts:
         example = labels.overlapping_examples[0]
-        say(f"  {number_of(labels.overlapping_parts, 'part')} that overlap an earlier one, such as {example}")
+        say(f"  {number_of(labels.overlapping_parts, 'part')} overlapping an earlier one, such as {example}")
     if labels.left_out_columns:
         say(f"  left out, since labels are texts or numbers: {', '.join(labels.left_out_columns)}")
