@@ -38,8 +38,16 @@ class HugeSpectrogram:
     channels: int
 
 
-def write_huge(path: Path, dataset_dir: Path, file: str, features: Features) -> HugeSpectrogram:
-    """Write the spectrogram of a recording into a dataset, normalised to [0, 1].
+def write_huge(
+    path: Path,
+    dataset_dir: Path,
+    file: str,
+    features: Features,
+    *,
+    start_s: float = 0.0,
+    length_s: float | None = None,
+) -> HugeSpectrogram:
+    """Write the spectrogram of a recording, or of a part of it, into a dataset, normalised to [0, 1].
 
     Raises
     ------
@@ -48,7 +56,7 @@ def write_huge(path: Path, dataset_dir: Path, file: str, features: Features) -> 
     OSError, StorageUnavailableError
         The spectrogram cannot be written.
     """
-    recording = BlockReader(path, features.sample_rate_hz)
+    recording = BlockReader(path, features.sample_rate_hz, start_s=start_s, length_s=length_s)
     with placing(dataset_dir, file) as temporary, temporary.open("w+b") as stream:
         header_bytes = len(npy_header((features.n_bins, 1), fortran_order=True))
         stream.seek(header_bytes)
