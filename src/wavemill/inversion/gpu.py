@@ -19,7 +19,7 @@ from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import check_counts, check_magnitude, check_peaks
 from wavemill.inversion.clip import read_clip
 from wavemill.inversion.inversion import choose, each
-from wavemill.inversion.methods import PEAK_MARGIN, PEAK_SHARE, ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
+from wavemill.inversion.methods import PEAK_MARGIN, PEAK_SHARE, ROUGH, ROUGH_MOMENTUM, Method, treats_rough
 from wavemill.inversion.phases import TURN, PhaseArray
 from wavemill.inversion.reconstruction import fine_stft, starting_phases
 from wavemill.inversion.stft import Stft, hann, stft_for, unfold
@@ -109,7 +109,7 @@ def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, met
     given = stft_for(n_fft, hop_length, n_frames, length)
     fine = fine_stft(given) if method.is_fine else None
 
-    rough_n_iter = rough_iterations(method, n_iter, given)
+    may_be_rough = treats_rough(method, n_iter, given)
     n_plain = (method.n_iter or 0) if n_iter is None else n_iter
 
     def run(magnitude: tf.Tensor, phases: tf.Tensor, peaks: tf.Tensor) -> tf.Tensor:
@@ -121,8 +121,8 @@ def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, met
             rows_above = [[0, 0], [0, 0], [0, fine.n_rows - given.n_rows]]  # for an odd hop
             sizes, spectra = tf.pad(sizes, rows_above), tf.pad(spectra, rows_above)
             spectra = _iterate(fine, sizes, spectra, n_plain, method.momentum, limit)[:, ::2, : given.n_rows]
-        if rough_n_iter is not None:
-            return _synthesize(given, _settle(given, magnitude, spectra, n_plain, rough_n_iter, limit))
+        if may_be_rough:
+            return _synthesize(given, _settle(given, magnitude, spectra, n_plain, limit))
         return _synthesize(given, _iterate(given, magnitude, spectra, n_plain, method.momentum, limit))
 
     return tf.function(run, jit_compile=True, autograph=False)
@@ -150,15 +150,17 @@ def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: fl
     return tf.while_loop(lambda i, *_: i < n_iter, step, state)[1]
 
 
-def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, n_rough: int, limit: Any) -> Any:
+def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, limit: Any) -> Any:
     """Run plain iterations, and fast ones for the rough clips; `reconstruction` does the same."""
     from wavemill.keras_seam import tf
 
     rebuilt = _analyze(stft, _synthesize(stft, spectra))
     rest = tf.where(magnitude > 0, tf.abs(rebuilt) - magnitude, 0)
     error, energy = (tf.reduce_sum(values**2, [1, 2], keepdims=True) for values in (rest, magnitude))
-    is_rough = error > ROUGH**2 * energy  # (B, 1, 1)
-    n_iter = tf.where(is_rough, n_rough, n_plain)
+    n_iter = tf.fill(tf.shape(error), n_plain)  # (B, 1, 1)
+    for level, n_fast in ROUGH:
+        n_iter = tf.where(error > level**2 * energy, n_fast, n_iter)
+    is_rough = n_iter > n_plain
     push = tf.where(is_rough, ROUGH_MOMENTUM / (1 + ROUGH_MOMENTUM), 0.0)
     spectra = _with_magnitude(magnitude, rebuilt)
     limit = tf.where(is_rough[:, 0] & tf.math.is_inf(limit), _estimated_limit(_synthesize(stft, spectra)), limit)
@@ -169,7 +171,7 @@ def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, n_rough: int
         return i + 1, tf.where(i < n_iter, _with_magnitude(magnitude, pushed), spectra), rebuilt
 
     state = (tf.constant(1), spectra, tf.zeros_like(spectra))
-    return tf.while_loop(lambda i, *_: i < max(n_plain, n_rough), step, state)[1]
+    return tf.while_loop(lambda i, *_: i < max(n_plain, ROUGH[-1][1]), step, state)[1]
 
 
 def _estimated_limit(signals: Any) -> Any:

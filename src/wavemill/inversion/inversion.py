@@ -55,8 +55,8 @@ def invert(
     method : str
         One of `METHODS`:
 
-        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations; 8 fast
-          ones for a clip with attacks or noise, whose integrated phases do not fit each other.
+        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations; 8 or 12
+          fast ones for a clip with attacks or noise, whose integrated phases do not fit each other.
         - "pghi": the integration alone.
         - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames.
           Closest to the recording where frames overlap by half, at twice the cost; at four times

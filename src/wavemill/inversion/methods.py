@@ -66,22 +66,22 @@ class Method:
     is_fine : bool
         Start and iterate on twice the frames, with the mean in dB between each two, then iterate on
         the given frames.
-    rough_n_iter : int or None
-        The usual number of fast iterations for a rough clip, instead of plain ones. A clip is rough
-        if the start leaves an error above `ROUGH`. None: all clips get plain iterations.
+    treats_rough : bool
+        Give rough clips fast iterations instead of the plain ones, see `ROUGH`.
     """
 
     start: Start
     n_iter: int | None = None
     momentum: float = 0.0
     is_fine: bool = False
-    rough_n_iter: int | None = None
+    treats_rough: bool = False
 
 
-# Phase gradients do not describe attacks and noise. Where the integrated phases leave a relative
-# error of the magnitudes above this one (-18.4 dB), fast iterations come nearer to the recording than
-# plain ones: drums and loops leave -9 to -17 dB, digits and sentences -22 to -29 dB.
-ROUGH = 0.12
+# Phase gradients do not describe attacks and noise. A clip is rough if the integrated phases leave a
+# relative error of the magnitudes above the first level, -22 dB: then fast iterations come nearer to the
+# recording than plain ones. Above the second, -12 dB, it needs more of them to come as near as librosa's
+# 32. Drums and loops leave -7 to -23 dB, most sentences and digits -22 to -29 dB.
+ROUGH = ((0.08, 8), (0.25, 12))  # (error, number of fast iterations above it)
 ROUGH_MOMENTUM = 0.99
 
 # Fast iterations can build peaks that the recording does not have: up to 1.78 times its highest on
@@ -92,16 +92,21 @@ PEAK_MARGIN = 1.2
 PEAK_SHARE = 3e-4
 
 
-def rough_iterations(method: Method, n_iter: int | None, stft: Stft) -> int | None:
-    """Return the number of iterations that rough clips get; None if they are treated like others.
+def treats_rough(method: Method, n_iter: int | None, stft: Stft) -> bool:
+    """Return whether rough clips get other iterations.
 
     Where frames overlap by half, fast iterations lower PESQ by 0.02 and are left out.
     """
-    return method.rough_n_iter if n_iter is None and 2 * stft.hop_length < stft.n_fft else None
+    return method.treats_rough and n_iter is None and 2 * stft.hop_length < stft.n_fft
+
+
+def fast_iterations(error: float) -> int:
+    """Return the number of fast iterations for a clip by the error that its start leaves; 0 if it is not rough."""
+    return max((n_iter for level, n_iter in ROUGH if error > level), default=0)
 
 
 KNOWN: dict[str, Method] = {
-    "pghi+gl": Method(start=_integrated, n_iter=4, rough_n_iter=8),
+    "pghi+gl": Method(start=_integrated, n_iter=4, treats_rough=True),
     "pghi": Method(start=_integrated),
     "fine": Method(start=_integrated, n_iter=4, is_fine=True),
     "griffin-lim": Method(start=_scattered, n_iter=32, momentum=0.99),

@@ -6,7 +6,14 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip, with_frames_between
-from wavemill.inversion.methods import PEAK_MARGIN, PEAK_SHARE, ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
+from wavemill.inversion.methods import (
+    PEAK_MARGIN,
+    PEAK_SHARE,
+    ROUGH_MOMENTUM,
+    Method,
+    fast_iterations,
+    treats_rough,
+)
 from wavemill.inversion.phases import PhaseArray, spectra_of
 from wavemill.inversion.stft import Stft, fold, stft_for, unfold
 from wavemill.inversion.transforms import Transforms
@@ -44,7 +51,7 @@ def _even_stft(stft: Stft) -> Stft:
 
 def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms) -> FloatArray:
     phases, magnitude, stft = starting_phases(clip, method)
-    rough_n_iter = rough_iterations(method, n_iter, stft)
+    may_be_rough = treats_rough(method, n_iter, stft)
     n_iter = (method.n_iter or 0) if n_iter is None else n_iter
     if n_iter == 0:
         return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases, transforms)
@@ -60,9 +67,9 @@ def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms
         return _polished(clip, _halved(clip, folded, even, transforms), n_iter, transforms)
     if method.momentum:
         return _searched(clip, folded, n_iter, method.momentum, clip.limit, transforms)
-    if rough_n_iter is not None:
-        if transforms.polish_once(clip.work, clip.magnitude, folded) > ROUGH:
-            return _searched(clip, folded, rough_n_iter - 1, ROUGH_MOMENTUM, _limit(clip, folded), transforms)
+    if may_be_rough:
+        if n_fast := fast_iterations(transforms.polish_once(clip.work, clip.magnitude, folded)):
+            return _searched(clip, folded, n_fast - 1, ROUGH_MOMENTUM, _limit(clip, folded), transforms)
         n_iter -= 1
     return _polished(clip, folded, n_iter, transforms)
 
