@@ -5,7 +5,8 @@
 Prints one Markdown table, a row for each material, setting and method. The magnitudes are those of the recording,
 without a limit on their range. Convergence is the distance between the magnitudes of the recording and those of the
 result, relative to the recording's, on a grid four times as fine as the given one: there, overlap cannot flatter. The
-peak is the highest among the clips of result's peak / recording's peak. Time is processor time of one thread, of the
+peak is the highest among the clips of result's peak / recording's peak, where wavemill knows the recording's peak, as
+it does from a dataset, and where it does not. Time is processor time of one thread, of the
 median round.
 """
 
@@ -60,6 +61,7 @@ class Figures:
     seconds: float  # for all clips
     convergence_db: FloatArray  # (clips,)
     peak_ratio: FloatArray  # (clips,)
+    blind_peak_ratio: FloatArray  # (clips,), without knowledge of the recordings' peaks
     stoi: float | None  # for material whose name begins with "speech"
     pesq: float | None
 
@@ -71,9 +73,10 @@ def measure(
     recordings = [read(path, setting.sample_rate_hz) for path in paths]
     wanted = [magnitude(recording, setting) for recording in recordings]
     runs = _runs(recordings, wanted, setting, methods)
-    waveforms = {method: run() for method, run in runs.items()}  # also compiles and warms up
+    blind = _runs(recordings, wanted, setting, methods, knows_peaks=False)
+    waveforms = {method: (run(), blind[method]()) for method, run in runs.items()}  # also compiles and warms up
     seconds = thread_medians_s(runs, rounds)
-    return [_figures(material, setting, method, seconds[method], recordings, waveforms[method]) for method in runs]
+    return [_figures(material, setting, method, seconds[method], recordings, *waveforms[method]) for method in runs]
 
 
 def read(path: Path, rate_hz: int) -> FloatArray:
@@ -94,15 +97,21 @@ def convergence_db(recording: FloatArray, waveform: FloatArray, setting: Setting
 
 
 def _runs(
-    recordings: Sequence[FloatArray], wanted: Sequence[FloatArray], setting: Setting, methods: Sequence[str]
+    recordings: Sequence[FloatArray],
+    wanted: Sequence[FloatArray],
+    setting: Setting,
+    methods: Sequence[str],
+    *,
+    knows_peaks: bool = True,
 ) -> dict[str, Callable[[], list[FloatArray]]]:
     geometry = {"n_fft": setting.n_fft, "hop_length": setting.hop_length}
     sizes = [recording.size for recording in recordings]
+    peaks = [np.abs(recording).max() if knows_peaks else np.nan for recording in recordings]
 
     def ours(method: str) -> Callable[[], list[FloatArray]]:
         return lambda: [
-            invert(clip[None], **geometry, method=method, length=size)[0]
-            for clip, size in zip(wanted, sizes, strict=True)
+            invert(clip[None], **geometry, method=method, length=size, peaks=[peak])[0]
+            for clip, size, peak in zip(wanted, sizes, peaks, strict=True)
         ]
 
     def librosas() -> list[FloatArray]:
@@ -121,6 +130,7 @@ def _figures(
     seconds: float,
     recordings: Sequence[FloatArray],
     waveforms: Sequence[FloatArray],
+    blind: Sequence[FloatArray],
 ) -> Figures:
     pairs = list(zip(recordings, waveforms, strict=True))
     speech: tuple[float | None, float | None] = (None, None)
@@ -133,10 +143,15 @@ def _figures(
         method=method,
         seconds=seconds,
         convergence_db=np.array([convergence_db(there, here, setting) for there, here in pairs]),
-        peak_ratio=np.array([np.abs(here).max() / np.abs(there).max() for there, here in pairs]),
+        peak_ratio=np.array([_peak_ratio(there, here) for there, here in pairs]),
+        blind_peak_ratio=np.array([_peak_ratio(there, here) for there, here in zip(recordings, blind, strict=True)]),
         stoi=speech[0],
         pesq=speech[1],
     )
+
+
+def _peak_ratio(there: FloatArray, here: FloatArray) -> float:
+    return float(np.abs(here).max() / np.abs(there).max())
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:
@@ -145,8 +160,9 @@ def _mean(scores: Sequence[float | None]) -> float | None:
 
 
 HEAD = (
-    "| material | setting | method | times as fast | hop / 4, dB | minus librosa's, dB | highest peak | STOI | PESQ |",
-    "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    "| material | setting | method | times as fast | hop / 4, dB | minus librosa's, dB | "
+    "highest peak | peak unknown | STOI | PESQ |",
+    "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
 )
 
 
@@ -160,7 +176,14 @@ def _line(row: Figures, reference: Figures) -> str:
     mean_db, difference_db = row.convergence_db.mean(), (row.convergence_db - reference.convergence_db).mean()
     stoi, pesq = ("" if score is None else f"{score:.3f}" for score in (row.stoi, row.pesq))
     cells = (row.material, row.setting, row.method, f"{reference.seconds / row.seconds:.1f}")
-    numbers = (f"{mean_db:.2f}", f"{difference_db:+.2f}", f"{row.peak_ratio.max():.2f}", stoi, pesq)
+    numbers = (
+        f"{mean_db:.2f}",
+        f"{difference_db:+.2f}",
+        f"{row.peak_ratio.max():.2f}",
+        f"{row.blind_peak_ratio.max():.2f}",
+        stoi,
+        pesq,
+    )
     return "| " + " | ".join(map(str, cells + numbers)) + " |"
 
 
