@@ -12,7 +12,7 @@ import numpy as np
 from wavemill.audio.encoding import encode
 from wavemill.dataset.index import Entry
 from wavemill.evaluation.evaluation import TRUTH, Evaluation
-from wavemill.evaluation.judge import Rendition, text_of
+from wavemill.evaluation.judge import Rendition
 from wavemill.evaluation.measure_rows import MEASURES, measure_rows
 from wavemill.evaluation.pictures import loudest_db, spectrogram_png
 from wavemill.presets import Features
@@ -31,7 +31,7 @@ class Version:
     png: str  # base64
     picture_text: str
     scores: Sequence[tuple[str, str]]
-    heard: Sequence[tuple[str, str, bool]]  # kind of label, answer with confidence, whether it is right
+    heard: Sequence[tuple[str, str, bool | None]]  # kind of label, answer with confidence, whether it is right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendi
         labels=", ".join(f"{kind} {value}" for kind, value in entry.labels.items()),
         versions=versions,
         badness=badness,
-        all_right=all(right for version in versions for _, _, right in version.heard),
+        all_right=not any(right is False for version in versions for _, _, right in version.heard),
     )
 
 
@@ -123,7 +123,7 @@ def _version(
     said = "the recording" if rendition.name == TRUTH else rendition.name
     forms = {key: (name, form) for name, key, form in MEASURES}
     heard = [
-        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", names[i] == text_of(entry.labels.get(kind)))
+        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", rendition.right[kind][i])
         for kind, names in rendition.heard.items()
     ]
     return Version(

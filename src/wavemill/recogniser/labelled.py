@@ -13,6 +13,7 @@ from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError
 from wavemill.labels import SPLIT, SPLITS, Labels
 from wavemill.presets import PRESETS, Features
+from wavemill.recogniser.heard_values import heard_values
 from wavemill.recogniser.recordings import Recordings
 from wavemill.vae.training.dataset_source import audible_entries
 from wavemill.vae.training.held_out import HeldOut
@@ -97,7 +98,7 @@ def values_of(labels: Sequence[Labels], training: NDArray[np.bool_], kinds: Sequ
             f"not every recording has the label {', '.join(unknown)}; all have: {', '.join(sorted(common))}"
         )
     values = {
-        kind: sorted({str(item[kind]) for item, use in zip(labels, training, strict=True) if use})
+        kind: heard_values(item[kind] for item, use in zip(labels, training, strict=True) if use)
         for kind in sorted(kinds or common)
     }
     most = training.sum() if kinds else training.sum() / 2

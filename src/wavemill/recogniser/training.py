@@ -18,6 +18,7 @@ from wavemill.keras_seam import keras, keras_defaults, tf
 from wavemill.labels import SPLIT, SPLITS, Labels
 from wavemill.recogniser.augmentation import augment, not_a_word
 from wavemill.recogniser.calibration import best_temperature, calibration_error
+from wavemill.recogniser.heard_values import heard_as
 from wavemill.recogniser.labelled import Parts, labelled_sounds, parts_of, values_of
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser
@@ -126,7 +127,7 @@ def _rule_of(parts: Parts) -> str:
 
 def _targets(labels: Sequence[Labels], values: Mapping[str, Sequence[str]]) -> Targets:
     return {
-        kind: np.array([[str(item[kind]) == name for name in names] for item in labels], np.float32)
+        kind: np.array([[heard_as(item[kind], names) == name for name in names] for item in labels], np.float32)
         for kind, names in values.items()
     }
 

@@ -10,6 +10,7 @@ from wavemill.evaluation.latents import kl_nats, latent_figures
 from wavemill.vae.package import load_model
 
 NOISE_DB = np.random.default_rng(7).uniform(-80, 0, (6, *DIGITS.shape)).astype(np.float32)
+UNLABELLED = [{}] * 7
 
 
 def test_the_divergence_of_known_gaussians() -> None:
@@ -23,12 +24,12 @@ def test_a_dimension_that_never_moves_is_not_active(models: Path) -> None:
     model = load_model(models / "small")
     moved = np.concatenate([NOISE_DB, np.full((1, *DIGITS.shape), -80, np.float32)])
     moved[-1, :40, :40] = 0
-    assert latent_figures(model, moved)["active_dimensions"] > 0
-    figures = latent_figures(model, np.repeat(NOISE_DB[:1], 5, axis=0))
+    assert latent_figures(model, moved, UNLABELLED)["active_dimensions"] > 0
+    figures = latent_figures(model, np.repeat(NOISE_DB[:1], 5, axis=0), UNLABELLED)
     assert (figures["dimensions"], figures["active_dimensions"]) == (8, 0)
     assert figures["kl_nats"] > 0
 
 
 def test_a_plain_autoencoder_has_no_divergence(tmp_path: Path) -> None:
     save_untrained_model(tmp_path / "plain", kind="ae")
-    assert "kl_nats" not in latent_figures(load_model(tmp_path / "plain"), NOISE_DB)
+    assert "kl_nats" not in latent_figures(load_model(tmp_path / "plain"), NOISE_DB, UNLABELLED)
