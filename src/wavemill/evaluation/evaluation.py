@@ -43,7 +43,10 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Renditions of the same clips: the truth first, then the inversions, then the models."""
+    """Renditions of the same clips: the truth first, then the inversions, then the models.
+
+    Without recordings the inversion is the truth.
+    """
 
     entries: Sequence[Entry]
     renditions: Sequence[Rendition]
@@ -96,17 +99,18 @@ def evaluate(
     parts, reader = split(dataset, rule), Clips(dataset, recordings)
     judged, rate_hz = reader.judged, reader.judged.sample_rate_hz
     ear: Ear = recogniser or PlainEar(judged)
-    progress(f"{TRUTH}: {len(parts.held_out)} held out")
+    name = TRUTH if reader.has_recordings else INVERSION
+    progress(f"{name}: {len(parts.held_out)} held out")
     truth = reader.truth(parts.held_out)
     judge = Judge(ear, truth, labels(parts.held_out), judged)
-    renditions = [judge.judge_truth(TRUTH)]
-    for name, features in _inversions(models).items():
+    renditions = [judge.judge_truth(name)]
+    for name, features in (_inversions(models) if reader.has_recordings else {}).items():
         progress(name)
         spectrograms = reader.spectrograms(parts.held_out, features)
         renditions.append(judge.judge(name, sounds(spectrograms, features, lengths_s(truth, rate_hz), rate_hz)))
     others = reader.truth_in_pages(parts.others)
     real = background(ear, truth, others, rate_hz) if config.n_samples else None
-    notes = missing_notes(judge, recogniser, reader, renditions[-1]) + _leak_notes(models, recogniser, rule)
+    notes: list[str] = []
     for model in models:
         progress(model.name)
         rendition = _judge_model(model, judge, reader, parts, config)
@@ -119,7 +123,10 @@ def evaluate(
         renditions=renditions,
         judged=judged,
         about=_about(models, dataset, recogniser, rule, parts),
-        notes=notes,
+        notes=missing_notes(judge, recogniser, reader, renditions[-1])
+        + _left_out_notes(renditions[-len(models) :], config)
+        + _leak_notes(models, recogniser, rule)
+        + notes,
     )
 
 
@@ -160,6 +167,20 @@ def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Backgr
         return [f"{model.name}: no samples: {exc}"]
     rendition.figures["sampling"] = figures
     return []
+
+
+def _left_out_notes(judged: Sequence[Rendition], config: EvaluationConfig) -> list[str]:
+    """Return notes on figures of samples and interpolations that were asked for and do not apply."""
+    notes = []
+    if config.n_pairs and not all("interpolation" in rendition.figures for rendition in judged):
+        notes.append("No interpolations were judged: they take two held-out clips, none longer than a frame.")
+    sampled = [rendition.figures["sampling"] for rendition in judged if "sampling" in rendition.figures]
+    if any(figures["neighbourhoods"] is None for figures in sampled):
+        notes.append(
+            "Precision, recall, density and coverage were not measured: they take more than "
+            f"{sampling.NEIGHBOURS} held-out clips, other clips and samples."
+        )
+    return notes
 
 
 def _leak_notes(models: Sequence[Model], recogniser: Recogniser | None, held_out: HeldOut | OwnPart) -> list[str]:

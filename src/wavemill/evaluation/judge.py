@@ -18,6 +18,7 @@ from wavemill.presets import Features
 from wavemill.recogniser.heard_values import heard_as
 
 PESQ = "pesq"
+PITCH = "pitch_right"
 DIGIT = "digit"  # the kind of label that PocketSphinx recognises
 
 
@@ -89,6 +90,8 @@ class Judge:
         figures: dict[str, Any] = {measure: mean_of_known(values) for measure, values in scores.items()}
         if PESQ in scores:
             figures["pesq_clips"] = int(np.isfinite(scores[PESQ]).sum())
+        if PITCH in scores:
+            figures["pitch_clips"] = int(np.isfinite(scores[PITCH]).sum())
         figures |= {f"{kind}_accuracy": self._accuracy(kind, names[kind]) for kind in self.kinds}
         if DIGIT in self.kinds and (digits := hear_digits(sounds, self.judged.sample_rate_hz)) is not None:
             figures["pocketsphinx_digit_accuracy"] = self._accuracy(DIGIT, digits)

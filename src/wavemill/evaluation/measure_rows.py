@@ -14,6 +14,7 @@ MEASURES = (
     ("loudness difference, LU", "loudness_difference_lu", "{:.2f}"),
     ("bandwidth ratio", "bandwidth_ratio", "{:.2f}"),
     ("pitch right", "pitch_right", "{:.1%}"),
+    ("clips with a pitch", "pitch_clips", "{}"),
     ("STOI", "stoi", "{:.3f}"),
     ("PESQ", "pesq", "{:.2f}"),
     ("clips with PESQ", "pesq_clips", "{}"),

@@ -41,7 +41,7 @@ _PAGE = 256  # recordings in memory at a time
 class RecogniserConfig:
     """The options of a training run."""
 
-    held_out: str | None = None  # None: by the label split, or index=5,6,7,8,9
+    held_out: str | None = None  # None: by the label split or index=5,6,7,8,9, or a fifth at random
     kinds: tuple[str, ...] = ()  # of labels; none: all that can be learnt
     epochs: int = 40
     batch_size: int = 32
@@ -95,9 +95,9 @@ def train_recogniser(
     require_writable(folder, record_file=RECOGNISER_FILE)
     started = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
-    sounds = labelled_sounds(recordings, dataset)
+    sounds = labelled_sounds(recordings, dataset, config.kinds)
     listening = Listening.suited_to(sounds.features)
-    parts = parts_of(sounds.labels, config.held_out)
+    parts = parts_of(sounds.labels, config.held_out, config.seed)
     values = values_of(sounds.labels, parts.training, config.kinds)
     pages = [
         listening.pictures([sounds.read(i) for i in page], sounds.features.sample_rate_hz)
