@@ -2,14 +2,15 @@
 
 A table of 60 pitches says little, and a recogniser with 60 rare values learns little. Numbers with more
 than `MOST_SINGLE` different values are therefore told apart in `RANGES` ranges that hold about as many
-sounds each. A range is named by its lowest and highest learnt value, such as `36 to 47`. Standard
+sounds each. A range is named by its lowest and highest learnt value, such as `36 to 48`. Standard
 library only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from wavemill.labels import LabelValue, number_in
 
@@ -21,18 +22,12 @@ _RANGE = re.compile(r"(\S+) to (\S+)")
 def heard_values(values: Iterable[LabelValue]) -> list[str]:
     """Return the names of what is told apart of a label, in order, from the values of all sounds."""
     every = list(values)
-    numbers = sorted(value for value in every if not isinstance(value, str))
-    if len(numbers) < len(every):
+    counts = Counter(value for value in every if not isinstance(value, str))
+    if counts.total() < len(every):
         return sorted({str(value) for value in every})
-    distinct = sorted(set(numbers))
-    if len(distinct) <= MOST_SINGLE:
-        return [str(number) for number in distinct]
-    starts = sorted({distinct[0], *(numbers[len(numbers) * i // RANGES] for i in range(1, RANGES))})
-    names = []
-    for start, end in zip(starts, [*starts[1:], float("inf")], strict=True):
-        own = [number for number in distinct if start <= number < end]
-        names.append(str(own[0]) if len(own) == 1 else f"{own[0]} to {own[-1]}")
-    return names
+    if len(counts) <= MOST_SINGLE:
+        return [str(number) for number in sorted(counts)]
+    return [str(own[0]) if len(own) == 1 else f"{own[0]} to {own[-1]}" for own in _ranges(counts)]
 
 
 def heard_as(value: LabelValue | None, names: Sequence[str]) -> str | None:
@@ -51,6 +46,18 @@ def heard_as(value: LabelValue | None, names: Sequence[str]) -> str | None:
         nearest = min(ends, key=lambda name: max(ends[name][0] - number, number - ends[name][1]))
         return nearest if lowest <= number <= highest else None
     return next((name for name, (low, _) in ends.items() if low == number), None)
+
+
+def _ranges(counts: Mapping[float, int]) -> Iterator[list[float]]:
+    """Yield the numbers of each range, in order."""
+    left, filled, own = sum(counts.values()), 0, list[float]()
+    n_ranges = RANGES
+    for number in sorted(counts):
+        own.append(number)
+        filled += counts[number]
+        if filled * n_ranges >= left or filled == left:
+            yield own
+            left, filled, own, n_ranges = left - filled, 0, [], n_ranges - 1
 
 
 def _ends(name: str) -> tuple[float, float] | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support.ears import Ear, heard
 
 from wavemill.evaluation.sampling import Background, by_label, coverage, frechet_figures, memorisation
 from wavemill.recogniser.recogniser import Heard
+from wavemill.synthesis import from_model
 from wavemill.vae.package import load_model
 
 DIGITS = {"digit": list("0123")}
@@ -42,6 +44,22 @@ def test_samples_of_a_label_count_where_that_label_is_heard_for_sure(models: Pat
     two = Ear({"speaker": ["ann", "ben"]}, *[{"speaker": ("ann", 0.95)}] * 20)
     assert by_label(model, two, "speaker", 20)["by_value"] == {"ann": 1, "ben": 0}
     assert by_label(model, Ear({"voice": ["x", "y"]}), "voice", 20)["asked"] is None
+
+
+def test_samples_of_a_range_are_spread_over_its_numbers(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(models / "small")
+    asked = []
+    drawn = from_model.sample
+
+    def sample(*args: Any, labels: dict[str, str]) -> Any:
+        asked.append(labels)
+        return drawn(*args, labels=labels)
+
+    monkeypatch.setattr(from_model, "sample", sample)
+    names = ["0 to 4", "5 to 8"]
+    figures = by_label(model, Ear({"digit": names}, *[{"digit": (names[0], 0.95)}] * 20), "digit", 20)
+    assert figures == {"asked": 0.5, "samples_each": 10, "by_value": {"0 to 4": 1, "5 to 8": 0}}
+    assert asked == [{"digit": str(digit)} for digit in range(9)], "9 is in no range"
 
 
 def pictures(*values: float) -> NDArray[np.float32]:
