@@ -26,8 +26,9 @@ def latent_figures(model: Model, spectrograms_db: FloatArray, labels: Sequence[L
     """Return latent figures for (B, n_bins, n_frames) in dB, and the labels of each clip.
 
     `active_dimensions` counts the dimensions whose posterior mean has a variance of more than 0.01
-    between clips [1]_. `told` counts the numbers of the conditions, which follow the latents.
-    `kl_nats` is the divergence from the model's prior per clip; a plain autoencoder has none.
+    between clips [1]_; it is None for a single clip. `told` counts the numbers of the conditions,
+    which follow the latents. `kl_nats` is the divergence from the model's prior per clip; a plain
+    autoencoder has none.
 
     References
     ----------
@@ -36,7 +37,7 @@ def latent_figures(model: Model, spectrograms_db: FloatArray, labels: Sequence[L
     mean, log_variance = model.posterior(spectrograms_db)
     figures: dict[str, Any] = {
         "dimensions": int(mean.shape[1]),
-        "active_dimensions": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
+        "active_dimensions": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()) if len(mean) > 1 else None,
     }
     if model.told_dim:
         figures["told"] = model.told_dim

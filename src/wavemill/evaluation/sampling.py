@@ -141,20 +141,24 @@ def neighbourhood_figures(heard: Heard, real: Background) -> dict[str, Any] | No
     return {"points": n_points, **neighbourhoods(others, samples, NEIGHBOURS), **of_held_out}
 
 
-def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
+def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float | None]:
     """Compare how close samples and held-out recordings come to the other recordings.
 
-    A model may have memorised the other recordings; it has not heard the held-out ones.
+    A model may have memorised the other recordings; it has not heard the held-out ones. `nearer_than_others` is
+    None if there is one other recording only.
     """
     samples_db = nearest(pictures, real.other_pictures)[0] * range_db
     held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
-    among_others_db = nearest(real.other_pictures, real.other_pictures, to_itself=False)[0] * range_db
+    nearer = None
+    if len(real.other_pictures) > 1:
+        among_others_db = nearest(real.other_pictures, real.other_pictures, to_itself=False)[0] * range_db
+        nearer = float((samples_db < np.percentile(among_others_db, _COPY_PERCENTILE)).mean())
     return {
         "nearest_db_median": float(np.median(samples_db)),
         "nearest_db_median_of_held_out": float(np.median(held_out_db)),
         "nearest_db_least": float(samples_db.min()),
         "copies": float((samples_db < np.percentile(held_out_db, _COPY_PERCENTILE)).mean()),
-        "nearer_than_others": float((samples_db < np.percentile(among_others_db, _COPY_PERCENTILE)).mean()),
+        "nearer_than_others": nearer,
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,13 @@ def test_a_copy_lies_nearer_to_what_was_trained_on_than_held_out_clips_do() -> N
         "copies": 2 / 4,
         "nearer_than_others": 1,  # the two others lie 50 dB apart
     }
+
+
+def test_a_single_other_recording_has_none_to_be_near_to() -> None:
+    real = replace(background(np.zeros((2, 2)), np.zeros((1, 2))), other_pictures=pictures(0))
+    figures = memorisation(pictures(0.01, 0.4), real, range_db=50)
+    assert figures["nearer_than_others"] is None
+    assert figures["nearest_db_least"] == pytest.approx(0.5)
 
 
 def test_the_frechet_distance_compares_as_many_with_as_many() -> None:
