@@ -19,7 +19,9 @@ from wavemill.presets import Features
 from wavemill.text.shown import shown
 
 # The measures per clip of which a greater value is better; of the others it is worse.
-_BETTER_IF_MORE = {"stoi", "pesq", "pitch_right", "bandwidth_ratio"}
+_BETTER_IF_MORE = {"stoi", "pesq", "pitch_right"}
+_BEST_IF_ONE = {"bandwidth_ratio"}
+_LAST = -1e9  # a clip without the measure comes last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +103,7 @@ def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendi
         for rendition in evaluation.renditions
     ]
     badness = {
-        key: float(np.nan_to_num(rendition.scores[measure][i])) * (-1 if measure in _BETTER_IF_MORE else 1)
-        for key, (_, rendition, measure) in orders.items()
+        key: badness_of(measure, float(rendition.scores[measure][i])) for key, (_, rendition, measure) in orders.items()
     }
     return Shown(
         name=entry.spectrogram_id,
@@ -111,6 +112,15 @@ def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendi
         badness=badness,
         all_right=not any(right is False for version in versions for _, _, right in version.heard),
     )
+
+
+def badness_of(measure: str, value: float) -> float:
+    """Return how bad a clip's score is: the greatest of several is the worst."""
+    if not np.isfinite(value):
+        return _LAST
+    if measure in _BEST_IF_ONE:
+        return abs(float(np.log(max(value, 1e-6))))
+    return -value if measure in _BETTER_IF_MORE else value
 
 
 def _version(
