@@ -13,6 +13,7 @@ from wavemill.labels import Labels
 from wavemill.vae.model import Model
 
 ACTIVE_VARIANCE = 0.01
+_ZERO = np.float32(0)
 
 HOW = {
     "kl_nats": (
@@ -60,8 +61,8 @@ def first_frames(spectrograms: Sequence[FloatArray], n_frames: int) -> FloatArra
 def kl_nats(
     mean: FloatArray,
     log_variance: FloatArray,
-    prior_mean: FloatArray | float = 0.0,
-    prior_log_variance: FloatArray | float = 0.0,
+    prior_mean: FloatArray | np.float32 = _ZERO,
+    prior_log_variance: FloatArray | np.float32 = _ZERO,
 ) -> float:
     """Return the mean KL divergence of diagonal Gaussians, (B, D), from others, by default the standard normal."""
     apart = (np.square(mean - prior_mean) + np.exp(log_variance)) / np.exp(prior_log_variance)
