@@ -174,8 +174,11 @@ def _left_out_notes(judged: Sequence[Rendition], config: EvaluationConfig) -> li
     notes = []
     if config.n_pairs and not all("interpolation" in rendition.figures for rendition in judged):
         notes.append("No interpolations were judged: they take two held-out clips, none longer than a frame.")
-    sampled = [rendition.figures["sampling"] for rendition in judged if "sampling" in rendition.figures]
-    if any(figures["neighbourhoods"] is None for figures in sampled):
+    sampled = {rendition.name: rendition.figures["sampling"] for rendition in judged if "sampling" in rendition.figures}
+    for name, figures in sampled.items():
+        if unknown := [kind for kind, by_value in figures["by_label"].items() if by_value["asked"] is None]:
+            notes.append(f"{name} cannot be asked for {', '.join(unknown)}: no samples by it were judged.")
+    if any(figures["neighbourhoods"] is None for figures in sampled.values()):
         notes.append(
             "Precision, recall, density and coverage were not measured: they take more than "
             f"{sampling.NEIGHBOURS} held-out clips, other clips and samples."
