@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wavemill.vae.folder.record import numbers_text
-
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -15,8 +13,7 @@ class Summary:
     added: int  # clips of added datasets
     held_out: int
     unused: int  # clips of the split `test`
-    latents: int  # of a clip
-    told: int  # numbers of the labels that the decoder is told
+    numbers: str  # how many numbers a clip becomes
     values: int  # of a clip's spectrogram
     parameters: int
     steps_per_epoch: int
@@ -30,7 +27,7 @@ class Summary:
         others += [f"{self.unused} of the split test are left alone"] * bool(self.unused)
         return [
             f"clips: {self.clips} to train on, {', '.join(others)}",
-            f"a clip: {self.values} values become {numbers_text(self.latents, self.told)}",
+            f"a clip: {self.values} values become {self.numbers}",
             f"network: {self.parameters:,} parameters",
             f"time: about {_time(self.epoch_s)} an epoch of {self.steps_per_epoch} steps, {_time(self.total_s)} for "
             f"{self.epochs} epochs",
