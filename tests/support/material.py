@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -32,7 +32,9 @@ def small_dataset(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def save_untrained_model(folder: Path, features: Features = DIGITS, *, kind: str = "vae") -> str:
+def save_untrained_model(
+    folder: Path, features: Features = DIGITS, *, kind: str = "vae", training: dict[str, Any] | None = None
+) -> str:
     """Write a small model with seeded weights; return its digest."""
     import keras
 
@@ -52,7 +54,7 @@ def save_untrained_model(folder: Path, features: Features = DIGITS, *, kind: str
         features=features,
         normalisation=normalisation_for("residual"),
         latent_dim=8,
-        training={},
+        training=training or {},
         quality={},
         code_version="0",
         labels={"digit": list("0123456789"), "speaker": ["ann", "ben"]},

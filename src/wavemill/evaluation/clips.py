@@ -12,6 +12,7 @@ from wavemill.audio.features import extract, pad_or_cut
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import PresetMismatchError, UsageError
+from wavemill.evaluation.own_part import OwnPart
 from wavemill.labels import Labels
 from wavemill.presets import Features
 from wavemill.recogniser.recordings import Recordings
@@ -48,18 +49,18 @@ class Split:
     all_others: int
 
 
-def split(dataset: Dataset, rule: str) -> Split:
+def split(dataset: Dataset, rule: HeldOut | OwnPart) -> Split:
     """Split a dataset by a rule such as `index=5,6,7,8,9`; UsageError when a part is empty."""
-    wanted = HeldOut.parse(rule)
-    if wanted.key not in dataset.manifest.labels:
+    if isinstance(rule, HeldOut) and rule.key not in dataset.manifest.labels:
         known = ", ".join(dataset.manifest.labels) or "none"
-        raise UsageError(f"--held-out expects LABEL=A,B with a label of the dataset ({known}), received {rule!r}")
+        raise UsageError(f"--held-out expects LABEL=A,B with a label of the dataset ({known}), received '{rule}'")
     held_out, others = Draw(MOST_HELD_OUT), Draw(MOST_OTHERS)
     for entry in audible_entries(dataset):
-        (held_out if entry.labels in wanted else others).offer(entry)
+        is_held_out = entry.labels in rule if isinstance(rule, HeldOut) else entry.spectrogram_id in rule.ids
+        (held_out if is_held_out else others).offer(entry)
     if not held_out.offered or not others.offered:
         raise UsageError(
-            f"--held-out {rule!r} holds out {held_out.offered} of {held_out.offered + others.offered} spectrograms; "
+            f"--held-out '{rule}' holds out {held_out.offered} of {held_out.offered + others.offered} spectrograms; "
             "expected at least one and not all: choose other values of a label, as in --held-out index=5,6"
         )
     return Split(

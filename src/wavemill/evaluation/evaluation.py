@@ -9,13 +9,14 @@ from typing import Any
 import wavemill
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
-from wavemill.evaluation import clips, fidelity, interpolation, likeness, sampling
+from wavemill.evaluation import clips, fidelity, interpolation, latents, likeness, sampling
 from wavemill.evaluation.clips import Clips, Split, labels, lengths_s, sounds, split
 from wavemill.evaluation.interpolation import interpolation_figures
 from wavemill.evaluation.judge import Judge, Rendition
 from wavemill.evaluation.latents import first_frames, latent_figures
 from wavemill.evaluation.leaks import held_out_rule, leak_notes, rule_note
 from wavemill.evaluation.missing import missing_notes
+from wavemill.evaluation.own_part import OwnPart
 from wavemill.evaluation.plain_ear import Ear, PlainEar
 from wavemill.evaluation.sampling import Background, background, sampling_figures
 from wavemill.presets import Features
@@ -42,7 +43,10 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Renditions of the same clips: the truth first, then the inversions, then the models."""
+    """Renditions of the same clips: the truth first, then the inversions, then the models.
+
+    Without recordings the inversion is the truth.
+    """
 
     entries: Sequence[Entry]
     renditions: Sequence[Rendition]
@@ -58,7 +62,7 @@ class Evaluation:
             **self.about,
             "figures": {rendition.name: rendition.figures for rendition in self.renditions},
             "notes": list(self.notes),
-            "how": {**clips.HOW, **fidelity.HOW, **likeness.HOW, **sampling.HOW, **interpolation.HOW},
+            "how": {**clips.HOW, **fidelity.HOW, **likeness.HOW, **latents.HOW, **sampling.HOW, **interpolation.HOW},
         }
 
 
@@ -91,23 +95,22 @@ def evaluate(
     names = [model.name for model in models]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"expected models of different names, received {', '.join(names) or 'none'}")
-    rule = config.held_out or held_out_rule(dataset, models)
+    rule = HeldOut.parse(config.held_out) if config.held_out else held_out_rule(dataset, models)
     parts, reader = split(dataset, rule), Clips(dataset, recordings)
     judged, rate_hz = reader.judged, reader.judged.sample_rate_hz
     ear: Ear = recogniser or PlainEar(judged)
-    progress(f"{TRUTH}: {len(parts.held_out)} held out")
+    name = TRUTH if reader.has_recordings else INVERSION
+    progress(f"{name}: {len(parts.held_out)} held out")
     truth = reader.truth(parts.held_out)
     judge = Judge(ear, truth, labels(parts.held_out), judged)
-    renditions = [judge.judge_truth(TRUTH)]
-    for name, features in _inversions(models).items():
+    renditions = [judge.judge_truth(name)]
+    for name, features in (_inversions(models) if reader.has_recordings else {}).items():
         progress(name)
         spectrograms = reader.spectrograms(parts.held_out, features)
         renditions.append(judge.judge(name, sounds(spectrograms, features, lengths_s(truth, rate_hz), rate_hz)))
     others = reader.truth_in_pages(parts.others)
     real = background(ear, truth, others, rate_hz) if config.n_samples else None
-    notes = missing_notes(judge, recogniser, reader, renditions[-1]) + _leak_notes(
-        models, recogniser, HeldOut.parse(rule)
-    )
+    notes: list[str] = []
     for model in models:
         progress(model.name)
         rendition = _judge_model(model, judge, reader, parts, config)
@@ -120,7 +123,10 @@ def evaluate(
         renditions=renditions,
         judged=judged,
         about=_about(models, dataset, recogniser, rule, parts),
-        notes=notes,
+        notes=missing_notes(judge, recogniser, reader, renditions[-1])
+        + _left_out_notes(renditions[-len(models) :], config)
+        + _leak_notes(models, recogniser, rule)
+        + notes,
     )
 
 
@@ -141,11 +147,12 @@ def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config
     ]
     reconstructed = reconstruct(model, sources).spectrograms  # restores the level, as a job does
     rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths, rate_hz))
-    rendition.figures["latents"] = latent_figures(model, first_frames(spectrograms, model.features.n_frames))
+    frames = first_frames(spectrograms, model.features.n_frames)
+    rendition.figures["latents"] = latent_figures(model, frames, labels(parts.held_out))
     longest = max(spectrogram.shape[1] for spectrogram in spectrograms)
     n_pairs = config.n_pairs if longest <= model.features.n_frames else 0  # longer clips have no single latent
     between = interpolation_figures(
-        model, judge.recogniser, sources, judge.labels, rendition, n_pairs=n_pairs, sample_rate_hz=rate_hz
+        model, judge.recogniser, sources, judge.expected, rendition, n_pairs=n_pairs, sample_rate_hz=rate_hz
     )
     if between:
         rendition.figures["interpolation"] = between
@@ -162,7 +169,24 @@ def _add_sampling(rendition: Rendition, model: Model, judge: Judge, real: Backgr
     return []
 
 
-def _leak_notes(models: Sequence[Model], recogniser: Recogniser | None, held_out: HeldOut) -> list[str]:
+def _left_out_notes(judged: Sequence[Rendition], config: EvaluationConfig) -> list[str]:
+    """Return notes on figures of samples and interpolations that were asked for and do not apply."""
+    notes = []
+    if config.n_pairs and not all("interpolation" in rendition.figures for rendition in judged):
+        notes.append("No interpolations were judged: they take two held-out clips, none longer than a frame.")
+    sampled = {rendition.name: rendition.figures["sampling"] for rendition in judged if "sampling" in rendition.figures}
+    for name, figures in sampled.items():
+        if unknown := [kind for kind, by_value in figures["by_label"].items() if by_value["asked"] is None]:
+            notes.append(f"{name} cannot be asked for {', '.join(unknown)}: no samples by it were judged.")
+    if any(figures["neighbourhoods"] is None for figures in sampled.values()):
+        notes.append(
+            "Precision, recall, density and coverage were not measured: they take more than "
+            f"{sampling.NEIGHBOURS} held-out clips, other clips and samples."
+        )
+    return notes
+
+
+def _leak_notes(models: Sequence[Model], recogniser: Recogniser | None, held_out: HeldOut | OwnPart) -> list[str]:
     """Return notes on models, or a recogniser, that may have been trained on the clips."""
     notes: list[str] = []
     if recogniser is not None:
@@ -173,11 +197,11 @@ def _leak_notes(models: Sequence[Model], recogniser: Recogniser | None, held_out
 
 
 def _about(
-    models: Sequence[Model], dataset: Dataset, recogniser: Recogniser | None, rule: str, parts: Split
+    models: Sequence[Model], dataset: Dataset, recogniser: Recogniser | None, rule: HeldOut | OwnPart, parts: Split
 ) -> dict[str, Any]:
     return {
         "dataset": dataset.path.name,
-        "held_out": rule,
+        "held_out": str(rule),
         "clips": len(parts.held_out),
         "clips_held_out_in_all": parts.all_held_out,
         "others": len(parts.others),

@@ -21,8 +21,8 @@ HOW = {
         f"both limited to {TOP_DB:.0f} dB below the reference's peak; root mean square over bins, mean over frames"
     ),
     "stoi": (
-        f"short-time objective intelligibility; each clip repeated {REPEATS} times, because short ones do not fill an "
-        "analysis segment"
+        f"short-time objective intelligibility, meant for speech; each clip repeated {REPEATS} times, because short "
+        "ones do not fill an analysis segment; clips that still do not are left out"
     ),
     "pesq": (
         f"ITU-T P.862 narrow band, 1 to 4.5; each clip repeated {REPEATS} times; a sound in which PESQ finds no speech "
@@ -42,8 +42,8 @@ def fidelity(reference: Sequence[FloatArray], sounds: Sequence[FloatArray], judg
     Returns
     -------
     dict of float32 [shape=(batch,)]
-        `log_spectral_distance_db`; `stoi` with pystoi; `pesq` with pesq at 8 kHz, NaN where the reference holds
-        no speech.
+        `log_spectral_distance_db`; `stoi` with pystoi, NaN where the reference is too short; `pesq` with pesq at
+        8 kHz, NaN where the reference holds no speech.
     """
     cut = [pad_or_cut(sound, len(true)) for sound, true in zip(sounds, reference, strict=True)]
     measured = {"log_spectral_distance_db": _distances(reference, cut, judged)}

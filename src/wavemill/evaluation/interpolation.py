@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import sounds
-from wavemill.evaluation.judge import Rendition, text_of
+from wavemill.evaluation.judge import Rendition
 from wavemill.evaluation.plain_ear import Ear
-from wavemill.labels import Labels
 from wavemill.operations.requests import interpolation_weights
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import SourceClip
@@ -47,7 +46,7 @@ def interpolation_figures(
     model: Model,
     recogniser: Ear,
     sources: Sequence[SourceClip],
-    labels: Sequence[Labels],
+    expected: Sequence[Mapping[str, str | None]],
     plain: Rendition,
     *,
     n_pairs: int,
@@ -57,7 +56,8 @@ def interpolation_figures(
 
     Parameters
     ----------
-    sources, labels : one for each clip
+    sources : the clips
+    expected : what the recogniser should hear of each, by kind of label
     plain : the judged plain reconstructions of the same clips
     """
     pairs = draw_pairs(len(sources), n_pairs)
@@ -73,7 +73,7 @@ def interpolation_figures(
         names.append([{kind: heard.names(kind)[i] for kind in plain.heard} for i in range(len(made))])
     ends = [(page[row * STEPS], page[row * STEPS + STEPS - 1]) for page in names for row in range(len(page) // STEPS)]
     return summary(
-        right=ends_right(pairs, ends, labels, plain.heard),
+        right=ends_right(pairs, ends, expected, plain.heard),
         sound=are_sound(np.concatenate(levels)),
         jumped=np.concatenate(jumped),
     )
@@ -124,8 +124,8 @@ def jumps(pictures: FloatArray) -> FloatArray:
 
 def ends_right(
     pairs: NDArray[np.int64],
-    ends: Sequence[tuple[Labels, Labels]],
-    labels: Sequence[Labels],
+    ends: Sequence[tuple[Mapping[str, str], Mapping[str, str]]],
+    expected: Sequence[Mapping[str, str | None]],
     plain: Mapping[str, Sequence[str]],
 ) -> list[tuple[bool | None, bool | None]]:
     """Return for each end of each pair whether it is recognised as its clip's labels.
@@ -136,15 +136,15 @@ def ends_right(
     Parameters
     ----------
     ends : what the recogniser hears at both ends of each pair, by kind of label
-    labels : the labels of every clip
+    expected : what the recogniser should hear of every clip, by kind of label
     plain : what the recogniser hears in every clip's plain reconstruction, by kind of label
     """
 
-    def is_right(clip: int, heard: Labels) -> bool | None:
-        true = labels[clip]
-        if not plain or any(names[clip] != text_of(true.get(kind)) for kind, names in plain.items()):
+    def is_right(clip: int, heard: Mapping[str, str]) -> bool | None:
+        true = {kind: name for kind, name in expected[clip].items() if kind in plain}
+        if not true or any(plain[kind][clip] != name for kind, name in true.items()):
             return None
-        return all(heard[kind] == text_of(true.get(kind)) for kind in plain)
+        return all(heard[kind] == name for kind, name in true.items())
 
     return [(is_right(a, first), is_right(b, last)) for (a, b), (first, last) in zip(pairs, ends, strict=True)]
 

@@ -13,10 +13,12 @@ from wavemill.evaluation.fidelity import fidelity
 from wavemill.evaluation.likeness import Likeness
 from wavemill.evaluation.plain_ear import Ear
 from wavemill.evaluation.pocketsphinx import hear_digits
-from wavemill.labels import Labels, LabelValue
+from wavemill.labels import Labels
 from wavemill.presets import Features
+from wavemill.recogniser.heard_values import heard_as
 
 PESQ = "pesq"
+PITCH = "pitch_right"
 DIGIT = "digit"  # the kind of label that PocketSphinx recognises
 
 
@@ -30,6 +32,7 @@ class Rendition:
     scores : float32 [shape=(clips,)] by measure; empty for the truth
     heard : the value that the recogniser hears in each clip, by kind of label
     confidence : float32 [shape=(clips,)], the confidence in these answers, by kind of label
+    right : whether each answer is right, by kind of label; None where the clip lacks the label
     figures : means over the clips; for a model, also the figures of its latents and samples
     """
 
@@ -38,12 +41,8 @@ class Rendition:
     scores: Mapping[str, FloatArray]
     heard: Mapping[str, Sequence[str]]
     confidence: Mapping[str, FloatArray]
+    right: Mapping[str, Sequence[bool | None]]
     figures: dict[str, Any]
-
-
-def text_of(value: LabelValue | None) -> str | None:
-    """Return a label's value as recognisers name it; None for none."""
-    return None if value is None else str(value)
 
 
 def mean_of_known(values: FloatArray) -> float | None:
@@ -58,20 +57,24 @@ class Judge:
     Parameters
     ----------
     truth : sequence of float32 [shape=(samples,)], at the judged rate
-    labels : the labels of each clip
+    labels : the labels of each clip; kept as `expected`, what the recogniser should hear of each
     judged : the features that sounds are judged in
     """
 
     def __init__(
         self, recogniser: Ear, truth: Sequence[FloatArray], labels: Sequence[Labels], judged: Features
     ) -> None:
-        self.recogniser, self.truth, self.labels, self.judged = recogniser, truth, labels, judged
+        self.recogniser, self.truth, self.judged = recogniser, truth, judged
+        self.expected: Sequence[Mapping[str, str | None]] = [
+            {kind: heard_as(item[kind], names) for kind, names in recogniser.labels.items() if kind in item}
+            for item in labels
+        ]
         self._likeness = Likeness(truth, judged)
 
     @property
     def kinds(self) -> list[str]:
         """The kinds of label that the recogniser knows and the clips have."""
-        return [kind for kind in self.recogniser.labels if any(kind in labels for labels in self.labels)]
+        return [kind for kind in self.recogniser.labels if any(kind in expected for expected in self.expected)]
 
     def judge_truth(self, name: str) -> Rendition:
         """Judge the truth itself, by recognition only."""
@@ -87,6 +90,8 @@ class Judge:
         figures: dict[str, Any] = {measure: mean_of_known(values) for measure, values in scores.items()}
         if PESQ in scores:
             figures["pesq_clips"] = int(np.isfinite(scores[PESQ]).sum())
+        if PITCH in scores:
+            figures["pitch_clips"] = int(np.isfinite(scores[PITCH]).sum())
         figures |= {f"{kind}_accuracy": self._accuracy(kind, names[kind]) for kind in self.kinds}
         if DIGIT in self.kinds and (digits := hear_digits(sounds, self.judged.sample_rate_hz)) is not None:
             figures["pocketsphinx_digit_accuracy"] = self._accuracy(DIGIT, digits)
@@ -96,12 +101,16 @@ class Judge:
             scores=scores,
             heard=names,
             confidence={kind: heard.confidence(kind) for kind in self.kinds},
+            right={kind: self._right(kind, names[kind]) for kind in self.kinds},
             figures=figures,
         )
 
     def _accuracy(self, kind: str, names: Sequence[str | None]) -> float | None:
         """Return the share of right answers among clips with a known label; None without any."""
-        known = self.recogniser.labels[kind]
-        pairs = [(name, text_of(labels.get(kind))) for name, labels in zip(names, self.labels, strict=True)]
-        asked = [name == true for name, true in pairs if true in known]
+        pairs = [(name, expected.get(kind)) for name, expected in zip(names, self.expected, strict=True)]
+        asked = [name == true for name, true in pairs if true is not None]
         return float(np.mean(asked)) if asked else None
+
+    def _right(self, kind: str, names: Sequence[str]) -> list[bool | None]:
+        pairs = zip(names, self.expected, strict=True)
+        return [name == expected[kind] if kind in expected else None for name, expected in pairs]

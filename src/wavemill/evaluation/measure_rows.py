@@ -14,12 +14,14 @@ MEASURES = (
     ("loudness difference, LU", "loudness_difference_lu", "{:.2f}"),
     ("bandwidth ratio", "bandwidth_ratio", "{:.2f}"),
     ("pitch right", "pitch_right", "{:.1%}"),
+    ("clips with a pitch", "pitch_clips", "{}"),
     ("STOI", "stoi", "{:.3f}"),
     ("PESQ", "pesq", "{:.2f}"),
     ("clips with PESQ", "pesq_clips", "{}"),
     ("{kind} heard", "{kind}_accuracy", "{:.1%}"),
     ("digit heard by PocketSphinx", "pocketsphinx_digit_accuracy", "{:.1%}"),
     ("latent dimensions", "latents.dimensions", "{}"),
+    ("numbers of the conditions", "latents.told", "{}"),
     ("active dimensions", "latents.active_dimensions", "{}"),
     ("KL divergence, nats", "latents.kl_nats", "{:.1f}"),
     ("samples: {kind} sure", "sampling.free.{kind}.sure", "{:.1%}"),
@@ -62,12 +64,13 @@ def measure_rows(figures: Mapping[str, Any]) -> Iterator[MeasureRow]:
     kinds = [kind for kind in heard if kind != _OUTSIDE]
     for name, path, form in MEASURES:
         for kind in kinds if "{kind}" in path else [""]:
-            cells = [_cell(figures_of, path.format(kind=kind), form) for figures_of in renditions]
+            keys = [key.format(kind=kind) for key in path.split(".")]  # a label's name may have dots
+            cells = [_cell(figures_of, keys, form) for figures_of in renditions]
             if any(cells):
                 yield MeasureRow(name=name.format(kind=kind), cells=cells)
 
 
-def _cell(figures: Any, path: str, form: str) -> str:
-    for key in path.split("."):
+def _cell(figures: Any, keys: Sequence[str], form: str) -> str:
+    for key in keys:
         figures = figures.get(key) if isinstance(figures, Mapping) else None
     return "" if figures is None else form.format(figures)

@@ -12,14 +12,16 @@ import numpy as np
 from wavemill.audio.encoding import encode
 from wavemill.dataset.index import Entry
 from wavemill.evaluation.evaluation import TRUTH, Evaluation
-from wavemill.evaluation.judge import Rendition, text_of
+from wavemill.evaluation.judge import Rendition
 from wavemill.evaluation.measure_rows import MEASURES, measure_rows
 from wavemill.evaluation.pictures import loudest_db, spectrogram_png
 from wavemill.presets import Features
 from wavemill.text.shown import shown
 
 # The measures per clip of which a greater value is better; of the others it is worse.
-_BETTER_IF_MORE = {"stoi", "pesq", "pitch_right", "bandwidth_ratio"}
+_BETTER_IF_MORE = {"stoi", "pesq", "pitch_right"}
+_BEST_IF_ONE = {"bandwidth_ratio"}
+_LAST = -1e9  # a clip without the measure comes last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Version:
     png: str  # base64
     picture_text: str
     scores: Sequence[tuple[str, str]]
-    heard: Sequence[tuple[str, str, bool]]  # kind of label, answer with confidence, whether it is right
+    heard: Sequence[tuple[str, str, bool | None]]  # kind of label, answer with confidence, whether it is right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +103,24 @@ def _shown(evaluation: Evaluation, i: int, orders: Mapping[str, tuple[str, Rendi
         for rendition in evaluation.renditions
     ]
     badness = {
-        key: float(np.nan_to_num(rendition.scores[measure][i])) * (-1 if measure in _BETTER_IF_MORE else 1)
-        for key, (_, rendition, measure) in orders.items()
+        key: badness_of(measure, float(rendition.scores[measure][i])) for key, (_, rendition, measure) in orders.items()
     }
     return Shown(
         name=entry.spectrogram_id,
         labels=", ".join(f"{kind} {value}" for kind, value in entry.labels.items()),
         versions=versions,
         badness=badness,
-        all_right=all(right for version in versions for _, _, right in version.heard),
+        all_right=not any(right is False for version in versions for _, _, right in version.heard),
     )
+
+
+def badness_of(measure: str, value: float) -> float:
+    """Return how bad a clip's score is: the greatest of several is the worst."""
+    if not np.isfinite(value):
+        return _LAST
+    if measure in _BEST_IF_ONE:
+        return abs(float(np.log(max(value, 1e-6))))
+    return -value if measure in _BETTER_IF_MORE else value
 
 
 def _version(
@@ -123,7 +133,7 @@ def _version(
     said = "the recording" if rendition.name == TRUTH else rendition.name
     forms = {key: (name, form) for name, key, form in MEASURES}
     heard = [
-        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", names[i] == text_of(entry.labels.get(kind)))
+        (kind, f"{names[i]} ({rendition.confidence[kind][i]:.0%})", rendition.right[kind][i])
         for kind, names in rendition.heard.items()
     ]
     return Version(

@@ -12,9 +12,11 @@ from wavemill.arrays import FloatArray
 from wavemill.evaluation.clips import sounds
 from wavemill.evaluation.distances import entropy_share, frechet_distance, nearest, neighbourhoods
 from wavemill.evaluation.plain_ear import Ear
-from wavemill.labels import Labels
+from wavemill.labels import Labels, LabelValue
+from wavemill.recogniser.heard_values import heard_as
 from wavemill.recogniser.recogniser import Heard
 from wavemill.synthesis import from_model
+from wavemill.vae.conditions import Category
 from wavemill.vae.model import Model
 
 SURE = 0.9
@@ -139,20 +141,24 @@ def neighbourhood_figures(heard: Heard, real: Background) -> dict[str, Any] | No
     return {"points": n_points, **neighbourhoods(others, samples, NEIGHBOURS), **of_held_out}
 
 
-def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float]:
+def memorisation(pictures: FloatArray, real: Background, *, range_db: float) -> dict[str, float | None]:
     """Compare how close samples and held-out recordings come to the other recordings.
 
-    A model may have memorised the other recordings; it has not heard the held-out ones.
+    A model may have memorised the other recordings; it has not heard the held-out ones. `nearer_than_others` is
+    None if there is one other recording only.
     """
     samples_db = nearest(pictures, real.other_pictures)[0] * range_db
     held_out_db = nearest(real.held_out_pictures, real.other_pictures)[0] * range_db
-    among_others_db = nearest(real.other_pictures, real.other_pictures, to_itself=False)[0] * range_db
+    nearer = None
+    if len(real.other_pictures) > 1:
+        among_others_db = nearest(real.other_pictures, real.other_pictures, to_itself=False)[0] * range_db
+        nearer = float((samples_db < np.percentile(among_others_db, _COPY_PERCENTILE)).mean())
     return {
         "nearest_db_median": float(np.median(samples_db)),
         "nearest_db_median_of_held_out": float(np.median(held_out_db)),
         "nearest_db_least": float(samples_db.min()),
         "copies": float((samples_db < np.percentile(held_out_db, _COPY_PERCENTILE)).mean()),
-        "nearer_than_others": float((samples_db < np.percentile(among_others_db, _COPY_PERCENTILE)).mean()),
+        "nearer_than_others": nearer,
     }
 
 
@@ -175,16 +181,38 @@ def _drawn(points: FloatArray, n_points: int) -> FloatArray:
 
 
 def by_label(model: Model, recogniser: Ear, kind: str, n_samples: int, sample_rate_hz: int = 8_000) -> dict[str, Any]:
-    """Sample each value that model and recogniser know; return the share recognised as asked."""
-    known = set(model.prior.labels.get(kind, ())) if model.prior else set()
-    values = recogniser.labels[kind]
+    """Sample each value that model and recogniser know; return the share recognised as asked.
+
+    Where the recogniser knows a range of numbers, the samples are spread over its numbers.
+    """
+    values, known = recogniser.labels[kind], _askable(model, kind)
     each = max(_LEAST_PER_VALUE, n_samples // len(values))
     shares = {}
     for column, value in enumerate(values):
-        if value in known:
+        if own := [one for one in known if heard_as(one, values) == value]:
             first = (column + 1) * n_samples  # seeds that no sample without labels used
-            made = sample_sounds(model, range(first, first + each), sample_rate_hz, labels={kind: value})
+            made = _samples_of(model, range(first, first + each), sample_rate_hz, kind, own)
             heard = recogniser.hear(made, sample_rate_hz)
             shares[value] = float((heard.probabilities[kind][:, column] > SURE).mean())
     asked = float(np.mean(list(shares.values()))) if shares else None
     return {"asked": asked, "samples_each": each, "by_value": shares}
+
+
+def _askable(model: Model, kind: str) -> Sequence[LabelValue]:
+    """Return the values of a label that the model can be asked for; of a number, those that it learnt."""
+    for condition in model.record.conditions:
+        if condition.label == kind:
+            return condition.values if isinstance(condition, Category) else condition.knots
+    return model.prior.labels.get(kind, ()) if model.prior else ()
+
+
+def _samples_of(
+    model: Model, seeds: Sequence[int], sample_rate_hz: int, kind: str, values: Sequence[LabelValue]
+) -> list[FloatArray]:
+    """Return a sample for each seed, with the values of a label in turn."""
+    count = min(len(values), len(seeds))
+    chosen = [values[i * len(values) // count] for i in range(count)]
+    made = [
+        sample_sounds(model, seeds[i::count], sample_rate_hz, labels={kind: value}) for i, value in enumerate(chosen)
+    ]
+    return [sound for some in made for sound in some]

@@ -11,7 +11,7 @@ def recogniser_card(record: RecogniserRecord) -> str:
     kinds = "\n".join(f"- `{kind}`: {', '.join(values)}" for kind, values in record.labels.items())
     return f"""# {record.name}
 
-A small recogniser of single words, with which `wavemill evaluate` judges models. It makes no sound. Do not train a
+A small recogniser of labels of sounds, with which `wavemill evaluate` judges models. It makes no sound. Do not train a
 model against it: the model would learn to please the recogniser, and the figures would mean nothing.
 
 ## Labels that it recognises

@@ -18,6 +18,7 @@ from wavemill.keras_seam import keras, keras_defaults, tf
 from wavemill.labels import SPLIT, SPLITS, Labels
 from wavemill.recogniser.augmentation import augment, not_a_word
 from wavemill.recogniser.calibration import best_temperature, calibration_error
+from wavemill.recogniser.heard_values import heard_as
 from wavemill.recogniser.labelled import Parts, labelled_sounds, parts_of, values_of
 from wavemill.recogniser.listening import Listening
 from wavemill.recogniser.network import build_recogniser
@@ -40,7 +41,7 @@ _PAGE = 256  # recordings in memory at a time
 class RecogniserConfig:
     """The options of a training run."""
 
-    held_out: str | None = None  # None: by the label split, or index=5,6,7,8,9
+    held_out: str | None = None  # None: by the label split or index=5,6,7,8,9, or a fifth at random
     kinds: tuple[str, ...] = ()  # of labels; none: all that can be learnt
     epochs: int = 40
     batch_size: int = 32
@@ -94,9 +95,9 @@ def train_recogniser(
     require_writable(folder, record_file=RECOGNISER_FILE)
     started = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
-    sounds = labelled_sounds(recordings, dataset)
+    sounds = labelled_sounds(recordings, dataset, config.kinds)
     listening = Listening.suited_to(sounds.features)
-    parts = parts_of(sounds.labels, config.held_out)
+    parts = parts_of(sounds.labels, config.held_out, config.seed)
     values = values_of(sounds.labels, parts.training, config.kinds)
     pages = [
         listening.pictures([sounds.read(i) for i in page], sounds.features.sample_rate_hz)
@@ -126,7 +127,7 @@ def _rule_of(parts: Parts) -> str:
 
 def _targets(labels: Sequence[Labels], values: Mapping[str, Sequence[str]]) -> Targets:
     return {
-        kind: np.array([[str(item[kind]) == name for name in names] for item in labels], np.float32)
+        kind: np.array([[heard_as(item[kind], names) == name for name in names] for item in labels], np.float32)
         for kind, names in values.items()
     }
 

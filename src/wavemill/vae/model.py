@@ -11,12 +11,11 @@ from wavemill.audio.duration import sounding_s
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.labels import Labels
 from wavemill.presets import Features
-from wavemill.vae.conditions import total_width
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.latents.conditional import TEMPERATURE as CONDITIONAL_TEMPERATURE
 from wavemill.vae.latents.conditional import ConditionalPrior
 from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
-from wavemill.vae.network.building import Encoded, Network
+from wavemill.vae.network.building import PRIOR_LOG_VARIANCE_RANGE, Encoded, Network
 from wavemill.vae.network.forward import Forward
 from wavemill.vae.network.scaling import db_to_network, network_to_db
 from wavemill.vae.told import over_numbers, told
@@ -70,7 +69,7 @@ class Model:
     @property
     def told_dim(self) -> int:
         """Numbers that say what the decoder is told; 0 for a model without conditions."""
-        return total_width(self.record.conditions)
+        return self.record.told_dim
 
     def warm_up(self) -> None:
         """Compile encoder and decoder now, so that the first job is not slow."""
@@ -207,16 +206,17 @@ class Model:
     ) -> SampledLatents:
         heat = CONDITIONAL_TEMPERATURE if temperature is None else temperature
         drawn = prior.draw(seeds, labels=labels, temperature=heat)
-        mean = self.expected_latents(drawn.numbers)
+        mean, _ = self.expected_latents(drawn.numbers)
         latents = np.concatenate([mean + drawn.noise, drawn.numbers], axis=1).astype(np.float32)
         duration_s = sounding_s(self.decode(latents, peak_db=drawn.peak_db), self.features)
         return SampledLatents(latents=latents, peak_db=drawn.peak_db, duration_s=duration_s, labels=drawn.labels)
 
-    def expected_latents(self, numbers: FloatArray) -> FloatArray:
-        """Return the mean latents of clips with these conditions, (B, K) -> (B, D)."""
+    def expected_latents(self, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return mean and log variance of the latents of clips with these conditions, (B, K) -> (B, D) each."""
         if self._expect is None:
             raise UsageError(f"model {self.name!r} is not conditioned on labels")
-        return self._expect(numbers)[0]
+        mean, log_variance = self._expect(numbers)
+        return mean, np.clip(log_variance, *PRIOR_LOG_VARIANCE_RANGE)
 
     def vary_latents(self, latents: FloatArray, *, seeds: Sequence[int], strength: float) -> FloatArray:
         """Move each latent in a random direction, by the usual distance of takes of one label.

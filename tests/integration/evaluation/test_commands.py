@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from support.material import save_untrained_model
 
+from wavemill.dataset.index import Dataset
+from wavemill.vae.training.batches import split
+from wavemill.vae.training.config import TrainingConfig
+from wavemill.vae.training.dataset_source import DatasetSource
 from wavemill_producer.cli.main import run
 
 from .conftest import Material
@@ -80,10 +84,33 @@ def test_without_recordings_the_inverted_spectrogram_is_the_truth_and_that_is_sa
     assert run(["evaluate", "small", str(material.dataset), *options, "--output", str(stored)]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == json.loads(stored.read_text())
-    assert figures["figures"]["inversion only"]["log_spectral_distance_db"] == 0
+    assert list(figures["figures"]) == ["inversion only", "small"]
+    assert "log_spectral_distance_db" not in figures["figures"]["inversion only"], "it is the truth"
     assert not {"sampling", "interpolation"} & set(figures["figures"]["small"])
     assert "inverted spectrograms serve as the truth" in figures["notes"][0]
     assert "the recogniser may have been trained on these clips: its training held out index=1." in figures["notes"]
+
+
+def test_without_a_recogniser_or_a_rule_the_clips_are_those_that_training_held_out(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Dataset.open(material.dataset) as dataset:
+        source = DatasetSource(dataset)
+        heard, held_out = split(source.labels, TrainingConfig(seed=3), source.recordings)
+        name = dataset.path.name
+    own = {"dataset": name, "seed": 3, "validation_fraction": 0.1, "validation_label": None, "held_out": len(held_out)}
+    monkeypatch.setenv("WAVEMILL_MODELS", str(tmp_path))
+    save_untrained_model(tmp_path / "mine", training={**own, "spectrograms": len(heard)})
+    save_untrained_model(tmp_path / "changed", training={**own, "spectrograms": len(heard) + 1})
+    options = ["--samples", "8", "--pairs", "2", "--report", str(tmp_path / "page.html")]
+    assert run(["compare", "mine", str(material.dataset), *options, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["clips"], figures["held_out"]) == (len(held_out), "what training held out")
+    assert not [note for note in figures["notes"] if "may have been trained" in note]
+    assert any("coverage were not measured" in note for note in figures["notes"])
+    assert "judged without a recogniser" in (tmp_path / "page.html").read_text()
+    assert run(["compare", "changed", str(material.dataset), *options]) == 2
+    assert "choose clips with --held-out" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_sentence(

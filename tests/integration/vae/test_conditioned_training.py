@@ -24,6 +24,7 @@ from wavemill.vae.training.config import TrainingConfig
 from wavemill.vae.training.dataset_source import DatasetSource
 from wavemill.vae.training.run import TrainingRun
 from wavemill_producer.checks import require_labels
+from wavemill_worker.cli.model import model as model_command
 from wavemill_worker.cli.train import train as train_command
 
 FEATURES = Features(preset="tiny", sample_rate_hz=8_000, n_fft=64, hop_length=16, n_samples=496, n_bins=32, n_frames=32)
@@ -75,7 +76,12 @@ def model(model_dir: Path) -> Model:
 def test_the_command_says_what_it_will_do_and_what_can_be_sampled(model_dir: Path) -> None:
     said = model_dir.with_suffix(".txt").read_text()
     assert "clips: 36 to train on, 4 held out, 2 of the split test are left alone" in said
-    assert "1024 values become 11 numbers" in said
+    numbers = "11 numbers (8 latents and 3 of the labels that the decoder is told)"
+    assert f"1024 values become {numbers}" in said
+    shown = CliRunner().invoke(model_command, ["show", "tones", "--models", str(model_dir.parent)])
+    assert f"a clip: {numbers}" in shown.output
+    listed = CliRunner().invoke(model_command, ["list", "--models", str(model_dir.parent), "--json"])
+    assert (json.loads(listed.output)["numbers"], json.loads(listed.output)["latent_dim"]) == (11, 8)
     assert "an epoch of 9 steps" in said
     assert "epoch 60 of 60" in said
     assert "labels that can be sampled: instrument=flute|reed; pitch=4 to 24" in said

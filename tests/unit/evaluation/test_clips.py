@@ -13,28 +13,32 @@ from wavemill.errors import NotFoundError, PresetMismatchError, UsageError
 from wavemill.evaluation.clips import Clips, Draw, judged_features, lengths_s, split
 from wavemill.presets import PRESETS
 from wavemill.recogniser.recordings import Recordings
+from wavemill.vae.training.held_out import HeldOut
 
 
 def test_a_rule_divides_a_dataset(small_dataset: Path) -> None:
     with Dataset.open(small_dataset) as dataset:
-        parts = split(dataset, "speaker=anna,ben")
+        parts = split(dataset, HeldOut.parse("speaker=anna,ben"))
     assert {entry.labels["speaker"] for entry in parts.held_out} == {"anna", "ben"}
     assert {entry.labels["speaker"] for entry in parts.others} == {"clara", "dan"}
 
 
 def test_a_rule_may_have_spaces(small_dataset: Path) -> None:
     with Dataset.open(small_dataset) as dataset:
-        assert split(dataset, "speaker=anna, ben").held_out == split(dataset, "speaker=anna,ben").held_out
+        assert (
+            split(dataset, HeldOut.parse("speaker=anna, ben")).held_out
+            == split(dataset, HeldOut.parse("speaker=anna,ben")).held_out
+        )
 
 
 def test_of_many_clips_a_part_is_drawn_that_does_not_depend_on_the_others(
     small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Dataset.open(small_dataset) as dataset:
-        whole = split(dataset, "speaker=anna,ben")
+        whole = split(dataset, HeldOut.parse("speaker=anna,ben"))
         monkeypatch.setattr("wavemill.evaluation.clips.MOST_HELD_OUT", 4)
         monkeypatch.setattr("wavemill.evaluation.clips.MOST_OTHERS", 3)
-        part = split(dataset, "speaker=anna,ben")
+        part = split(dataset, HeldOut.parse("speaker=anna,ben"))
     assert (len(part.held_out), len(part.others)) == (4, 3)
     assert (part.all_held_out, part.all_others) == (len(whole.held_out), len(whole.others)) == (10, 10)
     assert {entry.spectrogram_id for entry in part.held_out} < {entry.spectrogram_id for entry in whole.held_out}
@@ -48,7 +52,7 @@ def test_of_many_clips_a_part_is_drawn_that_does_not_depend_on_the_others(
 def test_true_sounds_are_read_page_by_page(small_dataset: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wavemill.evaluation.clips.PAGE_SIZE", 3)
     with Dataset.open(small_dataset) as dataset:
-        entries, reader = split(dataset, "speaker=anna,ben").others, Clips(dataset, Recordings(clips))
+        entries, reader = split(dataset, HeldOut.parse("speaker=anna,ben")).others, Clips(dataset, Recordings(clips))
         pages = list(reader.truth_in_pages(entries))
         whole = reader.truth(entries)
     assert [len(page) for page in pages] == [3, 3, 3, 1]
@@ -65,7 +69,7 @@ def test_a_clip_is_as_long_as_the_dataset_holds_it(clips: Path, tmp_path: Path) 
         )
     build(tmp_path / "recordings", tmp_path / "course", PRESETS["course"], jobs=1)
     with Dataset.open(tmp_path / "course") as dataset:
-        entries = split(dataset, "speaker=anna").held_out
+        entries = split(dataset, HeldOut.parse("speaker=anna")).held_out
         assert entries[0].duration_s < 0.75
         for reader in (Clips(dataset, Recordings(tmp_path / "recordings")), Clips(dataset, None)):
             assert lengths_s(reader.truth(entries), 22_050) == pytest.approx([entries[0].duration_s], abs=1e-3)
@@ -74,13 +78,13 @@ def test_a_clip_is_as_long_as_the_dataset_holds_it(clips: Path, tmp_path: Path) 
 @pytest.mark.parametrize("rule", ["speaker=nobody", "voice=anna", "anna", "index=0"])
 def test_a_rule_that_divides_nothing_is_refused(small_dataset: Path, rule: str) -> None:
     with Dataset.open(small_dataset) as dataset, pytest.raises(UsageError, match=rule):
-        split(dataset, rule)
+        split(dataset, HeldOut.parse(rule))
 
 
 def test_spectrograms_are_those_of_the_dataset_or_made_from_the_recordings(small_dataset: Path, clips: Path) -> None:
     digits, longer = PRESETS["digits"], replace(PRESETS["digits"], preset="wide", n_fft=512, n_bins=256)
     with Dataset.open(small_dataset) as dataset:
-        entries = split(dataset, "digit=7").held_out
+        entries = split(dataset, HeldOut.parse("digit=7")).held_out
         with_recordings, without = Clips(dataset, Recordings(clips)), Clips(dataset, None)
         assert [one.shape for one in with_recordings.spectrograms(entries, longer)] == [(256, 128)] * 2
         stored = np.stack(without.spectrograms(entries, digits))
@@ -92,7 +96,7 @@ def test_spectrograms_are_those_of_the_dataset_or_made_from_the_recordings(small
 
 def test_the_truth_is_the_recording_or_the_inverted_spectrogram_at_its_length(small_dataset: Path, clips: Path) -> None:
     with Dataset.open(small_dataset) as dataset:
-        entries = split(dataset, "digit=7").held_out
+        entries = split(dataset, HeldOut.parse("digit=7")).held_out
         recorded = Clips(dataset, Recordings(clips)).truth(entries)
         inverted = Clips(dataset, None).truth(entries)
     for true, again in zip(recorded, inverted, strict=True):
@@ -103,7 +107,7 @@ def test_the_truth_is_the_recording_or_the_inverted_spectrogram_at_its_length(sm
 def test_recordings_of_another_folder_are_named(small_dataset: Path, tmp_path: Path, clips: Path) -> None:
     (tmp_path / "other.wav").write_bytes((clips / "7_anna_0.wav").read_bytes())
     with Dataset.open(small_dataset) as dataset, pytest.raises(NotFoundError, match="7_anna_0"):
-        Clips(dataset, Recordings(tmp_path)).truth(split(dataset, "digit=7").held_out)
+        Clips(dataset, Recordings(tmp_path)).truth(split(dataset, HeldOut.parse("digit=7")).held_out)
     with pytest.raises(NotFoundError, match="no recordings"):
         Recordings(tmp_path / "nowhere")
 

@@ -36,6 +36,17 @@ def test_half_the_amplitude_is_six_decibels_away_and_just_as_intelligible(words:
     assert scores["stoi"] == pytest.approx([1, 1], abs=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_intelligibility_has_no_figure_for_a_click_and_is_zero_for_a_muted_word(
+    words: list[NDArray[np.float32]],
+) -> None:
+    pytest.importorskip("pystoi")
+    click, short = np.ones(3, np.float32), words[0][:800]
+    scores = fidelity([click, short, words[0]], [click, short, np.zeros_like(words[0])], DIGITS)["stoi"]
+    assert np.isnan(scores).tolist() == [True, True, False]
+    assert scores[2] == 0
+
+
 def test_a_loud_stationary_noise_at_half_the_amplitude_is_exactly_six_decibels_away() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 8_128).astype(np.float32)
     assert fidelity([noise], [noise / 2], DIGITS)["log_spectral_distance_db"] == pytest.approx([6.02], abs=0.02)

@@ -23,6 +23,7 @@ from wavemill.evaluation.interpolation import (
 from wavemill.evaluation.judge import Rendition
 from wavemill.synthesis.from_model import SourceClip, reconstruct
 from wavemill.vae.package import load_model
+from wavemill.vae.training.held_out import HeldOut
 
 
 def test_pairs_are_seeded_and_of_different_clips() -> None:
@@ -95,7 +96,7 @@ def test_a_pair_is_whole_with_right_ends_sound_steps_and_no_leap() -> None:
 def test_a_models_ways_begin_and_end_with_its_reconstructions(small_dataset: Path, models: Path) -> None:
     model = load_model(models / "small")
     with Dataset.open(small_dataset) as dataset:
-        entries = split(dataset, "speaker=anna").held_out
+        entries = split(dataset, HeldOut.parse("speaker=anna")).held_out
         spectrograms = Clips(dataset, None).spectrograms(entries, model.features)
     sources = [SourceClip(spectrogram=s, duration_s=e.duration_s) for s, e in zip(spectrograms, entries, strict=True)]
     from wavemill.evaluation.clips import sounds
@@ -116,6 +117,7 @@ def test_a_models_ways_begin_and_end_with_its_reconstructions(small_dataset: Pat
         scores={},
         heard={"digit": heard(values, *names).names("digit")},
         confidence={},
+        right={},
         figures={},
     )
     pairs, how = draw_pairs(len(entries), 3), {"n_pairs": 3, "sample_rate_hz": 8_000}

@@ -56,6 +56,21 @@ def test_what_can_never_be_known_has_no_accuracy_and_what_nobody_labelled_no_row
     assert "digit_accuracy" not in figures
 
 
+def test_an_answer_is_neither_right_nor_wrong_where_a_clip_lacks_the_label(words: list[NDArray[np.float32]]) -> None:
+    some = [{"digit": "7"}, {"speaker": "ben"}, {"digit": "3", "speaker": "eve"}, {}]
+    rendition = Judge(Ear(LABELS, *ANSWERS), words, some, DIGITS).judge_truth("recordings")
+    assert rendition.right == {"digit": [True, None, False, None], "speaker": [None, True, False, None]}
+    assert (rendition.figures["digit_accuracy"], rendition.figures["speaker_accuracy"]) == (1 / 2, 1)
+
+
+def test_numbers_are_judged_in_the_ranges_that_the_ear_knows(words: list[NDArray[np.float32]]) -> None:
+    ranges = {"pitch": ["36 to 47", "48 to 60"]}
+    answers = [{"pitch": (name, 0.9)} for name in ("36 to 47", "48 to 60", "48 to 60", "48 to 60")]
+    clips = [{"pitch": 40}, {"pitch": 48.5}, {"pitch": 47}, {"pitch": 99}]
+    rendition = Judge(Ear(ranges, *answers), words, clips, DIGITS).judge_truth("recordings")
+    assert rendition.figures["pitch_accuracy"] == 2 / 3
+
+
 def test_sounds_are_measured_against_the_truth_clip_by_clip(words: list[NDArray[np.float32]]) -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 4_000).astype(np.float32)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from support.ears import Ear, heard
 
 from wavemill.evaluation.sampling import Background, by_label, coverage, frechet_figures, memorisation
 from wavemill.recogniser.recogniser import Heard
+from wavemill.synthesis import from_model
 from wavemill.vae.package import load_model
 
 DIGITS = {"digit": list("0123")}
@@ -44,6 +47,22 @@ def test_samples_of_a_label_count_where_that_label_is_heard_for_sure(models: Pat
     assert by_label(model, Ear({"voice": ["x", "y"]}), "voice", 20)["asked"] is None
 
 
+def test_samples_of_a_range_are_spread_over_its_numbers(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(models / "small")
+    asked = []
+    drawn = from_model.sample
+
+    def sample(*args: Any, labels: dict[str, str]) -> Any:
+        asked.append(labels)
+        return drawn(*args, labels=labels)
+
+    monkeypatch.setattr(from_model, "sample", sample)
+    names = ["0 to 4", "5 to 8"]
+    figures = by_label(model, Ear({"digit": names}, *[{"digit": (names[0], 0.95)}] * 20), "digit", 20)
+    assert figures == {"asked": 0.5, "samples_each": 10, "by_value": {"0 to 4": 1, "5 to 8": 0}}
+    assert asked == [{"digit": str(digit)} for digit in range(9)], "9 is in no range"
+
+
 def pictures(*values: float) -> NDArray[np.float32]:
     return np.array(values, np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
 
@@ -71,6 +90,13 @@ def test_a_copy_lies_nearer_to_what_was_trained_on_than_held_out_clips_do() -> N
         "copies": 2 / 4,
         "nearer_than_others": 1,  # the two others lie 50 dB apart
     }
+
+
+def test_a_single_other_recording_has_none_to_be_near_to() -> None:
+    real = replace(background(np.zeros((2, 2)), np.zeros((1, 2))), other_pictures=pictures(0))
+    figures = memorisation(pictures(0.01, 0.4), real, range_db=50)
+    assert figures["nearer_than_others"] is None
+    assert figures["nearest_db_least"] == pytest.approx(0.5)
 
 
 def test_the_frechet_distance_compares_as_many_with_as_many() -> None:

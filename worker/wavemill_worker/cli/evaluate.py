@@ -60,13 +60,14 @@ recogniser_option = click.option(
 
 
 def _found(recogniser_dir: Path | None) -> Path | None:
-    """Return the folder, or if it does not exist, the shipped recogniser of that name."""
+    """Return the folder, or if it holds no recogniser, the shipped one of that name."""
     from wavemill.shipped import shipped_folder
+    from wavemill.vae.folder.record import RECOGNISER_FILE
 
-    if recogniser_dir is None:
-        return None
-    shipped = shipped_folder("recognisers")
-    return recogniser_dir if recogniser_dir.exists() or shipped is None else shipped / recogniser_dir.name
+    if recogniser_dir is None or (recogniser_dir / RECOGNISER_FILE).exists():
+        return recogniser_dir
+    shipped = (shipped_folder("recognisers") or Path()) / recogniser_dir.name
+    return shipped if (shipped / RECOGNISER_FILE).exists() else recogniser_dir
 
 
 @click.command(epilog="Example: wavemill evaluate fsdd-vae data/fsdd --recordings recordings")

@@ -11,7 +11,7 @@ import click
 from wavemill.errors import ModelError
 from wavemill.vae.folder.digests import verify
 from wavemill.vae.folder.finding import find_model, known_models, list_models
-from wavemill.vae.folder.record import read_record
+from wavemill.vae.folder.record import numbers_text, read_record
 from wavemill_cli.paths import FilePath
 from wavemill_cli.printing import json_option, print_json, print_table, say
 
@@ -29,7 +29,7 @@ _models_option = click.option(
     show_default="WAVEMILL_MODELS, and the shipped models",
     help="Folder that holds the models.",
 )
-_COLUMNS = ("model", "kind", "architecture", "preset", "latent_dim", "digest", "error")
+_COLUMNS = ("model", "kind", "architecture", "preset", "numbers", "digest", "error")
 
 
 @click.group()
@@ -41,7 +41,11 @@ def model() -> None:
 @_models_option
 @json_option
 def list_command(models_dir: Path | None, as_json: bool) -> None:
-    """List the models, including damaged ones."""
+    """List the models, including damaged ones.
+
+    `numbers` is what a clip becomes: its latents, and the numbers of the labels that the decoder is
+    told.
+    """
     folders = list_models(models_dir) if models_dir else known_models(_models_of_settings())
     if not folders:
         say(
@@ -62,11 +66,13 @@ def list_command(models_dir: Path | None, as_json: bool) -> None:
 @json_option
 def show(name: str, models_dir: Path | None, as_json: bool) -> None:
     """Show what MODEL is, what it was trained on and how well it performs."""
-    record = read_record(find_model(name, models_dir or _models_of_settings())).as_dict()
+    record = read_record(find_model(name, models_dir or _models_of_settings()))
+    values = record.as_dict()
     if as_json:
-        print_json(record)
+        print_json({**values, "numbers": record.vector_dim})
         return
-    for line in _lines(record):
+    say(f"a clip: {numbers_text(record.latent_dim, record.told_dim)}")
+    for line in _lines(values):
         say(line)
 
 
@@ -107,5 +113,6 @@ def _summary(folder: Path) -> dict[str, Any]:
         "architecture": record.architecture,
         "preset": record.features.preset,
         "latent_dim": record.latent_dim,
+        "numbers": record.vector_dim,
         "digest": digest,
     }

@@ -33,12 +33,17 @@ def recogniser() -> None:
     help="Dataset built from RECORDINGS: gives labels, splits, rate and length. Default: labels in names, at 8 kHz.",
 )
 @click.option(
-    "--label", "kinds", multiple=True, metavar="NAME", help="Label to learn; may be repeated. Default: all that it can."
+    "--label",
+    "kinds",
+    multiple=True,
+    metavar="NAME",
+    help="Label to learn; may be repeated. Numbers with many values are learnt in ranges. Default: all that it can.",
 )
 @click.option(
     "--held-out",
     metavar="KEY=A,B",
-    help="Recordings to test it on, not to train on.  [default: by the label split, else index=5,6,7,8,9]",
+    help="Recordings to test it on, not to train on.  [default: by the label split, else index=5,6,7,8,9, "
+    "else a fifth at random]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the recordings.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Seed of weights, order and augmentation.")

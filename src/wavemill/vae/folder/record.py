@@ -52,7 +52,12 @@ class ModelRecord:
     @property
     def vector_dim(self) -> int:
         """Numbers that a clip becomes: its latents and those of the conditions."""
-        return self.latent_dim + total_width(self.conditions)
+        return self.latent_dim + self.told_dim
+
+    @property
+    def told_dim(self) -> int:
+        """Numbers that say what the decoder is told; 0 for a model without conditions."""
+        return total_width(self.conditions)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types, in the order of `model.json`."""
@@ -73,6 +78,12 @@ class ModelRecord:
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as exc:
             raise ModelError(f"the model's record is incomplete: {exc}") from exc
         return record
+
+
+def numbers_text(latent_dim: int, told_dim: int) -> str:
+    """Say how many numbers a clip becomes."""
+    parts = f" ({latent_dim} latents and {told_dim} of the labels that the decoder is told)" if told_dim else ""
+    return f"{latent_dim + told_dim} numbers{parts}"
 
 
 def read_record(path: str | Path) -> ModelRecord:

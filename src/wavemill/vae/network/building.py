@@ -15,6 +15,8 @@ from wavemill.vae.conditions import Conditions
 from wavemill.vae.network.architectures import ARCHITECTURES, Config, Tensor
 from wavemill.vae.network.sizes import MOST_WEIGHTS, require_buildable
 
+PRIOR_LOG_VARIANCE_RANGE = (-8.0, 4.0)  # to which what a prior returns is limited
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -26,6 +26,7 @@ MOST_ITEMS = 300
 QUANTILES = "log_spectral_distance_quantiles_db"
 SHARES = (0.5, 0.9, 0.99)
 LEAST_STOI_S = 0.5  # of a sound with its repeats
+_LEAST_PYSTOI_S = 0.04  # pystoi raises an error for less than one of its frames
 _TOO_SHORT_SCORE = 1e-5  # pystoi's, when too little is left without pauses
 REPEATS = 3  # STOI compares segments of 0.384 s; half of all spoken digits are shorter than two of them
 
@@ -105,10 +106,8 @@ def mean_stoi(reference: FloatArray, other: FloatArray, sample_rate_hz: int) -> 
     """
     if reference.shape[1] * REPEATS < LEAST_STOI_S * sample_rate_hz:
         return None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Not enough STFT frames", RuntimeWarning)
-        scores = stoi_scores(reference, other, sample_rate_hz)
-    if scores is None or not (is_measured := scores > _TOO_SHORT_SCORE).any():
+    scores = stoi_scores(reference, other, sample_rate_hz)
+    if scores is None or not (is_measured := np.isfinite(scores)).any():
         return None
     return float(scores[is_measured].mean())
 
@@ -118,6 +117,8 @@ def stoi_scores(
 ) -> FloatArray | None:
     """Return the short-time objective intelligibility of each sound, (B,), or None without pystoi.
 
+    NaN for a sound that is too short for it when its pauses are left out.
+
     Parameters
     ----------
     reference, other : B arrays of float32 [shape=(samples,)], in pairs of the same length
@@ -126,8 +127,16 @@ def stoi_scores(
         from pystoi import stoi  # type: ignore[import-untyped]  # it publishes no types
     except ModuleNotFoundError:
         return None
-    scores = [
-        stoi(np.tile(clean, REPEATS), np.tile(test, REPEATS), sample_rate_hz)
-        for clean, test in zip(reference, other, strict=True)
-    ]
-    return np.array(scores, np.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Not enough STFT frames", RuntimeWarning)
+        scores = np.array(
+            [
+                stoi(np.tile(clean, REPEATS), np.tile(test, REPEATS), sample_rate_hz)
+                if clean.size * REPEATS >= _LEAST_PYSTOI_S * sample_rate_hz
+                else np.nan
+                for clean, test in zip(reference, other, strict=True)
+            ],
+            np.float32,
+        )
+    scores[scores == np.float32(_TOO_SHORT_SCORE)] = np.nan  # a silent `other` scores 0
+    return scores

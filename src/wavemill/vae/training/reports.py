@@ -13,7 +13,7 @@ class Summary:
     added: int  # clips of added datasets
     held_out: int
     unused: int  # clips of the split `test`
-    numbers: int  # that a clip becomes
+    numbers: str  # how many numbers a clip becomes
     values: int  # of a clip's spectrogram
     parameters: int
     steps_per_epoch: int
@@ -27,7 +27,7 @@ class Summary:
         others += [f"{self.unused} of the split test are left alone"] * bool(self.unused)
         return [
             f"clips: {self.clips} to train on, {', '.join(others)}",
-            f"a clip: {self.values} values become {self.numbers} numbers",
+            f"a clip: {self.values} values become {self.numbers}",
             f"network: {self.parameters:,} parameters",
             f"time: about {_time(self.epoch_s)} an epoch of {self.steps_per_epoch} steps, {_time(self.total_s)} for "
             f"{self.epochs} epochs",

@@ -18,7 +18,7 @@ from wavemill import __version__
 from wavemill.errors import UsageError
 from wavemill.keras_seam import keras, keras_defaults
 from wavemill.vae.conditions import conditions_of, total_width
-from wavemill.vae.folder.record import ModelRecord
+from wavemill.vae.folder.record import ModelRecord, numbers_text
 from wavemill.vae.folder.writing import require_writable
 from wavemill.vae.model import Model
 from wavemill.vae.network.building import Network, build_network
@@ -104,7 +104,7 @@ class TrainingRun:
             added=self.batches.n_added,
             held_out=len(self.held_out),
             unused=len(self.source.labels) - len(self.training) - len(self.held_out),
-            numbers=self.config.latent_dim + total_width(self.conditions),
+            numbers=numbers_text(self.config.latent_dim, total_width(self.conditions)),
             values=int(np.prod(self.source.features.shape)),
             parameters=sum(int(np.prod(variable.shape)) for variable in self.network.variables().values()),
             steps_per_epoch=self.batches.steps_per_epoch,

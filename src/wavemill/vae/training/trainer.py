@@ -12,7 +12,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError
 from wavemill.keras_seam import keras, tf
-from wavemill.vae.network.building import Encoded, Network
+from wavemill.vae.network.building import PRIOR_LOG_VARIANCE_RANGE, Encoded, Network
 from wavemill.vae.network.spectra import expanded
 from wavemill.vae.told import Told
 from wavemill.vae.training.config import TrainingConfig
@@ -31,7 +31,6 @@ WARM_UP_STEPS = 200  # at most; a short training warms up for a twentieth of its
 LEAST_WARM_UP_STEPS = 100  # after a warm-up of 9 steps the network only drew the average spectrogram
 LAST_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 GRADIENT_NORM = 1.0
-PRIOR_LOG_VARIANCE_RANGE = (-8.0, 4.0)
 LOG_VARIANCE_RANGE = (-12.0, 6.0)  # large early steps must not overflow the exponential
 
 
