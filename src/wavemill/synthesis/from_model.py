@@ -20,6 +20,7 @@ from wavemill.audio.duration import QUIET_DB
 from wavemill.audio.windows import Windows, grouped
 from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS
+from wavemill.presets import Features
 from wavemill.synthesis.clip_latents import ClipLatents
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
@@ -164,7 +165,7 @@ def sample(
 ) -> Synthesis:
     """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} restrict the draw.
 
-    A sample that would still sound where its frame ends is faded out.
+    A sample that still sounds where it ends is faded out.
 
     Raises
     ------
@@ -172,9 +173,13 @@ def sample(
         The model has no such label, or nothing to draw from.
     """
     drawn = model.sample_latents(seeds, labels=labels, temperature=temperature)
+    decoded = model.decode(drawn.latents, peak_db=drawn.peak_db)
     floor_db = drawn.peak_db - np.float32(model.features.range_db)
     return Synthesis(
-        spectrograms=[faded_out(one) for one in model.decode(drawn.latents, peak_db=drawn.peak_db)],
+        spectrograms=[
+            faded_out(one, n_frames=_frames_within(model.features, float(seconds)))
+            for one, seconds in zip(decoded, drawn.duration_s, strict=True)
+        ],
         latents=[
             ClipLatents(
                 rows=row[None],  # (D,) -> (1, D)
@@ -188,14 +193,22 @@ def sample(
     )
 
 
-def faded_out(spectrogram: FloatArray) -> FloatArray:
-    """Return a spectrogram (F, T) in dB that falls by `FADE_DB` over its last frames, if it still sounds there."""
-    n_faded = min(FADE_FRAMES, spectrogram.shape[1])
-    if spectrogram[:, -1].max() <= spectrogram.max() - QUIET_DB:
+def faded_out(spectrogram: FloatArray, *, n_frames: int) -> FloatArray:
+    """Return a spectrogram (F, T) in dB that falls by `FADE_DB` up to frame `n_frames`, if it still sounds there."""
+    if spectrogram[:, n_frames - 1].max() <= spectrogram.max() - QUIET_DB:
         return spectrogram
+    n_faded = min(FADE_FRAMES, n_frames)
     faded = spectrogram.copy()
-    faded[:, -n_faded:] -= np.linspace(0, FADE_DB, n_faded, dtype=np.float32)
+    faded[:, n_frames - n_faded : n_frames] -= np.linspace(0, FADE_DB, n_faded, dtype=np.float32)
+    faded[:, n_frames:] -= np.float32(FADE_DB)
     return faded
+
+
+def _frames_within(features: Features, duration_s: float) -> int:
+    n_samples = duration_s * features.sample_rate_hz
+    if round(n_samples) >= features.n_samples:
+        return features.n_frames
+    return min(features.n_frames, max(1, round(n_samples / features.hop_length)))
 
 
 def linear(a: FloatArray, b: FloatArray, weight: float | FloatArray) -> FloatArray:
