@@ -28,8 +28,9 @@ label_options = options(
         "--metadata",
         type=FilePath(),
         metavar="FILE",
-        help="Table of labels (.csv, .jsonl, .parquet) with a column file_name; each other column is a label. NSynth's "
-        "examples.json also works.  [default: metadata.csv, .jsonl, .parquet or examples.json in AUDIO_DIR]",
+        help="Table of labels (.csv, .jsonl, .parquet) with a column file_name; each other column is a label. Columns "
+        "start and duration, in seconds, choose parts of recordings. NeMo's manifests and NSynth's examples.json also "
+        "work.  [default: metadata.csv, .jsonl, .parquet or examples.json in AUDIO_DIR]",
     ),
     click.option(
         "--label-pattern",
@@ -85,14 +86,17 @@ def build(
 ) -> None:
     """Build DATASET from every recording below AUDIO_DIR, in any format that libsndfile reads.
 
-    An ID is a recording's path below AUDIO_DIR without its suffix. Run the command again after an
-    interruption, or when recordings were added, changed or removed: it reuses the spectrograms of
-    unchanged recordings, and a packed dataset stays packed. It also keeps the spectrograms of
-    recordings that cannot be read now. `wavemill dataset suggest AUDIO_DIR` proposes the options.
+    An ID is a recording's path below AUDIO_DIR without its suffix; `song@12.5-14` is the part of
+    song.wav from 12.5 to 14 s, if a row of the table names it. Tar files count as folders. Run the
+    command again after an interruption, or when recordings were added, changed or removed: it reuses
+    the spectrograms of unchanged recordings, and a packed dataset stays packed. It also keeps the
+    spectrograms of recordings that cannot be read now. `wavemill dataset suggest AUDIO_DIR` proposes
+    the options.
     """
     from wavemill.dataset.build import build as build_dataset
 
-    features = features_from(given, dataset_dir, longest_s=partial(_fitting_duration_s, audio_dir))
+    choice = LabelChoice(**{name: given.pop(name) for name in ("metadata", "pattern", "from_folders")})
+    features = features_from(given, dataset_dir, longest_s=partial(_fitting_duration_s, audio_dir, choice))
     with spectrogram_bar() as progress:
         report = build_dataset(
             audio_dir,
@@ -102,7 +106,7 @@ def build(
             long=long,
             jobs=jobs,
             prune=prune,
-            labels=LabelChoice(**given),
+            labels=choice,
             progress=progress,
         )
     for sentence in _losses(report, features):
@@ -122,12 +126,12 @@ def build(
     print_problems("skipped", report.skipped)
 
 
-def _fitting_duration_s(audio_dir: Path, features: Features) -> float:
+def _fitting_duration_s(audio_dir: Path, choice: LabelChoice, features: Features) -> float:
     """Answer `--duration auto`."""
     from wavemill.dataset.suggestion import fitting_duration_s
     from wavemill.dataset.survey.survey import lengths_s
 
-    return fitting_duration_s(lengths_s(audio_dir), features)
+    return fitting_duration_s(lengths_s(audio_dir, labels=choice), features)
 
 
 def _losses(report: BuildReport, features: Features) -> Iterator[str]:
@@ -150,5 +154,10 @@ def _print_labels(labels: LabelReport) -> None:
         say(f"  {labels.without_row} without a row there, such as {labels.without_row_examples[0]}")
     if labels.unused_rows:
         say(f"  {number_of(labels.unused_rows, 'row')} without a recording, such as {labels.unused_examples[0]}")
+    if labels.repeated_rows:
+        say(f"  {number_of(labels.repeated_rows, 'row')} left out, since a later row describes the same")
+    if labels.overlapping_parts:
+        example = labels.overlapping_examples[0]
+        say(f"  {number_of(labels.overlapping_parts, 'part')} overlapping an earlier one, such as {example}")
     if labels.left_out_columns:
         say(f"  left out, since labels are texts or numbers: {', '.join(labels.left_out_columns)}")

@@ -20,31 +20,39 @@ _BLOCK_FRAMES = 2_048  # of a spectrogram
 
 
 class BlockReader:
-    """A recording as mono blocks at another sample rate, in the same form as `load_recording`.
+    """A recording, or a part of it, as mono blocks at another sample rate, in the same form as `load_recording`.
 
     Attributes
     ----------
     native_rate_hz, channels, n_samples : int
         Of the file, and the number of samples at the new rate; known at the end.
+    peak : float
+        Highest absolute sample at the new rate; known at the end.
     """
 
-    def __init__(self, path: Path, sample_rate_hz: int) -> None:
+    def __init__(self, path: Path, sample_rate_hz: int, *, start_s: float = 0.0, length_s: float | None = None) -> None:
         self._path = path
+        self._start_s, self._length_s = start_s, length_s
         self._sample_rate_hz = sample_rate_hz
         self.native_rate_hz = self.channels = self.n_samples = 0
+        self.peak = 0.0
 
     def __iter__(self) -> Iterator[FloatArray]:
         """Yield float32 (samples,); AudioError if the file cannot be read or its channels cancel each other."""
         resampled = self._resampled(self._mono())
         for block in resampled:
             self.n_samples += len(block)
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
             yield block
 
     def _mono(self) -> Iterator[FloatArray]:
         powers = np.zeros(2)
         with sound_errors(self._path.name), open_sound(self._path) as sound:
             self.native_rate_hz, self.channels = sound.samplerate, sound.channels
-            while len(native := sound.read_start(_READ_FRAMES)):
+            sound.go_to(round(self._start_s * sound.samplerate))
+            left = sound.frames if self._length_s is None else int(self._length_s * sound.samplerate)
+            while len(native := sound.read_start(min(_READ_FRAMES, left))):
+                left -= len(native)
                 require_plausible(native, name=self._path.name)
                 mono = np.asarray(native.mean(axis=1), np.float32)  # (samples, channels) -> (samples,)
                 powers += len(native) * np.array([power_of(mono), power_of(native)])

@@ -83,6 +83,8 @@ def load_recording(
     """
     longest_s = features.duration_s if longest_s is None else longest_s
     native, native_rate_hz, cut = _read_part(path, start_s, longest_s)
+    if native.size == 0 and start_s:
+        raise AudioError(f"{path.name}: expected sound from {start_s:g} s on, but the recording ends before")
     if native.size == 0:
         raise AudioError(f"{path.name}: expected sound, received a file without samples")
     require_plausible(native, name=path.name)

@@ -19,11 +19,14 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavemill.audio.tars import opened
+
 _UNKNOWN_32 = 0xFFFFFFFF  # libsndfile reads to the end of the file
 _HEAD_BYTES = 12  # of RIFF and RF64: name, size, kind
 _MOST_CHUNKS = 1_000  # before the samples; a normal file has a few
 
 Patch = tuple[int, bytes]  # a position in the file, and the bytes to read there instead
+_NO_PATCH: Patch = (0, b"")  # for a file that libsndfile cannot open by its path
 
 
 class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -45,15 +48,15 @@ class SoundStream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
 
 @contextmanager
 def open_sound(path: Path) -> Iterator[SoundStream]:
-    """Open a sound file in any format that libsndfile reads.
+    """Open a sound file, which may be a member of a tar file, in any format that libsndfile reads.
 
     Raises
     ------
     soundfile.SoundFileError, OSError
         It is missing, cannot be opened, or is not a sound file.
     """
-    with path.open("rb") as file:
-        patch = _missing_length(file)
+    with opened(path) as file:
+        patch = _missing_length(file) or (None if isinstance(file, io.BufferedReader) else _NO_PATCH)
         view = None if patch is None else _Patched(file, *patch)
         with SoundStream(path if view is None else view) as sound:
             yield sound

@@ -11,9 +11,10 @@ from pathlib import Path
 from wavemill.audio.load import audio_suffixes
 from wavemill.audio.mel import mel_bank
 from wavemill.cores import available_cores
+from wavemill.dataset.described import Described
 from wavemill.dataset.extents import Long
-from wavemill.dataset.label_sources import LabelChoice
-from wavemill.dataset.labelling import LabelReport, label_dataset, require_label_sources
+from wavemill.dataset.label_sources import LabelChoice, name_labels
+from wavemill.dataset.labelling import LabelReport, label_dataset
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.metadata import find_table
 from wavemill.dataset.pool import map_in_processes
@@ -63,7 +64,8 @@ def build(
 ) -> BuildReport:
     """Build a dataset from every recording below `audio_dir`, or bring an existing one up to date.
 
-    A recording's ID is its path relative to `audio_dir` without the suffix. Spectrograms of
+    A recording's ID is its path relative to `audio_dir` without the suffix. If rows of the table of
+    labels name parts of it, each part is a spectrogram, such as `song@12.5-14`. Spectrograms of
     unchanged files (same path, size and time of change) are kept, and so are those of files that
     cannot be examined or read now. A spectrogram is removed only if its recording was seen to be
     gone. After Ctrl-C or kill -9, the same call continues the build. With many recordings it spawns
@@ -110,14 +112,17 @@ def build(
         mel_bank(features)  # refuses more bands than there are frequencies, before anything is written
     require_folder(audio_dir)
     choice = labels or LabelChoice()
-    require_label_sources(audio_dir, choice)
-    with DatasetWriter.open(dataset_dir, features, origin="build", packed=packed, long=long) as writer:
-        recordings = RecordingList(writer, audio_dir)
+    name_labels(choice)  # refuses a bad pattern
+    with (
+        Described.open(audio_dir, choice) as described,
+        DatasetWriter.open(dataset_dir, features, origin="build", packed=packed, long=long) as writer,
+    ):
+        recordings = RecordingList(writer, audio_dir, described)
         recordings.scan(audio_suffixes(), prune=prune)
         removed = recordings.remove_gone()
         builder = _Builder(audio_dir, writer, recordings, progress or _no_progress)
         builder.build_all(jobs)
-        return builder.finish(removed, choice)
+        return builder.finish(removed, described, choice)
 
 
 class _Builder:
@@ -144,7 +149,7 @@ class _Builder:
             self._recordings.fall_back(failed)
             self._total += self._recordings.pending
 
-    def finish(self, removed: int, choice: LabelChoice) -> BuildReport:
+    def finish(self, removed: int, described: Described, choice: LabelChoice) -> BuildReport:
         """Label the dataset, mark it complete and return the report; DatasetError if the dataset is empty."""
         recordings, findings = self._recordings, self._recordings.findings
         built = self._done - len(self._unreadable)
@@ -154,7 +159,7 @@ class _Builder:
                 f"the first: {self._unreadable[0][1]}"
             )
         skipped = sorted([*findings.skipped, *recordings.doubled()])
-        labels = label_dataset(self._writer, self._audio_dir, choice)
+        labels = label_dataset(self._writer, described, choice, is_kept=recordings.is_kept)
         manifest = self._writer.finish({"unreadable": len(self._unreadable), "skipped": len(skipped)})
         return BuildReport(
             spectrograms=manifest.counts["spectrograms"],
@@ -192,7 +197,7 @@ class _Builder:
             self._writer.put(entries)
             self._resampled.update(e.rate_hz for e in entries if e.rate_hz != self._writer.features.sample_rate_hz)
             self._mixed += sum(entry.channels > 1 for entry in entries)
-            self._unreadable.extend((failure.recording.path, failure.reason) for failure in failures)
+            self._unreadable.extend((failure.recording.name, failure.reason) for failure in failures)
             self._done += len(batch)
             self._progress(self._done, self._total)
             yield from (failure.recording for failure in failures)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from wavemill.errors import SpectrogramError
 from wavemill.labels import Labels, LabelValue, is_label_value
 from wavemill.presets import MOST_LEVEL_DB
 
-ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256"
+OLD_ENTRY_COLUMNS = "id, file, labels, min_db, max_db, duration_s, sha256, NULL"  # of an index without peaks
+ENTRY_COLUMNS = OLD_ENTRY_COLUMNS.replace("NULL", "(SELECT peak FROM peaks WHERE peaks.id = spectrograms.id)")
 # SQL for the labels of a row; '{}' if they are damaged, so that `json_each` does not fail.
 READABLE_LABELS = "CASE WHEN typeof(labels) = 'text' AND json_valid(labels) THEN labels ELSE '{}' END"
 _ROUNDING_S = 1e-3
@@ -29,16 +31,18 @@ class Entry:
     max_db: float
     duration_s: float  # of the sound, without padding
     sha256: str  # of the file; for an item of a pack, of the same item in its own file
+    peak: float | None = None  # the recording's highest absolute sample; None if it is not known
 
     @property
-    def scale(self) -> tuple[float, float, float]:
-        """The numbers that the sound depends on besides the file: least dB, greatest dB, length in s."""
-        return self.min_db, self.max_db, self.duration_s
+    def scale(self) -> tuple[float, ...]:
+        """The numbers that the sound depends on besides the file: least dB, greatest dB, length in s, and peak."""
+        peak = () if self.peak is None else (self.peak,)
+        return self.min_db, self.max_db, self.duration_s, *peak
 
 
 def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
     """Return the entry for a row of `ENTRY_COLUMNS`; SpectrogramError if a value is impossible."""
-    spectrogram_id, file, labels, min_db, max_db, duration_s, sha256 = row
+    spectrogram_id, file, labels, min_db, max_db, duration_s, sha256, peak = row
     if not (isinstance(file, str) and is_text(file) and file):
         raise _bad(spectrogram_id, "the name of a file", file)
     if not (
@@ -49,6 +53,8 @@ def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
         raise _bad(spectrogram_id, f"a length of up to {longest_s:.3f} s", duration_s)
     if not (isinstance(sha256, str) and _DIGEST.fullmatch(sha256)):
         raise _bad(spectrogram_id, "a SHA-256", sha256)
+    if not (peak is None or (isinstance(peak, float) and 0 <= peak < inf)):
+        raise _bad(spectrogram_id, "the peak of the recording", peak)
     return Entry(
         spectrogram_id=spectrogram_id,
         file=file,
@@ -57,6 +63,7 @@ def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
         max_db=max_db,
         duration_s=duration_s,
         sha256=sha256,
+        peak=peak or None,
     )
 
 

@@ -32,13 +32,22 @@ class HugeSpectrogram:
     min_db: float
     max_db: float
     duration_s: float
+    peak: float
     sha256: str
     rate_hz: int
     channels: int
 
 
-def write_huge(path: Path, dataset_dir: Path, file: str, features: Features) -> HugeSpectrogram:
-    """Write the spectrogram of a recording into a dataset, normalised to [0, 1].
+def write_huge(
+    path: Path,
+    dataset_dir: Path,
+    file: str,
+    features: Features,
+    *,
+    start_s: float = 0.0,
+    length_s: float | None = None,
+) -> HugeSpectrogram:
+    """Write the spectrogram of a recording, or of a part of it, into a dataset, normalised to [0, 1].
 
     Raises
     ------
@@ -47,7 +56,7 @@ def write_huge(path: Path, dataset_dir: Path, file: str, features: Features) -> 
     OSError, StorageUnavailableError
         The spectrogram cannot be written.
     """
-    recording = BlockReader(path, features.sample_rate_hz)
+    recording = BlockReader(path, features.sample_rate_hz, start_s=start_s, length_s=length_s)
     with placing(dataset_dir, file) as temporary, temporary.open("w+b") as stream:
         header_bytes = len(npy_header((features.n_bins, 1), fortran_order=True))
         stream.seek(header_bytes)
@@ -67,6 +76,7 @@ def write_huge(path: Path, dataset_dir: Path, file: str, features: Features) -> 
         min_db=float(floor),
         max_db=float(greatest),
         duration_s=recording.n_samples / features.sample_rate_hz,
+        peak=recording.peak,
         sha256=sha256,
         rate_hz=recording.native_rate_hz,
         channels=recording.channels,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from wavemill.dataset.entries import ENTRY_COLUMNS, READABLE_LABELS, Entry, is_text, parse_row
+from wavemill.dataset.entries import READABLE_LABELS, Entry, is_text, parse_row
 from wavemill.dataset.extents import LONGEST_S, shape_of
 from wavemill.dataset.files import DatasetFiles
 from wavemill.dataset.index_reader import IndexReader
@@ -94,7 +94,7 @@ class Dataset:
             Its row is damaged.
         """
         try:
-            rows = self._lookup(ENTRY_COLUMNS, [spectrogram_id])
+            rows = self._lookup(self._reader.entry_columns, [spectrogram_id])
         except DatasetError as exc:
             raise SpectrogramError(f"{spectrogram_id[:80]}: its row in the index cannot be read: {exc}") from exc
         if not rows:
@@ -111,7 +111,7 @@ class Dataset:
         `get` raises an error that says why.
         """
         try:
-            rows = self._lookup(ENTRY_COLUMNS, ids)
+            rows = self._lookup(self._reader.entry_columns, ids)
         except DatasetError:
             rows = self._readable(ids)
         entries = {}
@@ -202,7 +202,7 @@ class Dataset:
         rows, problem = [], None
         for spectrogram_id in ids:
             try:
-                rows += self._lookup(ENTRY_COLUMNS, [spectrogram_id])
+                rows += self._lookup(self._reader.entry_columns, [spectrogram_id])
             except DatasetError as exc:
                 problem = exc
         if problem and not rows:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wavemill.dataset.entries import ENTRY_COLUMNS
+from wavemill.dataset.entries import ENTRY_COLUMNS, OLD_ENTRY_COLUMNS
 from wavemill.dataset.files import require_dataset_there
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import DatasetError, StorageUnavailableError
@@ -50,6 +50,7 @@ class IndexReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.entry_columns = ENTRY_COLUMNS  # or those of an index without peaks
         self._lock = threading.Lock()  # one connection serves all threads, one short query at a time
         try:
             self._connection = self._connect()
@@ -77,7 +78,7 @@ class IndexReader:
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_BUSY_S)
         try:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
-            connection.execute(f"SELECT {ENTRY_COLUMNS} FROM spectrograms LIMIT 0")  # noqa: S608 constant
+            self.entry_columns = _entry_columns(connection)
         except BaseException:
             connection.close()
             raise
@@ -107,6 +108,14 @@ class IndexReader:
         # An error without a code comes from Python: a row holds text that is not UTF-8.
         self._connection.text_factory = _escaped
         return self._connection.execute(statement, values).fetchall()
+
+
+def _entry_columns(connection: sqlite3.Connection) -> str:
+    """Return the columns that an entry is read from; sqlite3.Error if the table has others."""
+    peaks = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'peaks'").fetchone()
+    columns = ENTRY_COLUMNS if peaks else OLD_ENTRY_COLUMNS
+    connection.execute(f"SELECT {columns} FROM spectrograms LIMIT 0")  # noqa: S608 constant
+    return columns
 
 
 def index_error(folder: Path, exc: Exception) -> DatasetError | StorageUnavailableError:

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,8 @@ from wavemill.dataset.sources import RecordingFile
 from wavemill.dataset.writing import NewEntry, spectrogram_file
 from wavemill.errors import AudioError
 from wavemill.presets import Features, samples_of
+
+_ROUNDED_S = 0.05  # by so much a table may place the end of a part after that of its recording: it rounds times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +119,17 @@ def _unwritten(recording: RecordingFile, exc: OSError) -> Failure:
 
 
 def _make(recording: RecordingFile, audio_dir: Path, features: Features, long: Long) -> _Spectrogram | _Huge | Failure:
-    frame_s = features.duration_s
+    most_s = longest_whole_s(features) if long == "keep" else features.duration_s
+    wanted_s = recording.length_s or inf
     try:
         loaded = load_recording(
-            audio_dir / recording.path,
-            features,
-            start_s=recording.part * frame_s,
-            longest_s=longest_whole_s(features) if long == "keep" else frame_s,
+            audio_dir / recording.path, features, start_s=recording.start_s, longest_s=min(most_s, wanted_s)
         )
+        if not loaded.cut:
+            _require_end(recording, loaded.duration_s)
     except AudioError as exc:
         return Failure(recording=recording, reason=str(exc))
+    loaded = replace(loaded, cut=loaded.cut and wanted_s > most_s)
     n_frames = frames_of(features, long, len(loaded.signal))
     if long == "keep" and (loaded.cut or is_huge((features.n_bins, n_frames))):
         return _Huge(recording=recording)
@@ -150,12 +154,29 @@ def _make_huge(
         )
     file = spectrogram_file(recording.spectrogram_id)
     try:
-        made = write_huge(audio_dir / recording.path, dataset_dir, file, features)
+        made = write_huge(
+            audio_dir / recording.path,
+            dataset_dir,
+            file,
+            features,
+            start_s=recording.start_s,
+            length_s=recording.length_s,
+        )
+        _require_end(recording, made.duration_s)
     except AudioError as exc:
         return Failure(recording=recording, reason=str(exc))
     except OSError as exc:
         return _unwritten(recording, exc)
     return NewEntry(**_about(recording), file=file, **asdict(made), cut=False)
+
+
+def _require_end(recording: RecordingFile, held_s: float) -> None:
+    """Raise AudioError if the recording ends before the part that a table names."""
+    if recording.length_s is not None and held_s < recording.length_s - _ROUNDED_S:
+        raise AudioError(
+            f"{recording.name}: expected {recording.length_s:g} s from {recording.start_s:g} s on, but the recording "
+            f"ends after {held_s:.3f} s of them; mend this row of the table"
+        )
 
 
 def _new_entry(made: _Spectrogram, file: str, sha256: str) -> NewEntry:
@@ -165,6 +186,7 @@ def _new_entry(made: _Spectrogram, file: str, sha256: str) -> NewEntry:
         min_db=made.min_db,
         max_db=made.max_db,
         duration_s=made.loaded.duration_s,
+        peak=float(np.abs(made.loaded.signal).max(initial=0)),
         sha256=sha256,
         cut=made.loaded.cut,
         rate_hz=made.loaded.native_rate_hz,

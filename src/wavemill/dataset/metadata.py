@@ -1,6 +1,7 @@
 """Reads tables of labels: `metadata.csv`, `.jsonl` or `.parquet`, as Hugging Face's AudioFolder has them.
 
-Also reads `examples.json` of NSynth.
+Also reads manifests of NeMo and `examples.json` of NSynth. A row with a start and a duration names a
+part of a recording.
 """
 
 from __future__ import annotations
@@ -8,20 +9,38 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from wavemill.dataset.entries import is_text
+from wavemill.dataset.extents import LONGEST_S
+from wavemill.dataset.parts import SHORTEST_S, Part
 from wavemill.errors import DatasetError, UsageError
 from wavemill.labels import LabelValue, is_label_value, number_in
 
 FILE_NAME = "file_name"
+# The columns that name a file, each with the column that may say where a part of the file begins. The
+# second pair is that of NeMo's manifests:
+# https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html
+_START_COLUMNS = {FILE_NAME: "start", "audio_filepath": "offset"}
+_DURATION = "duration"
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "examples.json")
 _MOST_LINE = 2**20  # characters of a row
 
-Row = tuple[str, dict[str, LabelValue]]  # the name of a file, its labels
+Values = dict[str, Any]  # of a row, by column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a table says about a recording, or about a part of it."""
+
+    file_name: str
+    labels: dict[str, LabelValue]
+    part: Part | None = None  # None: all of the recording
 
 
 @dataclass(kw_only=True)
@@ -37,25 +56,54 @@ class Table:
         Raises
         ------
         DatasetError
-            The table cannot be read, or a row names no file.
+            The table cannot be read; or a row names no file, or a part that no recording can have.
         """
         with _readable(self.path):
-            for number, (name, values) in enumerate(_READERS[_kind(self.path)](self.path), start=1):
-                if not isinstance(name, str) or not name:
-                    raise DatasetError(f"{self.path}: row {number} has no {FILE_NAME}")
-                yield name, self._labels(values)
+            for number, values in enumerate(_READERS[self.kind](self.path), start=1):
+                column = _file_column(values)
+                name = values.pop(column)
+                if not (isinstance(name, str) and name and is_text(name)):
+                    raise DatasetError(f"{self.path}: row {number} has no {column}")
+                part = self._part(number, values, _START_COLUMNS[column])
+                yield Row(file_name=name, part=part, labels=clean_labels(values, self.left_out))
 
-    def _labels(self, values: dict[str, Any]) -> dict[str, LabelValue]:
-        labels: dict[str, LabelValue] = {}
-        for key, value in values.items():
-            if value is None or value == "":
-                continue
-            value = str(value).lower() if isinstance(value, bool) else value
-            if isinstance(key, str) and key and is_label_value(value):
-                labels[key] = value
-            else:
-                self.left_out[str(key)] += 1
-        return labels
+    @cached_property
+    def kind(self) -> str:
+        """The suffix of tables of its form: `.jsonl` also for a `.json` with a row in each line, as NeMo has it."""
+        suffix = _suffix(self.path)
+        with _readable(self.path):
+            return ".jsonl" if suffix == ".json" and _begins_with_row(self.path) else suffix
+
+    def _part(self, number: int, values: Values, start_column: str) -> Part | None:
+        """Return the part that a row names, and take it out of the row's values; None for all of the recording."""
+        if _DURATION not in values or values.get(start_column) in (None, ""):
+            return None
+        given = values.pop(start_column), values.pop(_DURATION)
+        start_s, length_s = map(_number, given)
+        if (
+            start_s is None
+            or length_s is None
+            or not (0 <= start_s <= LONGEST_S and SHORTEST_S <= length_s <= LONGEST_S)
+        ):
+            raise DatasetError(
+                f"{self.path}: row {number}: expected a {start_column} of 0 or more and a {_DURATION} of at least "
+                f"{SHORTEST_S}, in seconds, received {given[0]!a:.40} and {given[1]!a:.40}; mend or remove this row"
+            )
+        return Part(start_s=float(start_s), length_s=float(length_s))
+
+
+def clean_labels(values: Values, left_out: Counter[str]) -> dict[str, LabelValue]:
+    """Return the values that can be labels; count the others by name, unless they are empty."""
+    labels: dict[str, LabelValue] = {}
+    for key, value in values.items():
+        if value is None or value == "":
+            continue
+        value = str(value).lower() if isinstance(value, bool) else value
+        if isinstance(key, str) and key and is_label_value(value) and is_text(f"{key}{value}"):
+            labels[key] = value
+        else:
+            left_out[str(key)] += 1
+    return labels
 
 
 def find_table(audio_dir: Path) -> Path | None:
@@ -70,29 +118,43 @@ def require_table(path: Path) -> Path:
     """Return the path of a table; UsageError if its kind is not known or there is no such file."""
     if not path.is_file():
         raise UsageError(f"--metadata {path} is not an existing file")
-    _kind(path)
+    _suffix(path)
     return path
 
 
-def _kind(path: Path) -> str:
+def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in _READERS:
         raise UsageError(f"--metadata {path}: expected one of {', '.join(sorted(_READERS))}")
     return suffix
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _file_column(columns: Collection[str], *, where: str = "it") -> str:
+    """Return the column that names files."""
+    for column in _START_COLUMNS:
+        if column in columns:
+            return column
+    raise ValueError(f"{where} has no column {' or '.join(map(repr, _START_COLUMNS))}")
+
+
+def _number(value: object) -> int | float | None:
+    """Return a number that stands in a row as a number or as a text; None if it is none."""
+    if isinstance(value, str):
+        return number_in(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _csv_rows(path: Path) -> Iterator[Values]:
     numeric = _numeric_columns(path)
     for row in _csv_dicts(path):
-        name = row.pop(FILE_NAME)
-        yield name, {key: number_in(text) if key in numeric and text else text for key, text in row.items()}
+        yield {key: number_in(text) if key in numeric and text else text for key, text in row.items()}
 
 
 def _numeric_columns(path: Path) -> set[str]:
-    """Return the columns of which every value that is not empty is a number."""
+    """Return the columns, except that of the files, of which every value that is not empty is a number."""
     numeric: set[str] | None = None
     for row in _csv_dicts(path):
-        numeric = set(row) if numeric is None else numeric
+        numeric = set(row) - {_file_column(row)} if numeric is None else numeric
         numeric -= {key for key, text in row.items() if text and number_in(text) is None}
     return numeric or set()
 
@@ -100,23 +162,33 @@ def _numeric_columns(path: Path) -> set[str]:
 def _csv_dicts(path: Path) -> Iterator[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, restkey="")
-        if FILE_NAME not in (reader.fieldnames or ()):
-            raise ValueError(f"it has no column {FILE_NAME!r}")
+        _file_column(reader.fieldnames or ())
         yield from reader
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _jsonl_rows(path: Path) -> Iterator[Values]:
     with path.open(encoding="utf-8-sig") as file:
-        while line := file.readline(_MOST_LINE):
+        for number, line in enumerate(iter(partial(file.readline, _MOST_LINE), ""), start=1):
             if not line.strip():
                 continue
-            row = json.loads(line)
-            if not isinstance(row, dict) or FILE_NAME not in row:
-                raise ValueError(f"a line is no object with {FILE_NAME!r}")
-            yield row.pop(FILE_NAME), row
+            try:
+                row = json.loads(line)
+            except ValueError as exc:
+                raise ValueError(f"line {number} is no JSON: {exc}") from exc
+            _file_column(row if isinstance(row, dict) else (), where=f"line {number}")
+            yield row
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _begins_with_row(path: Path) -> bool:
+    """Return whether the first line of a file is an object that names a file."""
+    try:
+        row = next(iter(_jsonl_rows(path)), None)
+        return row is not None and isinstance(row[_file_column(row)], str)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parquet_rows(path: Path) -> Iterator[Values]:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -124,25 +196,23 @@ def _parquet_rows(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         raise UsageError("reading a Parquet table needs pyarrow: pip install 'wavemill[export]'") from exc
     try:
         with ParquetFile(path) as file:
-            if FILE_NAME not in file.schema_arrow.names:
-                raise ValueError(f"it has no column {FILE_NAME!r}")
+            _file_column(file.schema_arrow.names)
             for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    yield row.pop(FILE_NAME), row
+                yield from batch.to_pylist()
     except ArrowException as exc:
         raise ValueError(str(exc)) from exc
 
 
-def _nsynth_rows(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _nsynth_rows(path: Path) -> Iterator[Values]:
     """Yield the notes of NSynth's `examples.json`, an object of objects by the name of the note."""
     with path.open(encoding="utf-8-sig") as file:
         notes = json.load(file)
     if not isinstance(notes, dict) or not all(isinstance(note, dict) for note in notes.values()):
         raise ValueError("it is no object of objects, each by the name of its recording")
-    yield from notes.items()
+    yield from (note | {FILE_NAME: name} for name, note in notes.items())
 
 
-_READERS: dict[str, Callable[[Path], Iterable[tuple[Any, dict[str, Any]]]]] = {
+_READERS: dict[str, Callable[[Path], Iterable[Values]]] = {
     ".csv": _csv_rows,
     ".jsonl": _jsonl_rows,
     ".parquet": _parquet_rows,

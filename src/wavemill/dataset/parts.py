@@ -1,9 +1,10 @@
-"""Splits long recordings into parts of one frame each."""
+"""Parts of recordings: the frames of a long one, or those that a table names."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -12,23 +13,68 @@ from wavemill.audio.streams import open_sound
 from wavemill.dataset.sources import RecordingFile
 from wavemill.errors import AudioError
 
+SHORTEST_S = 0.001
+_SECONDS = r"([0-9]+(?:\.[0-9]+)?)"
+_PART = re.compile(f"(.+)@{_SECONDS}-{_SECONDS}")
 _ROUNDING = 1e-6  # of a frame
 _MOST_PARTS = 10_000_000
 
 
-def parts(recording: RecordingFile, audio_dir: Path, frame_s: float) -> Iterator[RecordingFile]:
-    """Yield the parts of a recording, by the length that its header states.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The part of a recording that a row of a table names."""
 
-    The parts of `song` are `song.0000`, `song.0001` and so on. A recording of at most one frame, or
-    one that cannot be read, stays whole.
+    start_s: float
+    length_s: float
+
+    @property
+    def suffix(self) -> str:
+        """What the part adds to the ID of its recording, such as `@12.5-14`: where it begins and ends, in seconds."""
+        return f"@{_seconds(self.start_s)}-{_seconds(self.start_s + self.length_s)}"
+
+    def of(self, recording: RecordingFile) -> RecordingFile:
+        """Return the part of a recording."""
+        return replace(
+            recording,
+            spectrogram_id=f"{recording.spectrogram_id}{self.suffix}",
+            start_s=self.start_s,
+            length_s=self.length_s,
+        )
+
+
+def frames_of_long(recording: RecordingFile, audio_dir: Path, frame_s: float) -> Iterator[RecordingFile]:
+    """Yield the frames of a recording, by the length that its header states.
+
+    The frames of `song` are `song.0000`, `song.0001` and so on; those of its part `song@12.5-14` are
+    `song@12.5-14_0000` and so on. A recording of at most one frame, or one that cannot be read, stays
+    whole.
     """
+    length_s = recording.length_s
     try:
         with sound_errors(recording.path), open_sound(audio_dir / recording.path) as sound:
-            count = ceil(sound.frames / sound.samplerate / frame_s - _ROUNDING)
+            count = ceil((length_s or sound.frames / sound.samplerate) / frame_s - _ROUNDING)
     except AudioError:
         count = 1
     if not 1 < count <= _MOST_PARTS:
         yield recording
         return
+    separator = "." if length_s is None else "_"
     for number in range(count):
-        yield replace(recording, spectrogram_id=f"{recording.spectrogram_id}.{number:04d}", part=number)
+        yield replace(
+            recording,
+            spectrogram_id=f"{recording.spectrogram_id}{separator}{number:04d}",
+            start_s=recording.start_s + number * frame_s,
+            length_s=None if length_s is None else min(frame_s, length_s - number * frame_s),
+        )
+
+
+def part_in(spectrogram_id: str) -> tuple[str, Part] | None:
+    """Return the recording's ID and the part of it that an ID such as `song@12.5-14` names; None for other IDs."""
+    match = _PART.fullmatch(spectrogram_id)
+    if match is None or not (start_s := float(match[2])) < (end_s := float(match[3])):
+        return None
+    return match[1], Part(start_s=start_s, length_s=end_s - start_s)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from wavemill.dataset.parts import parts
+from wavemill.dataset.described import Described
+from wavemill.dataset.parts import frames_of_long
 from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings, seen
 from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
@@ -22,9 +23,11 @@ from wavemill.presets import MOST_LEVEL_DB
 
 _TABLES = """
 CREATE TEMP TABLE sources (
-    id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, part INTEGER, PRIMARY KEY (id, source)
+    id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, start_s REAL, length_s REAL, PRIMARY KEY (id, source)
 ) WITHOUT ROWID;
-CREATE TEMP TABLE pending (id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, part INTEGER);
+CREATE TEMP TABLE pending (
+    id TEXT, source TEXT, bytes INTEGER, mtime_ns INTEGER, start_s REAL, length_s REAL
+);
 CREATE TEMP TABLE seen (source TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -33,7 +36,8 @@ CREATE TEMP TABLE failed (id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID;
 # One source per ID, the first by name. With it, its row in the dataset, if the row is not damaged
 # and was made from the file as it is now.
 _CHOSEN = f"""
-SELECT s.id, s.source, s.bytes, s.mtime_ns, s.part, d.file, d.duration_s FROM temp.sources s LEFT JOIN spectrograms d
+SELECT s.id, s.source, s.bytes, s.mtime_ns, s.start_s, s.length_s, d.file, d.duration_s
+    FROM temp.sources s LEFT JOIN spectrograms d
     ON d.id = s.id AND d.source = s.source AND d.source_bytes = s.bytes AND d.source_mtime_ns = s.mtime_ns
     AND typeof(d.file) = 'text' AND typeof(d.sha256) = 'text' AND typeof(d.labels) = 'text' AND json_valid(d.labels)
     AND abs(d.min_db) <= {MOST_LEVEL_DB} AND abs(d.max_db) <= {MOST_LEVEL_DB} AND d.duration_s BETWEEN 1e-9 AND 1e9
@@ -46,7 +50,7 @@ SELECT s.source, s.id, o.source FROM temp.sources s
 WHERE s.source > o.source
 """
 # Spectrograms whose recordings the scan did not find: ID, the recording, whether another file now
-# has that ID, and whether the recording was split and is there, but is shorter now.
+# has that ID, and whether the recording is there, but has no such part now.
 _MISSED = """
 SELECT d.id, CAST(d.source AS BLOB), EXISTS (SELECT 1 FROM temp.sources s WHERE s.id = d.id),
     EXISTS (SELECT 1 FROM temp.seen WHERE seen.source = d.source)
@@ -71,8 +75,9 @@ _HANDFUL = 5  # up to this many spectrograms are removed whatever their share
 class RecordingList:
     """The recordings below a folder: already built, pending, or gone."""
 
-    def __init__(self, writer: DatasetWriter, audio_dir: Path) -> None:
+    def __init__(self, writer: DatasetWriter, audio_dir: Path, described: Described) -> None:
         self._writer = writer
+        self._described = described
         self._audio_dir = audio_dir
         self._connection: sqlite3.Connection = writer.connection
         self._connection.executescript(_TABLES)
@@ -85,6 +90,11 @@ class RecordingList:
         """How many spectrograms are kept although their recordings could not be examined."""
         return self._count("temp.kept")
 
+    def is_kept(self, spectrogram_id: str) -> bool:
+        """Return whether a spectrogram is kept although its recording could not be examined."""
+        found = self._connection.execute("SELECT 1 FROM temp.kept WHERE id = ?", (spectrogram_id,))
+        return found.fetchone() is not None
+
     def scan(self, suffixes: frozenset[str], *, prune: bool) -> None:
         """List all recordings; decide what to keep and what to remove. Does not change the dataset.
 
@@ -92,12 +102,13 @@ class RecordingList:
         removed and `prune` is False.
         """
         found = find_recordings(self._audio_dir, suffixes, self.findings, leave_out=self._writer.folder)
+        found = self._described.spread(found, self.findings)
         if self._writer.long == "split":
-            found = (part for one in found for part in parts(one, self._audio_dir, self._writer.features.duration_s))
+            frame_s = self._writer.features.duration_s
+            found = (frame for one in found for frame in frames_of_long(one, self._audio_dir, frame_s))
         with self._connection:
-            self._connection.executemany("INSERT INTO temp.sources VALUES (?, ?, ?, ?, ?)", map(_columns, found))
-            if self._writer.long == "split":
-                self._connection.execute("INSERT INTO temp.seen SELECT DISTINCT source FROM temp.sources")
+            self._connection.executemany("INSERT INTO temp.sources VALUES (?, ?, ?, ?, ?, ?)", map(_columns, found))
+            self._connection.execute("INSERT INTO temp.seen SELECT DISTINCT source FROM temp.sources")
         if not self._count("temp.sources"):
             raise DatasetError(f"{self._audio_dir} holds no usable recording{seen(self.findings)}")
         self._judge_missed(prune=prune)
@@ -121,7 +132,9 @@ class RecordingList:
         while rows := self._connection.execute(statement, (after, batch_size)).fetchall():
             after = rows[-1][0]
             yield [
-                RecordingFile(spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4], part=row[5])
+                RecordingFile(
+                    spectrogram_id=row[1], path=row[2], n_bytes=row[3], mtime_ns=row[4], start_s=row[5], length_s=row[6]
+                )
                 for row in rows
             ]
 
@@ -191,17 +204,21 @@ class RecordingList:
             [(first,)] = self._connection.execute(_GONE, ("", 1))
             raise DatasetError(
                 f"{gone} of the {total} spectrograms in {self._writer.folder} would be removed, such as {first!r}: "
-                f"{self._audio_dir} no longer holds their recordings; nothing was changed: mount or name the folder "
-                "that holds them, or add --prune (in Python prune=True) to remove these spectrograms"
+                f"{self._audio_dir} no longer holds their recordings{self._or_rows()}; nothing was changed: mount "
+                "or name the folder that holds them, or add --prune (in Python prune=True) to remove these spectrograms"
             )
+
+    def _or_rows(self) -> str:
+        origin = self._described.origin
+        return "" if origin is None else f", or {origin} no longer names these parts of them"
 
     def _choose(self, statement: str) -> None:
         """Make the selected recordings pending, except those that are already built."""
         rows = self._connection.execute(statement)
         while batch := list(islice(rows, _PAGE)):
             # A row is not enough: the spectrogram's file may have been deleted.
-            pending = [row[:5] for row in batch if row[5] is None or not self._writer.holds(row[5], row[6])]
-            self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?, ?)", pending)
+            pending = [row[:6] for row in batch if row[6] is None or not self._writer.holds(row[6], row[7])]
+            self._connection.executemany("INSERT INTO temp.pending VALUES (?, ?, ?, ?, ?, ?)", pending)
             self.pending += len(pending)
             self.reused += len(batch) - len(pending)
         self._connection.commit()
@@ -229,5 +246,5 @@ def _is_gone(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
 
-def _columns(found: RecordingFile) -> tuple[str, str, int, int, int]:
-    return found.spectrogram_id, found.path, found.n_bytes, found.mtime_ns, found.part
+def _columns(found: RecordingFile) -> tuple[str, str, int, int, float, float | None]:
+    return found.spectrogram_id, found.path, found.n_bytes, found.mtime_ns, found.start_s, found.length_s

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from wavemill.audio.tars import SUFFIX, index_of, is_tar
 from wavemill.dataset.marks import own_mark
 from wavemill.errors import DatasetError, InvalidIdError
 from wavemill.operations.identifiers import validate_id
@@ -16,6 +17,9 @@ from wavemill.storage.errors import reason
 # Folders that operating systems and archive programs create. The scan also ignores hidden files and
 # folders, such as ._x.wav.
 _JUNK = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
+
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SIDECARS = (".json", ".cls", ".txt")  # of a member of a WebDataset's tar file: its labels
 
 Problem = tuple[str, str]  # a path, and what is wrong with it
 
@@ -28,7 +32,13 @@ class RecordingFile:
     path: str  # relative to the folder of recordings
     n_bytes: int
     mtime_ns: int
-    part: int = 0  # which frame of the recording, if long recordings are split
+    start_s: float = 0.0  # where the part begins, if it is a part of the file
+    length_s: float | None = None  # of the part; None: the rest of the file, as far as spectrograms hold it
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: the file, with the part's times if only this part is wanted."""
+        return self.path if self.length_s is None else f"{self.path} ({self.spectrogram_id})"
 
 
 @dataclass(kw_only=True)
@@ -56,19 +66,20 @@ def find_recordings(
 ) -> Iterator[RecordingFile]:
     """Yield the recordings below `folder`, in no particular order; DatasetError if there is no such folder.
 
-    Links to folders are not followed. The folder `leave_out` is skipped without a finding in
-    `skipped`.
+    A tar file counts as a folder, also as `folder` itself; its members are read in place. Links to
+    folders are not followed. The folder `leave_out` is skipped without a finding in `skipped`.
     """
     require_folder(folder)
     scan = _Scan(folder, suffixes, findings, None if leave_out is None else leave_out.stat())
     while scan.waiting:
-        yield from scan.list_folder(scan.waiting.pop())
+        place = scan.waiting.pop()
+        yield from scan.list_tar(place) if is_tar(folder / place) else scan.list_folder(place)
 
 
 def require_folder(folder: Path) -> None:
-    """Raise DatasetError unless `folder` is an existing folder."""
+    """Raise DatasetError unless `folder` is an existing folder, or a tar file."""
     try:
-        is_folder = stat.S_ISDIR(folder.stat().st_mode)
+        is_folder = stat.S_ISDIR(folder.stat().st_mode) or is_tar(folder)
     except (FileNotFoundError, NotADirectoryError):
         is_folder = False
     except OSError as exc:
@@ -102,6 +113,27 @@ class _Scan:
         if is_empty:
             self._findings.empty.add(str(folder))
 
+    def list_tar(self, tar: PurePosixPath) -> Iterator[RecordingFile]:
+        """Yield the recordings in one tar file."""
+        try:
+            status, index = (self._root / tar).stat(), index_of(self._root / tar)
+        except OSError as exc:
+            self._findings.skip_unexamined(tar, f"cannot be listed: {reason(exc)}")
+            return
+        if index.damage is not None:
+            self._findings.skip_unexamined(
+                tar, f"is damaged after {len(index.places)} usable members: {printable(index.damage)}"
+            )
+        self._findings.skipped += [(printable(f"{tar}/{name}"), problem) for name, problem in index.problems]
+        for name, (_, n_bytes) in index.places.items():
+            path = tar / name
+            if path.suffix.lower() not in self._suffixes or path.name.startswith("."):
+                self._findings.ignored += path.suffix.lower() not in SIDECARS
+            elif problem := _unusable_name(path):
+                self._findings.skip(path, problem)
+            else:
+                yield _recording_file(path, n_bytes, status.st_mtime_ns)
+
     def _examine(self, entry: os.DirEntry[str], path: PurePosixPath) -> RecordingFile | None:
         if entry.name.startswith(".") or entry.name in _JUNK:
             self._findings.ignored += 1
@@ -112,7 +144,7 @@ class _Scan:
             elif entry.is_symlink() and entry.is_dir():
                 self._findings.skip_unexamined(path, "a symbolic link to a folder is not followed")
             elif path.suffix.lower() not in self._suffixes:
-                self._findings.ignored += 1
+                self._examine_other(path)
             elif problem := _unusable_name(path):
                 self._findings.skip(path, problem)
             else:
@@ -120,6 +152,14 @@ class _Scan:
         except OSError as exc:
             self._findings.skip_unexamined(path, f"cannot be examined: {reason(exc)}")
         return None
+
+    def _examine_other(self, path: PurePosixPath) -> None:
+        if path.suffix.lower() == SUFFIX:
+            self.waiting.append(path)
+        elif path.name.lower().endswith(_COMPRESSED):
+            self._findings.skip(path, "is a compressed tar file, which cannot be read in place; unpack it: tar -xf")
+        else:
+            self._findings.ignored += 1
 
     def _enter(self, entry: os.DirEntry[str], path: PurePosixPath) -> None:
         if self._leave_out is not None and os.path.samestat(entry.stat(follow_symlinks=False), self._leave_out):
@@ -134,12 +174,12 @@ class _Scan:
         if not stat.S_ISREG(status.st_mode):
             self._findings.skip(path, "is not a regular file")
             return None
-        return RecordingFile(
-            spectrogram_id=path.with_suffix("").as_posix(),
-            path=str(path),
-            n_bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-        )
+        return _recording_file(path, status.st_size, status.st_mtime_ns)
+
+
+def _recording_file(path: PurePosixPath, n_bytes: int, mtime_ns: int) -> RecordingFile:
+    spectrogram_id = path.with_suffix("").as_posix()
+    return RecordingFile(spectrogram_id=spectrogram_id, path=str(path), n_bytes=n_bytes, mtime_ns=mtime_ns)
 
 
 def _unusable_name(path: PurePosixPath) -> str | None:

@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS spectrograms (
     source_mtime_ns INTEGER NOT NULL
 ) WITHOUT ROWID
 """
+# The recordings' highest absolute samples. A table of its own, since older datasets do not have it.
+_PEAKS = "CREATE TABLE IF NOT EXISTS peaks (id TEXT PRIMARY KEY, peak REAL) WITHOUT ROWID"
 _PUT = "INSERT OR REPLACE INTO spectrograms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -64,6 +66,7 @@ class NewEntry:
     source: str
     source_bytes: int
     source_mtime_ns: int
+    peak: float | None = None
     rate_hz: int = 0  # of the recording; this and the next are for reports, and not in the index
     channels: int = 1
 
@@ -85,6 +88,7 @@ class DatasetWriter:
         self.connection = sqlite3.connect(folder / INDEX_NAME, timeout=30.0)
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(_SCHEMA)
+        self.connection.execute(_PEAKS)
 
     @classmethod
     def open(
@@ -149,8 +153,11 @@ class DatasetWriter:
     def put(self, entries: Iterable[NewEntry]) -> None:
         """Add or replace entries whose files are already in place, and commit."""
         self._begin_change()
+        new = list(entries)
+        peaks = [(entry.spectrogram_id, entry.peak) for entry in new]
         with self.connection:
-            self.connection.executemany(_PUT, map(_values, entries))
+            self.connection.executemany(_PUT, map(_values, new))
+            self.connection.executemany("INSERT OR REPLACE INTO peaks VALUES (?, ?)", peaks)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Delete rows and their files; unknown IDs are ignored."""
@@ -158,7 +165,8 @@ class DatasetWriter:
         removed = list(ids)
         # Rows first: readers ignore a file without a row, but a row without a file is an error.
         with self.connection:
-            self.connection.executemany("DELETE FROM spectrograms WHERE id = ?", [(gone,) for gone in removed])
+            for table in ("spectrograms", "peaks"):
+                self.connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(gone,) for gone in removed])  # noqa: S608 constant
         if self.packed:
             return  # other items of the pack stay; `finish` removes packs that no row names
         for spectrogram_id in removed:

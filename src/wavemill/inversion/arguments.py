@@ -59,6 +59,18 @@ def check_magnitude(magnitude: npt.ArrayLike, *, n_fft: int) -> FloatArray:
         return clips.astype(np.float32, copy=False)
 
 
+def check_peaks(peaks: npt.ArrayLike | None, n_clips: int) -> FloatArray:
+    """Return the highest sample of each source (batch,), infinite where unknown; UsageError for others."""
+    if peaks is None:
+        return np.full(n_clips, np.inf, np.float32)
+    limits = np.asarray(peaks, np.float32)
+    if limits.shape != (n_clips,):
+        raise UsageError(f"expected peaks of shape ({n_clips},), one for each clip, received {limits.shape}")
+    if (limits <= 0).any():
+        raise UsageError(f"expected peaks > 0, or NaN where one is not known, received {limits.min()}")
+    return np.where(np.isnan(limits), np.float32(np.inf), limits)
+
+
 def checked_values(clip: FloatArray, index: int) -> FloatArray:
     """Return a clip (F, T) with each -0.0 replaced by 0.0; UsageError for values out of range."""
     if not (clip.min() >= 0 and clip.max() < np.inf):  # both comparisons are false for NaN

@@ -7,6 +7,7 @@ outermost frames of a block are left out: their windows hold sound that the bloc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -32,13 +33,14 @@ BLOCK_FRAMES = 2_048  # 170 MB of working memory at n_fft 2048
 
 
 class _Grid(NamedTuple):
-    """How frames, samples and blocks lie."""
+    """How frames, samples and blocks lie, and how high the samples may be."""
 
     n_fft: int
     hop_length: int
     n_frames: int
     margin: int  # frames at each end of a block that are left out
     fade: int  # frames over which blocks are cross-faded; as many first frames get known phases
+    peak: float  # of the source
 
 
 def invert_blocks(
@@ -49,6 +51,7 @@ def invert_blocks(
     hop_length: int,
     method: str = "pghi+gl",
     length: int | None = None,
+    peak: float = math.inf,
     block_frames: int = BLOCK_FRAMES,
     transforms: str | None = None,
 ) -> Iterator[FloatArray]:
@@ -66,6 +69,8 @@ def invert_blocks(
         Frames of the whole clip.
     block_frames : int
         Frames that are inverted at once, at least 24 windows long.
+    peak : float > 0
+        Highest absolute sample of the source; infinite if it is not known.
     method, length, transforms
         As for `invert`. Phases go on from block to block for the methods that integrate them.
 
@@ -89,9 +94,17 @@ def invert_blocks(
         raise UsageError(f"expected block_frames >= {24 * margin}, 24 windows, received {block_frames}")
     total = (n_frames - 1) * hop_length if length is None else length
     if n_frames <= block_frames:
-        whole = partial(invert, n_fft=n_fft, hop_length=hop_length, method=method, length=length, transforms=transforms)
+        whole = partial(
+            invert,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            method=method,
+            length=length,
+            peaks=[peak],
+            transforms=transforms,
+        )
         return (whole(read_block(0, n_frames)[None])[0] for _ in range(1))
-    grid = _Grid(n_fft, hop_length, n_frames, margin, 2 * margin)
+    grid = _Grid(n_fft, hop_length, n_frames, margin, 2 * margin, peak)
     return _cut(_pieces(read_block, grid, chosen, total, block_frames, functions), total)
 
 
@@ -131,7 +144,7 @@ def _inverted(
     clips = check_magnitude(magnitude[None], n_fft=grid.n_fft)
     stft = stft_for(grid.n_fft, grid.hop_length, clips.shape[2], length)
     signal = np.zeros(stft.n_samples, np.float32)
-    clip = read_clip(clips, 0, stft=stft, hop_unit=2 if method.is_fine else 1)
+    clip = read_clip(clips, 0, stft=stft, hop_unit=2 if method.is_fine else 1, limit=grid.peak)
     if clip is not None:
         reconstruct(replace(clip, known=known), method, None, transforms, signal)
     return signal

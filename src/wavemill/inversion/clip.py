@@ -42,6 +42,7 @@ class Clip:
     scale: float  # the power of two
     work: Stft  # for iterations: `full`, or a transform at half its sample rate, a quarter and so on
     full: Stft
+    limit: float = math.inf  # peak of the source; infinite if unknown
     known: PhaseArray | None = None  # (F, K): phases of the first K frames, where a block before gave them
 
 
@@ -55,7 +56,14 @@ class Range(NamedTuple):
 
 
 def read_clip(
-    clips: FloatArray, index: int, *, stft: Stft, hop_unit: int, lower_rate: bool = True, number: int | None = None
+    clips: FloatArray,
+    index: int,
+    *,
+    stft: Stft,
+    hop_unit: int,
+    lower_rate: bool = True,
+    number: int | None = None,
+    limit: float = math.inf,
 ) -> Clip | None:
     """Return clip number `index` of a batch (B, F, T), or None if it is silent.
 
@@ -85,6 +93,7 @@ def read_clip(
         peak=found.peak / scale,
         floor=found.floor / scale,
         scale=scale,
+        limit=limit / scale,
         work=work,
         full=stft,
     )

@@ -13,12 +13,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wavemill.arrays import FloatArray
-from wavemill.inversion.arguments import check_counts, check_magnitude
+from wavemill.inversion.arguments import check_counts, check_magnitude, check_peaks
 from wavemill.inversion.clip import read_clip
 from wavemill.inversion.inversion import choose, each
-from wavemill.inversion.methods import ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
+from wavemill.inversion.methods import PEAK_MARGIN, PEAK_SHARE, ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
 from wavemill.inversion.phases import TURN, PhaseArray
 from wavemill.inversion.reconstruction import fine_stft, starting_phases
 from wavemill.inversion.stft import Stft, hann, stft_for, unfold
@@ -33,6 +34,7 @@ def invert_on_gpu(
     hop_length: int,
     method: str = "pghi+gl",
     length: int | None = None,
+    peaks: npt.ArrayLike | None = None,
     n_iter: int | None = None,
     n_threads: int = 1,
     device: str = "/GPU:0",
@@ -48,13 +50,17 @@ def invert_on_gpu(
     chosen = choose(method, n_iter, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=n_threads)
     clips = check_magnitude(magnitude, n_fft=n_fft)
+    limits = check_peaks(peaks, len(clips))
     stft = stft_for(n_fft, hop_length, clips.shape[2], length)
     program = _program(n_fft, hop_length, clips.shape[2], length, chosen, n_iter)
     pending = []
     with tf.device(device):
         for first in range(0, len(clips), BLOCK):
             sizes, phases, scales = _read_block(clips[first : first + BLOCK], first, stft, chosen, n_threads)
-            pending.append((first, scales, program(tf.constant(sizes), tf.constant(phases))))
+            highest = np.ones(BLOCK, np.float32)
+            n_clips = len(limits[first : first + BLOCK])
+            highest[:n_clips] = limits[first : first + BLOCK] / np.where(scales[:n_clips] > 0, scales[:n_clips], 1)
+            pending.append((first, scales, program(tf.constant(sizes), tf.constant(phases), tf.constant(highest))))
     waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
     n_kept = min(stft.n_samples, waveforms.shape[1])
     for first, scales, signals in pending:
@@ -106,17 +112,18 @@ def _program(n_fft: int, hop_length: int, n_frames: int, length: int | None, met
     rough_n_iter = rough_iterations(method, n_iter, given)
     n_plain = (method.n_iter or 0) if n_iter is None else n_iter
 
-    def run(magnitude: tf.Tensor, phases: tf.Tensor) -> tf.Tensor:
+    def run(magnitude: tf.Tensor, phases: tf.Tensor, peaks: tf.Tensor) -> tf.Tensor:
+        limit = peaks[:, None]  # (B, 1)
         angles = tf.cast(tf.bitwise.bitwise_and(phases, TURN - 1), tf.float32) * (2 * np.pi / TURN)
         sizes = magnitude if fine is None else _with_frames_between(magnitude)
         spectra = tf.complex(sizes * tf.cos(angles), sizes * tf.sin(angles))
         if fine is not None:
             rows_above = [[0, 0], [0, 0], [0, fine.n_rows - given.n_rows]]  # for an odd hop
             sizes, spectra = tf.pad(sizes, rows_above), tf.pad(spectra, rows_above)
-            spectra = _iterate(fine, sizes, spectra, n_plain, method.momentum)[:, ::2, : given.n_rows]
+            spectra = _iterate(fine, sizes, spectra, n_plain, method.momentum, limit)[:, ::2, : given.n_rows]
         if rough_n_iter is not None:
-            return _synthesize(given, _settle(given, magnitude, spectra, n_plain, rough_n_iter))
-        return _synthesize(given, _iterate(given, magnitude, spectra, n_plain, method.momentum))
+            return _synthesize(given, _settle(given, magnitude, spectra, n_plain, rough_n_iter, limit))
+        return _synthesize(given, _iterate(given, magnitude, spectra, n_plain, method.momentum, limit))
 
     return tf.function(run, jit_compile=True, autograph=False)
 
@@ -130,12 +137,12 @@ def _with_frames_between(magnitude: Any) -> Any:
     return tf.concat([tf.reshape(pairs, (-1, 2 * T - 2, F)), magnitude[:, -1:]], axis=1)  # (B, 2 T - 1, F)
 
 
-def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: float) -> Any:
-    """Run Griffin-Lim iterations on spectra (B, T, F)."""
+def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: float, limit: Any) -> Any:
+    """Run Griffin-Lim iterations on spectra (B, T, F), of signals that stay within a limit (B, 1)."""
     from wavemill.keras_seam import tf
 
     def step(i: Any, spectra: Any, previous: Any) -> Any:
-        rebuilt = _analyze(stft, _synthesize(stft, spectra))
+        rebuilt = _analyze(stft, _limited(_synthesize(stft, spectra), limit))
         pushed = rebuilt - momentum / (1 + momentum) * previous
         return i + 1, _with_magnitude(magnitude, pushed), rebuilt
 
@@ -143,25 +150,41 @@ def _iterate(stft: Stft, magnitude: Any, spectra: Any, n_iter: int, momentum: fl
     return tf.while_loop(lambda i, *_: i < n_iter, step, state)[1]
 
 
-def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, n_rough: int) -> Any:
+def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, n_rough: int, limit: Any) -> Any:
     """Run plain iterations, and fast ones for the rough clips; `reconstruction` does the same."""
     from wavemill.keras_seam import tf
 
-    rest = tf.where(magnitude > 0, tf.abs(_analyze(stft, _synthesize(stft, spectra))) - magnitude, 0)
+    rebuilt = _analyze(stft, _synthesize(stft, spectra))
+    rest = tf.where(magnitude > 0, tf.abs(rebuilt) - magnitude, 0)
     error, energy = (tf.reduce_sum(values**2, [1, 2], keepdims=True) for values in (rest, magnitude))
     is_rough = error > ROUGH**2 * energy  # (B, 1, 1)
     n_iter = tf.where(is_rough, n_rough, n_plain)
     push = tf.where(is_rough, ROUGH_MOMENTUM / (1 + ROUGH_MOMENTUM), 0.0)
+    spectra = _with_magnitude(magnitude, rebuilt)
+    limit = tf.where(is_rough[:, 0] & tf.math.is_inf(limit), _estimated_limit(_synthesize(stft, spectra)), limit)
 
     def step(i: Any, spectra: Any, previous: Any) -> Any:
-        rebuilt = _analyze(stft, _synthesize(stft, spectra))
+        rebuilt = _analyze(stft, _limited(_synthesize(stft, spectra), limit))
         pushed = rebuilt - tf.cast(push, tf.complex64) * previous
-        wanted = _with_magnitude(magnitude, pushed)
-        kept = tf.where(i > 0, rebuilt, tf.zeros_like(rebuilt))  # the first iteration gives no momentum
-        return i + 1, tf.where(i < n_iter, wanted, spectra), kept
+        return i + 1, tf.where(i < n_iter, _with_magnitude(magnitude, pushed), spectra), rebuilt
 
-    state = (tf.constant(0), spectra, tf.zeros_like(spectra))
+    state = (tf.constant(1), spectra, tf.zeros_like(spectra))
     return tf.while_loop(lambda i, *_: i < max(n_plain, n_rough), step, state)[1]
+
+
+def _estimated_limit(signals: Any) -> Any:
+    """(B, L) -> (B, 1); see `PEAK_MARGIN`."""
+    from wavemill.keras_seam import tf
+
+    n_above = int(PEAK_SHARE * signals.shape[1])
+    return PEAK_MARGIN * tf.math.top_k(tf.abs(signals), n_above + 1).values[:, -1:]
+
+
+def _limited(signals: Any, limit: Any) -> Any:
+    """(B, L), (B, 1) -> (B, L)."""
+    from wavemill.keras_seam import tf
+
+    return tf.clip_by_value(signals, -limit, limit)
 
 
 def _with_magnitude(magnitude: Any, spectra: Any) -> Any:

@@ -17,8 +17,10 @@ from wavemill.inversion.tiles import cut, merge, overlap_add, read_row, split, w
 
 
 @kernel
-def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -> None:
+def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, limit: np.float32) -> None:
     """Improve a folded signal in place by plain Griffin-Lim iterations [1]_; `magnitude` is (F, P).
+
+    Before each iteration, samples are limited to [-limit, limit].
 
     Each tile is cut, transformed, transformed back and overlap-added while it is in the first-level
     cache; spectra are never stored. No momentum: after phase gradient heap integration it would
@@ -32,6 +34,7 @@ def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -
     tile = np.empty(half * STRIDE, np.float32)
     before, after = folded, np.empty_like(folded)
     for _ in range(n_iter):
+        _limit(before, limit)
         after[:] = 0
         for lane in range(0, lanes, LANES):
             cut(stft, before, lane, tile)
@@ -47,6 +50,12 @@ def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -
         before, after = after, before
     if n_iter % 2:
         folded[:] = before
+
+
+@inlined
+def _limit(signal: FloatArray, limit: np.float32) -> None:
+    for i in range(signal.size):
+        signal[i] = min(max(signal[i], -limit), limit)
 
 
 @kernel
@@ -97,8 +106,12 @@ def project(stft: Stft, magnitude: FloatArray, folded: FloatArray, spectra: Floa
 
 
 @kernel
-def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, momentum: float) -> None:
+def search(
+    stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, momentum: float, limit: np.float32
+) -> None:
     """Run fast Griffin-Lim iterations [1]_ on a folded signal in place, as librosa.griffinlim does.
+
+    Before each iteration, samples are limited to [-limit, limit].
 
     References
     ----------
@@ -110,6 +123,7 @@ def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, m
     previous = np.zeros(stft.n_rows * 2 * lanes, np.float32)
     before, after = folded, np.empty_like(folded)
     for _ in range(n_iter):
+        _limit(before, limit)
         after[:] = 0
         for lane in range(0, lanes, LANES):
             cut(stft, before, lane, tile)

@@ -6,9 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import numpy.typing as npt
 
 from wavemill.arrays import FloatArray
-from wavemill.inversion.arguments import check_counts, check_geometry, check_magnitude, check_method, check_n_iter
+from wavemill.inversion.arguments import (
+    check_counts,
+    check_geometry,
+    check_magnitude,
+    check_method,
+    check_n_iter,
+    check_peaks,
+)
 from wavemill.inversion.clip import read_clip
 from wavemill.inversion.methods import KNOWN, METHODS, Method
 from wavemill.inversion.reconstruction import reconstruct
@@ -23,6 +31,7 @@ def invert(
     hop_length: int,
     method: str = "pghi+gl",
     length: int | None = None,
+    peaks: npt.ArrayLike | None = None,
     n_iter: int | None = None,
     n_threads: int = 1,
     transforms: str | None = None,
@@ -58,6 +67,9 @@ def invert(
     length : int >= 0, in samples, or None
         Length of the waveforms; None means `(frames - 1) * hop_length`. The frames can cover up to
         `hop_length - 1` samples more; zeros follow after that.
+    peaks : float [shape=(batch,), > 0], or None
+        Highest absolute sample of each source; infinite or NaN where it is not known. Methods that
+        iterate limit the waveform to it before each iteration, and end within a few percent of it.
     n_iter : int >= 0, or None
         Number of iterations; None means the method's usual number. With a number, "pghi+gl" runs as
         many plain iterations for every clip.
@@ -71,7 +83,7 @@ def invert(
     Returns
     -------
     float32 [shape=(batch, length)]
-        Not limited to [-1, 1]: peaks can exceed the recording's.
+        Not limited to [-1, 1]. Without `peaks`, the highest peak can exceed the recording's.
 
     Raises
     ------
@@ -89,11 +101,12 @@ def invert(
     check_counts(length=length, n_threads=n_threads)
     functions = transforms_named(transforms)
     clips = check_magnitude(magnitude, n_fft=n_fft)
+    limits = check_peaks(peaks, len(clips))
     stft = stft_for(n_fft, hop_length, clips.shape[2], length)
     waveforms = np.zeros((len(clips), stft.n_samples if length is None else length), np.float32)
 
     def write(index: int) -> None:
-        clip = read_clip(clips, index, stft=stft, hop_unit=2 if chosen.is_fine else 1)
+        clip = read_clip(clips, index, stft=stft, hop_unit=2 if chosen.is_fine else 1, limit=float(limits[index]))
         if clip is not None:  # silence stays zero
             reconstruct(clip, chosen, n_iter, functions, waveforms[index, : stft.n_samples])
 

@@ -35,25 +35,27 @@ def project(stft: Stft, magnitude: FloatArray, folded: FloatArray, spectra: Floa
     _write(stft, _with_magnitude(phases_of, _frames_first(stft, magnitude)), spectra)
 
 
-def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int) -> None:
+def polish(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, limit: np.float32) -> None:
     """Improve a folded signal in place by plain Griffin-Lim; see `griffin_lim.polish`."""
-    search(stft, magnitude, folded, n_iter, 0.0)
+    search(stft, magnitude, folded, n_iter, 0.0, limit)
 
 
 def polish_once(stft: Stft, magnitude: FloatArray, folded: FloatArray) -> float:
     """Run one iteration; return the error of the magnitudes before it; see `griffin_lim.polish_once`."""
     wanted = _frames_first(stft, magnitude)
     found = np.abs(_spectra_of(stft, _unfolded(stft, folded)))
-    polish(stft, magnitude, folded, 1)
+    polish(stft, magnitude, folded, 1, np.float32(np.inf))
     return float(np.linalg.norm((found - wanted)[wanted > 0]) / np.linalg.norm(wanted))
 
 
-def search(stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, momentum: float) -> None:
+def search(
+    stft: Stft, magnitude: FloatArray, folded: FloatArray, n_iter: int, momentum: float, limit: np.float32
+) -> None:
     """Run fast Griffin-Lim on a folded signal in place; see `griffin_lim.search`."""
     signal, wanted = _unfolded(stft, folded), _frames_first(stft, magnitude)
     previous = np.zeros_like(wanted, np.complex64)
     for _ in range(n_iter):
-        rebuilt = _spectra_of(stft, signal)
+        rebuilt = _spectra_of(stft, np.clip(signal, -limit, limit))
         pushed = rebuilt - np.float32(momentum / (1 + momentum)) * previous
         signal, previous = _signal_of(stft, _with_magnitude(pushed, wanted)), rebuilt
     fold(stft, signal, folded)

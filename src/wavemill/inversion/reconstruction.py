@@ -6,7 +6,7 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.clip import Clip, with_frames_between
-from wavemill.inversion.methods import ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
+from wavemill.inversion.methods import PEAK_MARGIN, PEAK_SHARE, ROUGH, ROUGH_MOMENTUM, Method, rough_iterations
 from wavemill.inversion.phases import PhaseArray, spectra_of
 from wavemill.inversion.stft import Stft, fold, stft_for, unfold
 from wavemill.inversion.transforms import Transforms
@@ -50,7 +50,7 @@ def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms
         return _synthesized(clip.full, clip.magnitude, _given(phases, clip) if method.is_fine else phases, transforms)
     folded = _synthesized(stft, magnitude, phases, transforms)
     if method.is_fine:
-        transforms.polish(stft, magnitude, folded, n_iter - 1)
+        transforms.polish(stft, magnitude, folded, n_iter - 1, np.float32(clip.limit))
         # The given frames are every second fine one, so the last fine iteration is done on them
         # instead.
         even = _even_stft(clip.work)
@@ -59,10 +59,10 @@ def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms
             return _polished(clip, folded, n_iter + 1, transforms)
         return _polished(clip, _halved(clip, folded, even, transforms), n_iter, transforms)
     if method.momentum:
-        return _searched(clip, folded, n_iter, method.momentum, transforms)
+        return _searched(clip, folded, n_iter, method.momentum, clip.limit, transforms)
     if rough_n_iter is not None:
         if transforms.polish_once(clip.work, clip.magnitude, folded) > ROUGH:
-            return _searched(clip, folded, rough_n_iter - 1, ROUGH_MOMENTUM, transforms)
+            return _searched(clip, folded, rough_n_iter - 1, ROUGH_MOMENTUM, _limit(clip, folded), transforms)
         n_iter -= 1
     return _polished(clip, folded, n_iter, transforms)
 
@@ -106,22 +106,32 @@ def _halved(clip: Clip, folded: FloatArray, even: Stft, transforms: Transforms) 
 def _polished(clip: Clip, folded: FloatArray, n_iter: int, transforms: Transforms) -> FloatArray:
     """Iterate; at a lower sample rate, make the last synthesis at the full rate."""
     if clip.work is clip.full:
-        transforms.polish(clip.work, clip.magnitude, folded, n_iter)
+        transforms.polish(clip.work, clip.magnitude, folded, n_iter, np.float32(clip.limit))
         return folded
-    transforms.polish(clip.work, clip.magnitude, folded, n_iter - 1)
+    transforms.polish(clip.work, clip.magnitude, folded, n_iter - 1, np.float32(clip.limit))
     spectra = np.zeros(clip.full.n_rows * 2 * clip.full.n_lanes, np.float32)
     transforms.project(clip.work, clip.magnitude, folded, spectra)
     return _raised(clip, spectra, transforms)
 
 
-def _searched(clip: Clip, folded: FloatArray, n_iter: int, momentum: float, transforms: Transforms) -> FloatArray:
+def _searched(
+    clip: Clip, folded: FloatArray, n_iter: int, momentum: float, limit: float, transforms: Transforms
+) -> FloatArray:
     """Iterate with momentum, then convert the signal to the full sample rate."""
-    transforms.search(clip.work, clip.magnitude, folded, n_iter, momentum)
+    transforms.search(clip.work, clip.magnitude, folded, n_iter, momentum, np.float32(limit))
     if clip.work is clip.full:
         return folded
     spectra = np.zeros(clip.full.n_rows * 2 * clip.full.n_lanes, np.float32)
     transforms.analyze(clip.work, folded, spectra)
     return _raised(clip, spectra, transforms)
+
+
+def _limit(clip: Clip, folded: FloatArray) -> float:
+    """Return the source's peak; if it is unknown, an estimate from a first signal."""
+    if np.isfinite(clip.limit):
+        return clip.limit
+    n_above = int(PEAK_SHARE * clip.work.n_samples)
+    return PEAK_MARGIN * float(np.partition(np.abs(folded), -1 - n_above)[-1 - n_above])
 
 
 def _raised(clip: Clip, spectra: FloatArray, transforms: Transforms) -> FloatArray:

@@ -30,9 +30,9 @@ class Transforms(NamedTuple):
     synthesize: Callable[[Stft, FloatArray, FloatArray], None]
     analyze: Callable[[Stft, FloatArray, FloatArray], None]
     project: Callable[[Stft, FloatArray, FloatArray, FloatArray], None]
-    polish: Callable[[Stft, FloatArray, FloatArray, int], None]
+    polish: Callable[[Stft, FloatArray, FloatArray, int, np.float32], None]
     polish_once: Callable[[Stft, FloatArray, FloatArray], float]
-    search: Callable[[Stft, FloatArray, FloatArray, int, float], None]
+    search: Callable[[Stft, FloatArray, FloatArray, int, float, np.float32], None]
 
 
 SCIPY = Transforms(
@@ -96,4 +96,4 @@ def _try(kernels: Transforms) -> None:
     folded = np.empty_like(stft.weight)
     kernels.synthesize(stft, np.repeat(magnitude, 2), folded)
     kernels.polish_once(stft, magnitude, folded)
-    kernels.polish(stft, magnitude, folded, 1)
+    kernels.polish(stft, magnitude, folded, 1, np.float32(np.inf))

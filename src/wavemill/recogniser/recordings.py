@@ -8,7 +8,9 @@ from pathlib import Path
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.load import audio_suffixes, load_recording
+from wavemill.audio.tars import is_tar
 from wavemill.dataset.label_sources import labels_of
+from wavemill.dataset.parts import part_in
 from wavemill.dataset.sources import Findings, find_recordings
 from wavemill.errors import AudioError, NotFoundError
 from wavemill.labels import Labels
@@ -27,7 +29,7 @@ class Recordings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, list[str]] = {}
-        if folder.is_dir():
+        if folder.is_dir() or is_tar(folder):
             for source in find_recordings(folder, audio_suffixes(), Findings()):
                 self._files.setdefault(source.spectrogram_id, []).append(source.path)
         if not self._files:
@@ -45,6 +47,8 @@ class Recordings:
     def read(self, recording_id: str, features: Features, *, longest_s: float | None = None) -> FloatArray:
         """Return a recording at the features' rate, cut to a length, by default theirs, float32 [shape=(samples,)].
 
+        An ID such as `song@12.5-14` is that of a part of a recording.
+
         Raises
         ------
         NotFoundError
@@ -52,14 +56,17 @@ class Recordings:
         AudioError
             When the recording cannot be read as sound.
         """
-        if recording_id not in self._files:
+        file_id, start_s, longest_s = recording_id, 0.0, features.duration_s if longest_s is None else longest_s
+        if recording_id not in self._files and (found := part_in(recording_id)):
+            file_id, start_s, longest_s = found[0], found[1].start_s, min(found[1].length_s, longest_s)
+        if file_id not in self._files:
             raise NotFoundError(
                 f"{self._folder} holds no recording {recording_id!r}; give the folder that the dataset was built from"
             )
         # If several files have the same ID, take the first by name that can be read, as `dataset
         # build` does.
-        *others, last = sorted(self._files[recording_id])
+        *others, last = sorted(self._files[file_id])
         for path in others:
             with suppress(AudioError):
-                return load_recording(self._folder / path, features, longest_s=longest_s).signal
-        return load_recording(self._folder / last, features, longest_s=longest_s).signal
+                return load_recording(self._folder / path, features, start_s=start_s, longest_s=longest_s).signal
+        return load_recording(self._folder / last, features, start_s=start_s, longest_s=longest_s).signal

@@ -7,6 +7,7 @@ known only at the end.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from wavemill.arrays import FloatArray
 from wavemill.audio.features import to_magnitude
 from wavemill.audio.long_sound import WrittenAudio, write_long
 from wavemill.audio.windows import Windows
+from wavemill.dataset.entries import Entry
 from wavemill.dataset.huge_reader import HugeReader, open_huge
 from wavemill.errors import SpectrogramError
 from wavemill.inversion import invert_blocks
@@ -45,7 +47,7 @@ def render_huge(tools: BatchTools, operation: AnyOperation, one: Input) -> Encod
     with _one_at_a_time, open_huge(tools.dataset, entry) as reader:
         reader.check()
         started = perf_counter()
-        job = _HugeJob(tools, one, reader, duration_s=entry.duration_s)
+        job = _HugeJob(tools, one, reader, entry=entry)
         sounds = {kind: job.write(kind, read_db) for kind, read_db in _sources(tools, operation, one, reader)}
     name, suffix = one.job.spectrogram_id, FORMATS[tools.params.format].suffix
     return Encoded(
@@ -58,8 +60,8 @@ def render_huge(tools: BatchTools, operation: AnyOperation, one: Input) -> Encod
 class _HugeJob:
     """Inverts spectrograms of one job and writes their sound."""
 
-    def __init__(self, tools: BatchTools, one: Input, reader: HugeReader, *, duration_s: float) -> None:
-        self.made = Made(input=one, duration_s=duration_s)
+    def __init__(self, tools: BatchTools, one: Input, reader: HugeReader, *, entry: Entry) -> None:
+        self.made = Made(input=one, duration_s=entry.duration_s, peak=entry.peak)
         self._tools = tools
         self._n_frames = reader.n_frames
         self._outputs = JobOutputs(tools.store, job_id=one.job.id, fence=one.job.fence)
@@ -74,6 +76,7 @@ class _HugeJob:
             hop_length=features.hop_length,
             method=tools.params.method,
             length=round(self.made.duration_s * features.sample_rate_hz),
+            peak=self.made.peak or math.inf,
         )
         path = self._outputs.scratch(kind)
         try:

@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +56,8 @@ def json_bytes(clip: ClipLatents, features: Features, provenance: dict[str, Any]
     said: dict[str, Any] = {"duration_s": clip.duration_s, "provenance": provenance}
     if clip.n_frames != features.n_frames:
         said["n_frames"] = clip.n_frames
+    if clip.peak is not None:
+        said["peak"] = clip.peak
     if len(clip.levels) == 1:
         said |= asdict(clip.levels[0])
     else:
@@ -91,6 +94,7 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[ClipLatents, dict
         levels=about.levels,
         n_frames=about.n_frames,
         duration_s=about.duration_s,
+        peak=about.peak,
     )
     contents = {f"{name}.npy": data} | ({} if sidecar is None else {f"{name}.json": sidecar})
     return clip, {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
@@ -117,6 +121,7 @@ class _About:
     levels: list[Levels]
     n_frames: int
     duration_s: float
+    peak: float | None
 
     @classmethod
     def of(cls, said: Mapping[str, Any], features: Features) -> Self:
@@ -129,15 +134,19 @@ class _About:
         duration_s = float(said.get("duration_s", samples_of(features, n_frames) / features.sample_rate_hz))
         if not 0 < duration_s <= LONGEST_S:
             raise ValueError(f"duration_s {duration_s} is no length in seconds")
+        peak = None if said.get("peak") is None else float(said["peak"])
+        if peak is not None and not 0 <= peak < inf:
+            raise ValueError(f"peak {peak} is no highest sample")
         peaks, floors, energies = (_each(said.get(name), len(starts)) for name in _LEVELS)
         peaks_db = [DEFAULT_PEAK_DB if peak is None else peak for peak in peaks]
         return cls(
             levels=[
-                Levels(peak_db=peak, floor_db=peak - features.range_db if floor is None else floor, energy_db=energy)
-                for peak, floor, energy in zip(peaks_db, floors, energies, strict=True)
+                Levels(peak_db=top, floor_db=top - features.range_db if floor is None else floor, energy_db=energy)
+                for top, floor, energy in zip(peaks_db, floors, energies, strict=True)
             ],
             n_frames=n_frames,
             duration_s=duration_s,
+            peak=peak,
         )
 
 

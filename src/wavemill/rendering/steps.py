@@ -45,7 +45,7 @@ class Input:
     huge: Entry | None = None
     latent: ClipLatents | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
-    scales: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     read_s: float = 0.0
 
 
@@ -60,6 +60,7 @@ class Made:
     latent : what is written as an array
     drawn : labels that were drawn
     boost_db : gain of the loudest bin that restored the level, see `wavemill.synthesis.levels`
+    peak : highest absolute sample of the recording that the sounds should resemble, if it is known
     """
 
     input: Input
@@ -69,6 +70,7 @@ class Made:
     latent: ClipLatents | None = None
     drawn: Labels = field(default_factory=dict)
     boost_db: float | None = None
+    peak: float | None = None
 
 
 class _Operation(Generic[P]):
@@ -110,7 +112,7 @@ class _Operation(Generic[P]):
 
     def _source(self, entry: Entry) -> SourceClip:
         spectrogram = read_db(self._tools.dataset, entry)
-        return SourceClip(spectrogram=spectrogram, duration_s=entry.duration_s, labels=entry.labels)
+        return SourceClip(spectrogram=spectrogram, duration_s=entry.duration_s, labels=entry.labels, peak=entry.peak)
 
     def _seeds(self, inputs: Sequence[Input]) -> list[int]:
         return [self._params.item_seed(one.job.spectrogram_id) for one in inputs]
@@ -129,6 +131,7 @@ class _Operation(Generic[P]):
                 latent=result.latents[i] if self._params.keep_latents else None,
                 drawn=labels[i],
                 boost_db=result.boosts_db[i] if result.boosts_db else None,
+                peak=result.latents[i].peak,
             )
             for i, one in enumerate(inputs)
         ]
@@ -200,9 +203,10 @@ class _Decode(_Operation[Params]):
 
 class _Invert(_Operation[Params]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
+        sources = [one.sources[0] for one in inputs]
         return [
-            Made(input=one, duration_s=one.sources[0].duration_s, generated=one.sources[0].spectrogram)
-            for one in inputs
+            Made(input=one, duration_s=source.duration_s, generated=source.spectrogram, peak=source.peak)
+            for one, source in zip(inputs, sources, strict=True)
         ]
 
 

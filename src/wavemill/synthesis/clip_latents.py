@@ -23,12 +23,14 @@ class ClipLatents:
         Length of the spectrogram.
     duration_s : float > 0
         Length of the sound.
+    peak : highest absolute sample of the recording that the sound should resemble, if it is known
     """
 
     rows: FloatArray
     levels: Sequence[Levels]
     n_frames: int
     duration_s: float
+    peak: float | None = None
 
     @property
     def array(self) -> FloatArray:

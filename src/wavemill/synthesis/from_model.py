@@ -57,11 +57,12 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceClip:
-    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], length and labels."""
+    """A clip of any length that an operation starts from: float32 [shape=(F, T), in dB], and what is known of it."""
 
     spectrogram: FloatArray
     duration_s: float
     labels: Labels = field(default_factory=dict)  # what a conditioned model is told
+    peak: float | None = None  # highest absolute sample of the recording, if it is known
 
 
 def reconstruct(
@@ -103,7 +104,7 @@ def encode(
     )
     levels = [Levels.of(window, model.features) for window in windows]
     return [
-        ClipLatents(rows=own, levels=own_levels, n_frames=plan.n_frames, duration_s=source.duration_s)
+        ClipLatents(rows=own, levels=own_levels, n_frames=plan.n_frames, duration_s=source.duration_s, peak=source.peak)
         for source, plan, own, own_levels in zip(
             sources, plans, _split(rows, counts), grouped(levels, counts), strict=True
         )
@@ -247,6 +248,7 @@ def _point(a: ClipLatents, b: ClipLatents, weight: float, *, free: int, path: st
         levels=[one.between(other, weight) for one, other in zip(a.levels, b.levels, strict=True)],
         n_frames=a.n_frames,
         duration_s=_between(a.duration_s, b.duration_s, weight),
+        peak=None if a.peak is None or b.peak is None else _between(a.peak, b.peak, weight),
     )
 
 

@@ -24,6 +24,7 @@ def spectrograms_to_audio(
     features: Features,
     *,
     durations_s: Sequence[float] | None = None,
+    peaks: Sequence[float | None] | None = None,
     method: str = DEFAULT_METHOD,
     n_threads: int = 1,
     gpu: str | None = None,
@@ -35,6 +36,8 @@ def spectrograms_to_audio(
     spectrograms : float32 [shape=(n_bins, frames), in dB] each, of any length
     durations_s : sequence of float, optional
         Length of each source; the padding after it is cut off. None: the full length.
+    peaks : sequence of float or None, optional
+        Highest absolute sample of each source, which the sound should not exceed; None where it is not known.
     method : str
         One of `wavemill.inversion.METHODS`.
     gpu : str, optional
@@ -46,6 +49,7 @@ def spectrograms_to_audio(
     """
     require_bins(spectrograms, features)
     chosen = invert if gpu is None else partial(invert_on_gpu, device=gpu)
+    limits = np.array([peak or np.inf for peak in peaks or [None] * len(spectrograms)])
     waveforms: dict[int, FloatArray] = {}
     for alike in _by_length(spectrograms):
         found = chosen(
@@ -53,6 +57,7 @@ def spectrograms_to_audio(
             n_fft=features.n_fft,
             hop_length=features.hop_length,
             method=method,
+            peaks=limits[alike],
             length=samples_of(features, spectrograms[alike[0]].shape[1]),
             n_threads=n_threads,
         )  # (B, samples)

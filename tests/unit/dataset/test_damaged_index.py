@@ -29,9 +29,9 @@ ID = "7_ann_1"
 INF = float("inf")
 
 
-def update(dataset: Dataset, column: str, value: object, *, cast: str = "?") -> None:
+def update(dataset: Dataset, column: str, value: object, *, cast: str = "?", table: str = "spectrograms") -> None:
     with closing(sqlite3.connect(dataset.path / "index.sqlite")) as connection, connection:
-        connection.execute(f"UPDATE spectrograms SET {column} = {cast} WHERE id = ?", (value, ID))
+        connection.execute(f"UPDATE {table} SET {column} = {cast} WHERE id = ?", (value, ID))
 
 
 BAD_VALUES: list[tuple[str, object]] = [
@@ -47,6 +47,14 @@ BAD_VALUES: list[tuple[str, object]] = [
     ("file", "spectrograms/" + "x" * 300 + ".npy"),
     *(("sha256", value) for value in ("", "z" * 64, b"\0" * 64)),
 ]
+
+
+@pytest.mark.parametrize("value", ["x", b"\xff", INF, -1.0])
+def test_a_peak_that_cannot_be_true_fails_alone_with_a_sentence(dataset: Dataset, value: object) -> None:
+    update(dataset, "peak", value, table="peaks")
+    assert set(dataset.get_many(list(dataset.ids()))) == set(dataset.ids()) - {ID}
+    with pytest.raises(SpectrogramError, match=rf"^{ID}: its row in the index is damaged: expected the peak"):
+        dataset.get(ID)
 
 
 @pytest.mark.parametrize(("column", "value"), BAD_VALUES)

@@ -6,10 +6,14 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from wavemill.dataset.build import build
 from wavemill.dataset.index import Dataset
 from wavemill.errors import DatasetError, UnknownSpectrogramError, UsageError
 from wavemill.presets import preset
@@ -29,6 +33,27 @@ def test_an_entry_tells_file_labels_and_length(dataset: Dataset) -> None:
     assert entry.duration_s == 0.2
     assert entry.max_db - entry.min_db == pytest.approx(80.0, abs=1e-4)
     assert len(entry.sha256) == 64
+
+
+def test_an_entry_tells_the_peak_of_its_recording(dataset: Dataset, recordings: Path) -> None:
+    signal, _ = soundfile.read(recordings / "7_bob_2.wav", dtype="float32")
+    entry = dataset.get("7_bob_2")
+    assert entry.peak == pytest.approx(np.abs(signal).max())
+    assert entry.scale == (entry.min_db, entry.max_db, entry.duration_s, entry.peak)
+
+
+def test_an_index_without_peaks_is_read_and_built_on(dataset: Dataset, recordings: Path) -> None:
+    with closing(sqlite3.connect(dataset.path / "index.sqlite")) as connection, connection:
+        connection.execute("DROP TABLE peaks")
+    with Dataset.open(dataset.path) as old:
+        entry = old.get("7_bob_2")
+        assert entry.peak is None
+        assert entry.scale == (entry.min_db, entry.max_db, entry.duration_s)
+    (recordings / "7_bob_2.wav").touch()
+    build(recordings, dataset.path, dataset.features, jobs=1)
+    with Dataset.open(dataset.path) as new:
+        assert new.get("7_bob_2").peak
+        assert new.get("7_bob_1").peak is None
 
 
 def test_the_features_travel_with_the_dataset(dataset: Dataset) -> None:

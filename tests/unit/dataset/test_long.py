@@ -123,6 +123,7 @@ def test_a_huge_spectrogram_is_the_same_as_one_that_is_made_at_once(
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
     loaded = load_recording(audio / "long.wav", DIGITS, longest_s=10).signal
     assert abs(round(entry.duration_s * 8_000) - len(loaded)) <= 1
+    assert entry.peak == pytest.approx(np.abs(loaded).max(), rel=1e-3)
     expected = extract(pad_or_cut(loaded, samples_of(DIGITS, whole.shape[1])), DIGITS)
     np.testing.assert_allclose(whole, expected, atol=0.1)
 

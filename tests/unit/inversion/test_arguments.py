@@ -33,6 +33,12 @@ def test_a_float64_value_beyond_float32_is_refused(clips):
         invert(wide, n_fft=256, hop_length=64)
 
 
+@pytest.mark.parametrize("peaks", [[1.0] * 3, 1.0, [1.0, 0.0, 1.0, 1.0], [1.0, -0.5, 1.0, 1.0]])
+def test_impossible_peaks_are_refused(clips, peaks):
+    with pytest.raises(UsageError, match="expected peaks"):
+        invert(clips, n_fft=256, hop_length=64, peaks=peaks)
+
+
 @pytest.mark.parametrize("shape", [(129, 12), (4, 128, 12), (4, 129, 0), (4, 12, 129), (1, 4, 129, 12)])
 def test_a_wrong_shape_is_refused_with_the_right_one(shape):
     with pytest.raises(UsageError, match=r"\(batch, 129, frames\)"):

@@ -69,6 +69,13 @@ def test_silence_between_blocks_and_at_the_start_stays_silent(signals, magnitude
     assert np.abs(waveform[28_000:]).max() < 1e-3 * np.abs(waveform).max()
 
 
+def test_blocks_keep_the_peak_of_a_limited_recording(magnitudes):
+    noise = np.clip(np.random.default_rng(5).standard_normal(40_000), -1.6, 1.6).astype(np.float32)
+    wanted = magnitudes(noise, **GEOMETRY)[0]
+    unknown, known = (np.concatenate(blocks(wanted, block_frames=200, peak=peak)) for peak in (np.inf, 1.6))
+    assert np.abs(known).max() < 1.25 * 1.6 < 1.4 * 1.6 < np.abs(unknown).max()
+
+
 def test_impossible_blocks_are_refused_at_the_call(signals, magnitudes):
     wanted = magnitudes(signals["tone"], **GEOMETRY)[0]
     with pytest.raises(UsageError, match="block_frames >= 96, 24 windows, received 95"):

@@ -9,6 +9,8 @@ from wavemill.inversion.griffin_lim import polish, project, search
 from wavemill.inversion.stft import stft_for
 from wavemill.inversion.transforms import transforms_named
 
+UNLIMITED = np.float32(np.inf)
+
 
 @pytest.mark.parametrize("momentum", [0.0, 0.99])
 @pytest.mark.parametrize("n_iter", [0, 1, 4, 5])
@@ -17,7 +19,10 @@ def test_iterations_are_those_of_librosa(signals, magnitudes, geometry, momentum
     expected = librosa.griffinlim(wanted, **geometry, n_iter=n_iter, momentum=momentum, init=None)
     stft = stft_for(**geometry, n_frames=21)
     magnitude = flat_magnitude(stft, wanted)
-    for iterate, arguments in ((search, (n_iter, momentum)), *([] if momentum else [(polish, (n_iter,))])):
+    for iterate, arguments in (
+        (search, (n_iter, momentum, UNLIMITED)),
+        *([] if momentum else [(polish, (n_iter, UNLIMITED))]),
+    ):
         folded = folded_from_spectra(stft, wanted.astype(np.complex64))  # librosa's init=None is phase 0
         iterate(stft, magnitude, folded, *arguments)
         assert np.linalg.norm(unfolded_signal(stft, folded) - expected) < 1e-4 * np.linalg.norm(expected)
@@ -31,7 +36,7 @@ def test_one_iteration_also_gives_the_error_of_the_magnitudes_before_it(signals,
     wanted[3] = 0  # counts as unknown
     once, usual = (folded_from_spectra(stft, spectra) for _ in range(2))
     error = transforms_named(transforms).polish_once(stft, flat_magnitude(stft, wanted), once)
-    polish(stft, flat_magnitude(stft, wanted), usual, 1)
+    polish(stft, flat_magnitude(stft, wanted), usual, 1, UNLIMITED)
     missed = (np.abs(spectra) - wanted)[wanted > 0]
     assert error == pytest.approx(np.linalg.norm(missed) / np.linalg.norm(wanted), rel=1e-4)
     assert np.abs(once - usual).max() < 1e-5 * np.abs(usual).max()
@@ -42,7 +47,7 @@ def test_polishing_keeps_a_consistent_spectrogram(signals, geometry):
     stft = stft_for(**geometry, n_frames=21)
     magnitude = flat_magnitude(stft, np.abs(spectra))
     folded = folded_from_spectra(stft, spectra)
-    polish(stft, magnitude, folded, 4)
+    polish(stft, magnitude, folded, 4, UNLIMITED)
     found = np.empty(stft.n_rows * 2 * stft.n_lanes, np.float32)
     project(stft, magnitude, folded, found)
     assert np.abs(shaped_spectra(stft, found) - spectra).max() < 1e-4 * np.abs(spectra).max()

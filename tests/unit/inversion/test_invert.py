@@ -64,19 +64,38 @@ def test_finer_frames_bring_a_voice_nearer_at_an_odd_hop_too(signals, magnitudes
     assert distances_db["fine"] < distances_db["pghi+gl"]
 
 
-def test_attacks_and_noise_come_as_near_to_the_recording_as_by_librosas_griffin_lim(magnitudes):
-    geometry = {"n_fft": 512, "hop_length": 128}
+@pytest.fixture
+def hits():
     random = np.random.default_rng(7)
-    hits = np.zeros(16_000, np.float32)
+    sound = np.zeros(16_000, np.float32)
     for start in (1_000, 4_700, 9_100, 12_345):
-        times = np.arange(hits.size - start)
-        hits[start:] += (random.standard_normal(times.size) * np.exp(-times / 700)).astype(np.float32)
+        times = np.arange(sound.size - start)
+        sound[start:] += (random.standard_normal(times.size) * np.exp(-times / 700)).astype(np.float32)
+    return sound
+
+
+def test_attacks_and_noise_come_as_near_to_the_recording_as_by_librosas_griffin_lim(magnitudes, hits):
+    geometry = {"n_fft": 512, "hop_length": 128}
     wanted = magnitudes(hits, **geometry)
     reference = librosa.griffinlim(wanted[0], **geometry, n_iter=32, length=hits.size, random_state=0)
     fine = {"n_fft": 512, "hop_length": 32}
     usual, plain = (invert(wanted, **geometry, length=hits.size, n_iter=n)[0] for n in (None, 4))
     assert convergence_db(usual, hits, **fine) < convergence_db(reference, hits, **fine) + 0.2
     assert convergence_db(usual, hits, **fine) < convergence_db(plain, hits, **fine) - 1
+
+
+@pytest.mark.parametrize("transforms", ["simd", "scipy"])
+@pytest.mark.parametrize("method", ["pghi+gl", "fine", "griffin-lim"])
+def test_a_limited_recording_keeps_its_peak(magnitudes, hits, method, transforms):
+    geometry = {"n_fft": 512, "hop_length": 128}
+    limited = np.clip(hits, -1.2, 1.2)
+    wanted = magnitudes(limited, limited, **geometry)
+    arguments = {**geometry, "method": method, "length": limited.size, "transforms": transforms}
+    unknown, known = invert(wanted, **arguments, peaks=[np.nan, 1.2])
+    assert np.abs(unknown).max() > 1.5 * 1.2
+    assert np.abs(known).max() < 1.25 * 1.2
+    assert convergence_db(known, limited, **geometry) < convergence_db(unknown, limited, **geometry) + 1.2
+    assert np.array_equal(unknown, invert(wanted[:1], **arguments)[0])
 
 
 def test_griffin_lim_converges_as_far_as_that_of_librosa(signals, magnitudes, geometry):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from wavemill.dataset.described import Described, id_of
 from wavemill.dataset.label_sources import LabelChoice, LabelDict, folder_labels, name_labels, with_known_split
-from wavemill.dataset.labelling import id_of, possible_names, row_name, table_prefix
-from wavemill.dataset.metadata import Table, find_table, require_table
 from wavemill.dataset.sources import RecordingFile
 from wavemill.labels import LabelValue
 
@@ -39,42 +38,24 @@ class LabelsFound:
     possible_pattern: str | None = None  # for `--label-pattern`, if all names have the same form
 
 
-def find_labels(audio_dir: Path, recordings: Sequence[RecordingFile], choice: LabelChoice) -> LabelsFound:
+def find_labels(described: Described, recordings: Sequence[RecordingFile], choice: LabelChoice) -> LabelsFound:
     """Look for labels as `dataset build` does with the same choice, and for others that it could read.
 
-    Raises
-    ------
-    DatasetError
-        The table cannot be read, or there are two in the folder.
-    UsageError
-        The pattern or the table's path is wrong.
+    Raises UsageError if the pattern is wrong.
     """
     by_name = name_labels(choice)
-    path = find_table(audio_dir) if choice.metadata is None else require_table(choice.metadata)
     sources = [one.path for one in recordings]
-    described = {} if path is None else _described(audio_dir, Table(path=path), sources)
-    labels = [with_known_split(by_name(id_of(source)) | described.get(source, {})) for source in sources]
-    if path is None and not choice.by_names and not any(labels):
+    rows = [described.labels_of(one.spectrogram_id, one.path) for one in recordings]
+    labels = [with_known_split(by_name(id_of(source)) | (row or {})) for source, row in zip(sources, rows, strict=True)]
+    table = described.origin
+    if table is None and not choice.by_names and not any(labels):
         return _proposal(sources)
     return LabelsFound(
-        table=None if path is None else str(path),
-        without_row=0 if path is None else len(sources) - len(described),
+        table=table,
+        without_row=0 if table is None else rows.count(None),
         found=_summary(labels),
         from_folders=choice.from_folders,
     )
-
-
-def _described(audio_dir: Path, table: Table, sources: Iterable[str]) -> dict[str, LabelDict]:
-    """Return the rows of a table that describe the recordings looked at. Other rows take no memory."""
-    names = {source: possible_names(source) for source in sources}
-    wanted = {name for several in names.values() for name in several}
-    prefix = table_prefix(table.path, audio_dir)
-    rows = {name: row[1] for row in table.rows() if (name := row_name(prefix, row)) in wanted}
-    return {
-        source: row
-        for source, several in names.items()
-        if (row := next((rows[name] for name in several if name in rows), None)) is not None
-    }
 
 
 def _proposal(sources: Sequence[str]) -> LabelsFound:

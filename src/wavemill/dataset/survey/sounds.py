@@ -12,6 +12,7 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.audio.load import Recording, load_recording, sound_errors
 from wavemill.audio.streams import SoundStream, open_sound
+from wavemill.dataset.sources import RecordingFile
 from wavemill.errors import AudioError
 from wavemill.presets import preset
 
@@ -49,25 +50,31 @@ class Measured:
         return self.bandwidth_hz is None
 
 
-def read_header(path: Path, *, n_bytes: int) -> Header:
+def read_header(folder: Path, recording: RecordingFile) -> Header:
     """Return rate, channels and length; AudioError if the file cannot be opened as sound, or is empty.
 
     A header that does not know the length, as of a stream, is not believed: the file is read to its
     end.
     """
+    path = folder / recording.path
     with sound_errors(path.name), open_sound(path) as sound:
         n_frames = sound.frames
-        if n_frames > n_bytes * _FRAMES_PER_BYTE:
+        if n_frames > recording.n_bytes * _FRAMES_PER_BYTE:
             n_frames = _count(sound)
         if n_frames == 0:
             raise AudioError(f"{path.name}: expected sound, received a file without samples")
-        return Header(rate_hz=sound.samplerate, channels=sound.channels, duration_s=n_frames / sound.samplerate)
+        held_s = n_frames / sound.samplerate - recording.start_s
+        if held_s <= 0:
+            raise AudioError(f"{path.name}: expected sound from {recording.start_s:g} s on, but it ends before")
+        duration_s = min(held_s, recording.length_s or held_s)
+        return Header(rate_hz=sound.samplerate, channels=sound.channels, duration_s=duration_s)
 
 
-def measure(path: Path, header: Header) -> Measured:
+def measure(folder: Path, recording: RecordingFile, header: Header) -> Measured:
     """Measure a recording; AudioError if no spectrogram can be made from it."""
-    start_s = max(0.0, (header.duration_s - LISTEN_S) / 2)
-    loaded = _loaded(path, header, start_s)
+    start_s = recording.start_s + max(0.0, (header.duration_s - LISTEN_S) / 2)
+    longest_s = LISTEN_S if recording.length_s is None else min(LISTEN_S, recording.length_s)
+    loaded = _loaded(folder / recording.path, header, start_s, longest_s)
     peak = float(np.abs(loaded.signal).max())
     rms = float(np.sqrt(np.mean(np.square(loaded.signal, dtype=np.float64))))
     whole_s = None if loaded.cut or start_s else loaded.duration_s
@@ -84,15 +91,15 @@ def measure(path: Path, header: Header) -> Measured:
     )
 
 
-def _loaded(path: Path, header: Header, start_s: float) -> Recording:
+def _loaded(path: Path, header: Header, start_s: float, longest_s: float) -> Recording:
     native = replace(preset("digits"), sample_rate_hz=header.rate_hz)
     try:
-        return load_recording(path, native, start_s=start_s, longest_s=LISTEN_S)
+        return load_recording(path, native, start_s=start_s, longest_s=longest_s)
     except AudioError:
         if not start_s:
             raise
     # A stream of unknown length, or a file that is cut off, has no middle to go to.
-    return load_recording(path, native, longest_s=LISTEN_S)
+    return load_recording(path, native, longest_s=longest_s)
 
 
 def _count(sound: SoundStream) -> int:

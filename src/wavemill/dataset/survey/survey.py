@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from wavemill.audio.load import audio_suffixes
+from wavemill.dataset.described import Described
 from wavemill.dataset.label_sources import LabelChoice
 from wavemill.dataset.marks import own_mark
-from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings, seen
+from wavemill.dataset.sources import Findings, Problem, RecordingFile, find_recordings, require_folder, seen
 from wavemill.dataset.survey.labels import LabelsFound, find_labels
 from wavemill.dataset.survey.sample import draw, find_copies
 from wavemill.dataset.survey.sounds import Header, Measured, measure, read_header
@@ -99,16 +100,19 @@ def survey(
         `labels` is wrong.
     """
     folder, findings = Path(audio_dir), Findings()
-    chosen, count = _drawn(folder, findings, most_headers, seed)
-    found_labels = find_labels(folder, chosen, labels or LabelChoice())
+    choice = labels or LabelChoice()
+    require_folder(folder)
+    with Described.open(folder, choice) as described:
+        chosen, count = _drawn(folder, findings, described, most_headers, seed)
+        found_labels = find_labels(described, chosen, choice)
     headers, unreadable = _headers(folder, chosen)
     sounds = _measured(folder, headers[:most_measured], unreadable, progress or _no_progress)
-    kept = _corrected(headers, sounds, {path for path, _ in unreadable})
+    kept = _corrected(headers, sounds, {name for name, _ in unreadable})
     if not kept or not sounds:
         raise DatasetError(
             f"none of the {len(unreadable)} recordings looked at in {folder} can be read; the first: {unreadable[0][1]}"
         )
-    durations_s = sorted(header.duration_s for _, header in kept)
+    durations_s = sorted(header.duration_s for header in kept)
     measured = list(sounds.values())
     bandwidths_hz = sorted(one.bandwidth_hz for one in measured if one.bandwidth_hz is not None)
     return Survey(
@@ -118,8 +122,8 @@ def survey(
         opened=len(chosen),
         measured=len(measured),
         readable=len(kept),
-        rates=_counts(header.rate_hz for _, header in kept),
-        channels=_counts(header.channels for _, header in kept),
+        rates=_counts(header.rate_hz for header in kept),
+        channels=_counts(header.channels for header in kept),
         durations_s=durations_s,
         bandwidths_hz=bandwidths_hz,
         length_s=_spread(durations_s),
@@ -137,57 +141,72 @@ def survey(
     )
 
 
-def lengths_s(audio_dir: str | Path, *, seed: int = 0, most_headers: int = MOST_HEADERS) -> list[float]:
-    """Return the sorted lengths of the recordings below a folder, or of a random sample; DatasetError as `survey`."""
+def lengths_s(
+    audio_dir: str | Path, *, labels: LabelChoice | None = None, seed: int = 0, most_headers: int = MOST_HEADERS
+) -> list[float]:
+    """Return the sorted lengths of the recordings below a folder, or of a random sample; raises as `survey`."""
     folder = Path(audio_dir)
-    chosen, _ = _drawn(folder, Findings(), most_headers, seed)
+    require_folder(folder)
+    with Described.open(folder, labels or LabelChoice()) as described:
+        chosen, _ = _drawn(folder, Findings(), described, most_headers, seed)
     headers, unreadable = _headers(folder, chosen)
     if not headers:
         raise DatasetError(f"none of the recordings in {folder} can be read; the first: {unreadable[0][1]}")
     return sorted(header.duration_s for _, header in headers)
 
 
-def _drawn(folder: Path, findings: Findings, most: int, seed: int) -> tuple[list[RecordingFile], int]:
-    chosen, count = draw(find_recordings(folder, audio_suffixes(), findings), most=most, seed=seed)
+def _drawn(
+    folder: Path, findings: Findings, described: Described, most: int, seed: int
+) -> tuple[list[RecordingFile], int]:
+    found = described.spread(find_recordings(folder, audio_suffixes(), findings), findings)
+    chosen, count = draw(found, most=most, seed=seed)
     if not count:
         raise DatasetError(f"{folder} holds no usable recording{seen(findings)}")
     return chosen, count
 
 
-def _headers(folder: Path, chosen: Sequence[RecordingFile]) -> tuple[list[tuple[str, Header]], list[Problem]]:
-    headers: list[tuple[str, Header]] = []
+def _headers(folder: Path, chosen: Sequence[RecordingFile]) -> tuple[list[tuple[RecordingFile, Header]], list[Problem]]:
+    headers: dict[str, Header] = {}
     unreadable: list[Problem] = []
-    for one in chosen:
+    for one in sorted(chosen, key=_place):
         try:
-            headers.append((one.path, read_header(folder / one.path, n_bytes=one.n_bytes)))
+            headers[one.name] = read_header(folder, one)
         except AudioError as exc:
-            unreadable.append((one.path, str(exc)))
-    return headers, unreadable
+            unreadable.append((one.name, str(exc)))
+    return [(one, headers[one.name]) for one in chosen if one.name in headers], unreadable
 
 
 def _measured(
-    folder: Path, headers: Sequence[tuple[str, Header]], unreadable: list[Problem], progress: ProgressCallback
+    folder: Path,
+    headers: Sequence[tuple[RecordingFile, Header]],
+    unreadable: list[Problem],
+    progress: ProgressCallback,
 ) -> dict[str, Measured]:
     """Measure recordings; add those that cannot be read to `unreadable`."""
     sounds: dict[str, Measured] = {}
-    for done, (path, header) in enumerate(headers):
+    for done, (one, header) in enumerate(sorted(headers, key=lambda item: _place(item[0]))):
         progress(done, len(headers))
         try:
-            sounds[path] = measure(folder / path, header)
+            sounds[one.name] = measure(folder, one, header)
         except AudioError as exc:
-            unreadable.append((path, str(exc)))
+            unreadable.append((one.name, str(exc)))
     progress(len(headers), len(headers))
     return sounds
 
 
+def _place(recording: RecordingFile) -> str:
+    """Order recordings by files, so that each tar file is listed once."""
+    return recording.name
+
+
 def _corrected(
-    headers: Sequence[tuple[str, Header]], sounds: dict[str, Measured], unreadable: set[str]
-) -> list[tuple[str, Header]]:
+    headers: Sequence[tuple[RecordingFile, Header]], sounds: dict[str, Measured], unreadable: set[str]
+) -> list[Header]:
     """Return the headers of readable recordings, with the measured length where the whole was measured."""
     return [
-        (path, header if (whole_s := _whole_s(sounds.get(path))) is None else replace(header, duration_s=whole_s))
-        for path, header in headers
-        if path not in unreadable
+        header if (whole_s := _whole_s(sounds.get(one.name))) is None else replace(header, duration_s=whole_s)
+        for one, header in headers
+        if one.name not in unreadable
     ]
 
 
