@@ -165,6 +165,6 @@ class SoundGenerator:
     def _generated(self, made: Synthesis) -> Generated:
         return Generated(
             audio=self.to_audio(made.spectrograms, durations_s=made.durations_s),
-            latents=np.concatenate([np.atleast_2d(latent) for latent in made.latents]),
+            latents=np.concatenate([clip.rows for clip in made.latents]),
             labels=made.labels,
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from support.stack import Stack
 
 QUEUE = ["--output", "out", "--wait"]
@@ -24,6 +26,12 @@ def _paths(living: Stack, submitted: dict[str, object], column: str = "generated
     root = living.folder / "out" / str(submitted["batch_id"])
     assert all(Path(job[column]).stat().st_size > 0 for job in jobs)
     return [str(Path(job[column]).relative_to(root)) for job in jobs]
+
+
+def _sounds(living: Stack, submitted: dict[str, object]) -> list[str]:
+    """Return the paths of a batch's sounds; every job must be done."""
+    root = living.folder / "out" / str(submitted["batch_id"])
+    return [str(root / path) for path in _paths(living, submitted)]
 
 
 def test_sample(living: Stack, given: list[str]) -> None:
@@ -54,6 +62,28 @@ def test_encode_then_decode(living: Stack, given: list[str]) -> None:
     decoded = living.json("submit", "decode", "--model", "small", "--latents", latents, *QUEUE)
     assert decoded["total"] == 20
     assert "generated/7_anna_0.wav" in _paths(living, decoded)
+
+
+def test_latents_and_interpolations_of_a_recording_longer_than_a_frame(living: Stack, clips: Path) -> None:
+    audio = living.folder / "long-audio"
+    audio.mkdir()
+    words = [soundfile.read(path)[0] for path in sorted(clips.glob("*.wav"))[:6]]
+    soundfile.write(audio / "long.wav", np.concatenate(words), 8_000)
+    soundfile.write(audio / "word.wav", words[0], 8_000)
+    living.cli("dataset", "build", audio, "long-dataset", "--long", "keep")
+    given = ["--dataset", "long-dataset", "--model", "small", "--format", "float"]
+    kept = living.json("submit", "reconstruct", *given, "--all", "--keep-latents", *QUEUE)
+    made = {Path(path).stem: path for path in _sounds(living, kept)}
+    latents = Path(made["long"]).parents[1] / "latents"
+    decoded = living.json("submit", "decode", "--model", "small", "--latents", latents, "--format", "float", *QUEUE)
+    for path in _sounds(living, decoded):
+        np.testing.assert_array_equal(soundfile.read(path)[0], soundfile.read(made[Path(path).stem])[0])
+    ends = ["--from", "word", "--to", "long"]
+    between = living.json("submit", "interpolate", *given, *ends, "--steps", 3, *QUEUE)
+    first, middle, last = (soundfile.read(path)[0] for path in sorted(_sounds(living, between)))
+    np.testing.assert_allclose(first, soundfile.read(made["word"])[0], atol=1e-4)
+    np.testing.assert_allclose(last, soundfile.read(made["long"])[0], atol=1e-4)
+    assert len(first) < len(middle) < len(last)
 
 
 def test_invert(living: Stack, small_dataset: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from support.bench import Bench
 
 from wavemill.dataset import extents
 from wavemill.dataset.build import build
-from wavemill.operations.requests import EncodeParams, InvertParams, ReconstructParams
+from wavemill.operations.requests import DecodeParams, InvertParams, ReconstructParams
 from wavemill.presets import preset
 from wavemill_producer import Batch
 
@@ -80,19 +81,56 @@ def test_huge_spectrograms_are_rendered_in_blocks_as_others_are_at_once(
     assert not list((bench.folder / "blocks").rglob("*.large*"))
 
 
-def test_latents_of_a_long_recording_are_refused_and_harm_no_other(bench: Bench, kept: Path) -> None:
-    for operation, params in (
-        ("encode", EncodeParams()),
-        ("reconstruct", ReconstructParams(keep_latents=True)),
-    ):
-        batch = rendered(bench, kept, operation, operation, model="small", params=params)
-        assert {job.spectrogram_id: job.state for job in batch.jobs()} == {
-            "short": "done",
-            "frame": "done",
-            "long": "failed",
-        }
-        [failed] = batch.jobs(state="failed")
-        assert "longer than the frame of the model" in failed.error
+def test_latents_of_any_length_decode_to_the_bytes_of_the_reconstruction(bench: Bench, kept: Path) -> None:
+    params = ReconstructParams(keep_latents=True, format="float")
+    made = rendered(bench, kept, "reconstruct", "made", model="small", params=params)
+    encoded = rendered(bench, kept, "encode", "encoded", model="small")
+    shapes = {job.spectrogram_id: np.load(job.latent_path).shape for job in encoded.jobs()}
+    assert shapes == {"short": (8,), "frame": (8,), "long": (7, 8)}
+    wanted = sounds(made)
+    for batch in (made, encoded):
+        folder = Path(next(iter(batch.jobs())).latent_path).parent
+        params = DecodeParams(latents=str(folder), format="float")
+        decoded = bench.producer.decode(list(LENGTHS), model="small", output=bench.folder / "decoded", params=params)
+        bench.render(decoded)
+        for name, sound in sounds(decoded).items():
+            np.testing.assert_array_equal(sound, wanted[name])
+
+
+def test_clips_of_different_lengths_are_interpolated(bench: Bench, kept: Path) -> None:
+    ends = sounds(rendered(bench, kept, "reconstruct", "ends", model="small"))
+    pairs = [("short", "long"), ("long", "frame")]
+    batch = bench.producer.interpolate(pairs, steps=3, dataset=kept, model="small", output=bench.folder / "between")
+    bench.render(batch)
+    made = sounds(batch)
+    for one, other in pairs:
+        steps = [made[f"{one}_to_{other}_step-{k}-of-3"] for k in (1, 2, 3)]
+        assert len(steps[1]) == pytest.approx((LENGTHS[one] + LENGTHS[other]) / 2, abs=1)
+        np.testing.assert_allclose(steps[0], ends[one], atol=1e-3)
+        np.testing.assert_allclose(steps[2], ends[other], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"n_frames": 128, "starts": [0]}, "7 levels were given for 1 windows"),
+        ({"n_frames": 10**9}, "n_frames 1000000000 is no length"),
+        ({"starts": [0, 1]}, "the windows over"),
+        ({"peak_db": [1.0]}, "1 levels were given for 7 windows"),
+    ],
+)
+def test_a_file_that_does_not_fit_its_latents_is_refused(
+    bench: Bench, kept: Path, changed: dict[str, object], said: str
+) -> None:
+    batch = rendered(bench, kept, "encode", "out", model="small")
+    [path] = (Path(job.latent_path).with_suffix(".json") for job in batch.jobs() if job.spectrogram_id == "long")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    params = DecodeParams(latents=str(path.parent))
+    decoded = bench.producer.decode(["long"], model="small", output=bench.folder / "decoded", params=params)
+    bench.render(decoded)
+    [job] = decoded.jobs()
+    assert job.state == "failed"
+    assert said in job.error
 
 
 @pytest.mark.parametrize("method", ["pghi", "griffin-lim", "fine"])

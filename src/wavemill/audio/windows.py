@@ -47,11 +47,12 @@ class Windows:
         return [self.cut_one(spectrogram, start) for start in self.starts]
 
     def cut_one(self, spectrogram: FloatArray, start: int) -> FloatArray:
-        """Return the window that begins at `start`, padded if the clip is shorter."""
-        missing = self.size - self.n_frames
+        """Return the window (F, size) that begins at `start`; what lies after the spectrogram's end is its floor."""
+        window = spectrogram[:, start : start + self.size]
+        missing = self.size - window.shape[1]
         if missing > 0:
-            return np.pad(spectrogram, ((0, 0), (0, missing)), constant_values=spectrogram.min())
-        return spectrogram[:, start : start + self.size]
+            return np.pad(window, ((0, 0), (0, missing)), constant_values=spectrogram.min())
+        return window
 
     def join(self, windows: Sequence[FloatArray], *, first: int = 0, last: int | None = None) -> FloatArray:
         """Cross-fade windows; return the frames from `first` to before `last`, float32 [shape=(F, last - first)].

@@ -25,6 +25,7 @@ from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill.operations.formats import FORMATS
 from wavemill.operations.requests import Operation, inputs_digest
+from wavemill.rendering.latent_files import array_bytes, json_bytes
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import Made
 from wavemill.storage.staging import JobOutputs
@@ -97,8 +98,11 @@ def encode_made(
         kind: (f"{kind}/{name}.{suffix}", audio.data) for kind, audio in encoded.items()
     }
     if made.latent is not None:
-        files["latent_levels"] = (f"latents/{name}.json", made.latent.json_bytes(_provenance(tools, made, "latent")))
-        files["latent"] = (f"latents/{name}.npy", made.latent.array_bytes())
+        files["latent_levels"] = (
+            f"latents/{name}.json",
+            json_bytes(made.latent, tools.features, _provenance(tools, made, "latent")),
+        )
+        files["latent"] = (f"latents/{name}.npy", array_bytes(made.latent))
     digests = {name: hashlib.sha256(files[name][1]).hexdigest() for name in _RECORDED if name in files}
     return Encoded(
         files=files,

@@ -7,23 +7,21 @@ forward passes of several jobs in one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Generic, TypeVar
-
-import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.dataset.decibels import read_db
 from wavemill.dataset.extents import is_huge
 from wavemill.dataset.index import Entry
-from wavemill.errors import LatentError
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.labels import Labels
 from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams, source_ids
-from wavemill.rendering.latent_files import LatentFile, read_latent
+from wavemill.rendering.latent_files import read_latent
 from wavemill.rendering.resources import BatchTools
 from wavemill.synthesis import from_model
+from wavemill.synthesis.clip_latents import ClipLatents
 from wavemill.synthesis.from_model import SourceClip, Synthesis
 from wavemill.synthesis.levels import Levels
 
@@ -45,7 +43,7 @@ class Input:
     job: ClaimedJob
     sources: tuple[SourceClip, ...] = ()
     huge: Entry | None = None
-    latent: LatentFile | None = None
+    latent: ClipLatents | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     read_s: float = 0.0
@@ -69,7 +67,7 @@ class Made:
     duration_s: float
     generated: FloatArray | None = None
     original: FloatArray | None = None
-    latent: LatentFile | None = None
+    latent: ClipLatents | None = None
     drawn: Labels = field(default_factory=dict)
     boost_db: float | None = None
     peak: float | None = None
@@ -77,6 +75,8 @@ class Made:
 
 class _Operation(Generic[P]):
     """Reads the spectrograms that `source_ids` names, and runs the model over several jobs."""
+
+    _writes_original = False
 
     def __init__(self, tools: BatchTools, params: P) -> None:
         self._tools = tools
@@ -125,43 +125,23 @@ class _Operation(Generic[P]):
         return [
             Made(
                 input=one,
-                duration_s=result.durations_s[i],
+                duration_s=result.latents[i].duration_s,
                 generated=result.spectrograms[i],
-                latent=self._kept(result.latents[i], result.spectrograms[i], result.durations_s[i]),
+                original=one.sources[0].spectrogram if self._writes_original else None,
+                latent=result.latents[i] if self._params.keep_latents else None,
                 drawn=labels[i],
                 boost_db=result.boosts_db[i] if result.boosts_db else None,
+                peak=result.latents[i].peak,
             )
             for i, one in enumerate(inputs)
         ]
 
-    def _kept(self, latent: FloatArray, spectrogram: FloatArray, duration_s: float) -> LatentFile | None:
-        if not self._params.keep_latents:
-            return None
-        if latent.ndim > 1:
-            raise LatentError(
-                f"a clip of {duration_s:.3f} s is longer than the frame of the model, and latents are kept of single "
-                "frames only; omit --keep-latents, or build the dataset with --long split"
-            )
-        levels = Levels.of(spectrogram, self._tools.features)
-        return LatentFile(latent=latent, levels=levels, duration_s=duration_s)
-
 
 class _Reconstruct(_Operation[Params]):
+    _writes_original = True
+
     def make(self, inputs: Sequence[Input]) -> list[Made]:
-        sources = [one.sources[0] for one in inputs]
-        result = self.run(sources, inputs)
-        return [
-            Made(
-                input=one,
-                duration_s=source.duration_s,
-                generated=result.spectrograms[i],
-                original=source.spectrogram,
-                latent=self._kept(result.latents[i], source.spectrogram, source.duration_s),
-                boost_db=result.boosts_db[i],
-                peak=source.peak,
-            )
-            for i, (one, source) in enumerate(zip(inputs, sources, strict=True))
-        ]
+        return self._made(inputs, self.run([one.sources[0] for one in inputs], inputs))
 
     def run(self, sources: Sequence[SourceClip], inputs: Sequence[Input]) -> Synthesis:
         """Run the model over a clip of each job."""
@@ -176,7 +156,13 @@ class _Sample(_Operation[SampleParams]):
             labels=self._params.labels or None,
             temperature=self._params.temperature,
         )
-        return self._made(inputs, result)
+        return [self._heard(made) for made in self._made(inputs, result)]
+
+    def _heard(self, made: Made) -> Made:
+        """Return it with the latent's levels as they are after the fade."""
+        if made.latent is None or made.generated is None:
+            return made
+        return replace(made, latent=replace(made.latent, levels=[Levels.of(made.generated, self._tools.features)]))
 
 
 class _Interpolate(_Operation[InterpolateParams]):
@@ -198,14 +184,10 @@ class _Vary(_Operation[VaryParams]):
 class _Encode(_Operation[Params]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
-        latents = from_model.encode(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
-        return [self._latent_only(one, latent) for one, latent in zip(inputs, latents, strict=True)]
-
-    def _latent_only(self, one: Input, latent: FloatArray) -> Made:
-        source = one.sources[0]
-        levels = Levels.of(source.spectrogram, self._tools.features)
-        kept = LatentFile(latent=latent, levels=levels, duration_s=source.duration_s)
-        return Made(input=one, duration_s=source.duration_s, latent=kept)
+        clips = from_model.encode(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
+        return [
+            Made(input=one, duration_s=clip.duration_s, latent=clip) for one, clip in zip(inputs, clips, strict=True)
+        ]
 
 
 class _Decode(_Operation[Params]):
@@ -215,14 +197,8 @@ class _Decode(_Operation[Params]):
         return Input(job=job, latent=latent, digests=digests, read_s=perf_counter() - started)
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
-        read = [one.latent for one in inputs if one.latent is not None]
-        result = from_model.decode(
-            self._tools.model,
-            np.stack([one.latent for one in read]),
-            [one.levels for one in read],
-            [one.duration_s for one in read],
-        )
-        return self._made(inputs, result)
+        clips = [one.latent for one in inputs if one.latent is not None]
+        return self._made(inputs, from_model.decode(self._tools.model, clips))
 
 
 class _Invert(_Operation[Params]):

@@ -9,17 +9,19 @@ peak is drawn with its latents. Latents that come without levels peak at `DEFAUL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.duration import QUIET_DB
 from wavemill.audio.windows import Windows, grouped
-from wavemill.errors import SpectrogramError
 from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS
+from wavemill.presets import Features
+from wavemill.synthesis.clip_latents import ClipLatents
 from wavemill.synthesis.levels import Levels, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
@@ -35,8 +37,7 @@ class Synthesis:
     Attributes
     ----------
     spectrograms : list of float32 [shape=(F, T), in dB], T differs with the sources' lengths
-    latents : list of float32 [shape=(D,)], or [shape=(windows, D)] for a source longer than a frame
-    durations_s : list of float
+    latents : list of ClipLatents
     boosts_db : list of float
         Gain of the loudest bins, see `wavemill.synthesis.levels`; empty if no level was restored.
     labels : list of mappings
@@ -44,10 +45,14 @@ class Synthesis:
     """
 
     spectrograms: list[FloatArray]
-    latents: list[FloatArray]
-    durations_s: list[float]
+    latents: list[ClipLatents]
     boosts_db: list[float] = field(default_factory=list)
     labels: list[Labels] = field(default_factory=list)
+
+    @property
+    def durations_s(self) -> list[float]:
+        """The length of each sound."""
+        return [clip.duration_s for clip in self.latents]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,32 +69,46 @@ def reconstruct(
     model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
 ) -> Synthesis:
     """Encode and decode; with `seeds`, draw each latent from its posterior instead of taking the mean."""
-
-    def encode_windows(windows: FloatArray, owners: Sequence[int]) -> FloatArray:
-        own_seeds = None if seeds is None else [seeds[owner] for owner in owners]
-        return model.encode(windows, seeds=own_seeds, labels=[sources[owner].labels for owner in owners])
-
-    return _in_windows(model, sources, encode_windows)
+    return decode(model, encode(model, sources, seeds=seeds))
 
 
 def vary(
     model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int], temperature: float
 ) -> Synthesis:
     """Return a neighbour of each source; see `Model.vary_latents` for how far a temperature goes."""
-
-    def vary_windows(windows: FloatArray, owners: Sequence[int]) -> FloatArray:
-        own_seeds = [seeds[owner] for owner in owners]
-        latents = model.encode(windows, labels=[sources[owner].labels for owner in owners])
-        return model.vary_latents(latents, seeds=own_seeds, strength=temperature)
-
-    return _in_windows(model, sources, vary_windows)
+    clips = encode(model, sources)
+    own_seeds = [seed for seed, clip in zip(seeds, clips, strict=True) for _ in clip.rows]
+    rows = model.vary_latents(np.concatenate([clip.rows for clip in clips]), seeds=own_seeds, strength=temperature)
+    parts = _split(rows, [len(clip.rows) for clip in clips])
+    return decode(model, [replace(clip, rows=own) for clip, own in zip(clips, parts, strict=True)])
 
 
 def encode(
-    model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
-) -> list[FloatArray]:
-    """Return the latents (D,) of each source; SpectrogramError for one that is longer than a frame."""
-    return list(model.encode(_frames(model, sources), seeds=seeds, labels=[source.labels for source in sources]))
+    model: SpectrogramModel,
+    sources: Sequence[SourceClip],
+    *,
+    seeds: Sequence[int] | None = None,
+    n_frames: Sequence[int] | None = None,
+) -> list[ClipLatents]:
+    """Return the latents of each source, in windows over its length, or over `n_frames` from its beginning."""
+    size = model.features.n_frames
+    lengths = n_frames or [source.spectrogram.shape[1] for source in sources]
+    plans = [Windows(n_frames=length, size=size) for length in lengths]
+    counts = [len(plan.starts) for plan in plans]
+    owners = [number for number, count in enumerate(counts) for _ in range(count)]
+    windows = [one for source, plan in zip(sources, plans, strict=True) for one in plan.cut(source.spectrogram)]
+    rows = model.encode(
+        np.stack(windows),  # (F, T) each -> (B, F, T)
+        seeds=None if seeds is None else [seeds[owner] for owner in owners],
+        labels=[sources[owner].labels for owner in owners],
+    )
+    levels = [Levels.of(window, model.features) for window in windows]
+    return [
+        ClipLatents(rows=own, levels=own_levels, n_frames=plan.n_frames, duration_s=source.duration_s, peak=source.peak)
+        for source, plan, own, own_levels in zip(
+            sources, plans, _split(rows, counts), grouped(levels, counts), strict=True
+        )
+    ]
 
 
 def interpolate(
@@ -101,41 +120,40 @@ def interpolate(
 ) -> Synthesis:
     """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second.
 
-    What a conditioned model is told always goes in a straight line.
+    Both clips of a pair are cut into the windows of the point's own length, and each window of one
+    is paired with that of the other. The shorter clip is silent after its end. What a conditioned
+    model is told always goes in a straight line.
     """
-    first, second = (np.stack(encode(model, [pair[end] for pair in pairs])) for end in (0, 1))  # (B, D) each
-    between = spherical if path == "spherical" else linear
-    free = model.latent_dim - model.told_dim
-    points = [
-        np.concatenate([between(a[:free], b[:free], w), linear(a[free:], b[free:], w)])
-        for a, b, w in zip(first, second, weights, strict=True)
+    n_frames = [
+        ceil(_between(a.spectrogram.shape[1], b.spectrogram.shape[1], w))
+        for (a, b), w in zip(pairs, weights, strict=True)
     ]
+    first, second = (encode(model, [pair[end] for pair in pairs], n_frames=n_frames) for end in (0, 1))
+    free = model.latent_dim - model.told_dim
     return decode(
         model,
-        np.stack(points),
-        [_levels(model, a).between(_levels(model, b), w) for (a, b), w in zip(pairs, weights, strict=True)],
-        [a.duration_s + (b.duration_s - a.duration_s) * w for (a, b), w in zip(pairs, weights, strict=True)],
+        [_point(a, b, w, free=free, path=path) for a, b, w in zip(first, second, weights, strict=True)],
     )
 
 
-def decode(
-    model: SpectrogramModel, latents: FloatArray, levels: Sequence[Levels], durations_s: Sequence[float]
-) -> Synthesis:
-    """Turn latents (B, D) into spectrograms of these levels."""
-    spectrograms = model.decode(
-        latents,
+def decode(model: SpectrogramModel, clips: Sequence[ClipLatents]) -> Synthesis:
+    """Turn the latents of each clip into its spectrogram; windows are cross-faded."""
+    levels = [level for clip in clips for level in clip.levels]
+    decoded = model.decode(
+        np.concatenate([clip.rows for clip in clips]),
         peak_db=np.asarray([level.peak_db for level in levels], np.float32),
         floor_db=np.asarray([level.floor_db for level in levels], np.float32),
     )
-    restored = [
-        restore_energy(spectrogram, level, model.features)
-        for spectrogram, level in zip(spectrograms, levels, strict=True)
-    ]
+    restored = [restore_energy(one, level, model.features) for one, level in zip(decoded, levels, strict=True)]
+    parts = list(grouped(restored, [len(clip.rows) for clip in clips]))
+    size = model.features.n_frames
     return Synthesis(
-        spectrograms=[spectrogram for spectrogram, _ in restored],
-        latents=list(latents),
-        durations_s=list(durations_s),
-        boosts_db=[boost_db for _, boost_db in restored],
+        spectrograms=[
+            clip.windows(size).join([spectrogram for spectrogram, _ in own])
+            for clip, own in zip(clips, parts, strict=True)
+        ],
+        latents=list(clips),
+        boosts_db=[max((boost_db for _, boost_db in own), key=abs) for own in parts],
     )
 
 
@@ -148,7 +166,7 @@ def sample(
 ) -> Synthesis:
     """Draw new spectrograms, one for each seed; `labels` such as {"digit": "7"} restrict the draw.
 
-    A sample that would still sound where its frame ends is faded out.
+    A sample that still sounds where it ends is faded out.
 
     Raises
     ------
@@ -156,22 +174,42 @@ def sample(
         The model has no such label, or nothing to draw from.
     """
     drawn = model.sample_latents(seeds, labels=labels, temperature=temperature)
+    decoded = model.decode(drawn.latents, peak_db=drawn.peak_db)
+    floor_db = drawn.peak_db - np.float32(model.features.range_db)
     return Synthesis(
-        spectrograms=[faded_out(one) for one in model.decode(drawn.latents, peak_db=drawn.peak_db)],
-        latents=list(drawn.latents),
-        durations_s=[float(seconds) for seconds in drawn.duration_s],
+        spectrograms=[
+            faded_out(one, n_frames=_frames_within(model.features, float(seconds)))
+            for one, seconds in zip(decoded, drawn.duration_s, strict=True)
+        ],
+        latents=[
+            ClipLatents(
+                rows=row[None],  # (D,) -> (1, D)
+                levels=[Levels(peak_db=float(peak), floor_db=float(floor))],
+                n_frames=model.features.n_frames,
+                duration_s=float(seconds),
+            )
+            for row, peak, floor, seconds in zip(drawn.latents, drawn.peak_db, floor_db, drawn.duration_s, strict=True)
+        ],
         labels=list(drawn.labels),
     )
 
 
-def faded_out(spectrogram: FloatArray) -> FloatArray:
-    """Return a spectrogram (F, T) in dB that falls by `FADE_DB` over its last frames, if it still sounds there."""
-    n_faded = min(FADE_FRAMES, spectrogram.shape[1])
-    if spectrogram[:, -1].max() <= spectrogram.max() - QUIET_DB:
+def faded_out(spectrogram: FloatArray, *, n_frames: int) -> FloatArray:
+    """Return a spectrogram (F, T) in dB that falls by `FADE_DB` up to frame `n_frames`, if it still sounds there."""
+    if spectrogram[:, n_frames - 1].max() <= spectrogram.max() - QUIET_DB:
         return spectrogram
+    n_faded = min(FADE_FRAMES, n_frames)
     faded = spectrogram.copy()
-    faded[:, -n_faded:] -= np.linspace(0, FADE_DB, n_faded, dtype=np.float32)
+    faded[:, n_frames - n_faded : n_frames] -= np.linspace(0, FADE_DB, n_faded, dtype=np.float32)
+    faded[:, n_frames:] -= np.float32(FADE_DB)
     return faded
+
+
+def _frames_within(features: Features, duration_s: float) -> int:
+    n_samples = duration_s * features.sample_rate_hz
+    if round(n_samples) >= features.n_samples:
+        return features.n_frames
+    return min(features.n_frames, max(1, round(n_samples / features.hop_length)))
 
 
 def linear(a: FloatArray, b: FloatArray, weight: float | FloatArray) -> FloatArray:
@@ -198,55 +236,26 @@ def spherical(a: FloatArray, b: FloatArray, weight: float) -> FloatArray:
     return np.asarray(np.float32(parts[0]) * a + np.float32(parts[1]) * b, np.float32)
 
 
-def _levels(model: SpectrogramModel, source: SourceClip) -> Levels:
-    return Levels.of(source.spectrogram, model.features)
-
-
-def _in_windows(
-    model: SpectrogramModel,
-    sources: Sequence[SourceClip],
-    latents_of: Callable[[FloatArray, Sequence[int]], FloatArray],
-) -> Synthesis:
-    """Encode and decode sources of any length in windows, and cross-fade these.
-
-    `latents_of` gets windows (B, F, T) and the number of the source that each belongs to.
-    """
-    plans = [Windows(n_frames=source.spectrogram.shape[1], size=model.features.n_frames) for source in sources]
-    owners = [number for number, plan in enumerate(plans) for _ in plan.starts]
-    windows = [window for source, plan in zip(sources, plans, strict=True) for window in _cut(source, plan)]
-    made = decode(
-        model,
-        latents_of(np.stack([window.spectrogram for window in windows]), owners),
-        [_levels(model, window) for window in windows],
-        [window.duration_s for window in windows],
-    )
-    counts = [len(plan.starts) for plan in plans]
-    parts = grouped(made.spectrograms, counts)
-    boosts = grouped(made.boosts_db, counts)
-    return Synthesis(
-        spectrograms=[plan.join(one) for plan, one in zip(plans, parts, strict=True)],
-        latents=[one[0] if len(one) == 1 else np.stack(one) for one in grouped(made.latents, counts)],
-        durations_s=[source.duration_s for source in sources],
-        boosts_db=[max(one, key=abs) for one in boosts],
+def _point(a: ClipLatents, b: ClipLatents, weight: float, *, free: int, path: str) -> ClipLatents:
+    """Return the point between two clips of as many windows; the first `free` latents take the path."""
+    between = spherical if path == "spherical" else linear
+    rows = [
+        np.concatenate([between(one[:free], other[:free], weight), linear(one[free:], other[free:], weight)])
+        for one, other in zip(a.rows, b.rows, strict=True)
+    ]
+    return ClipLatents(
+        rows=np.stack(rows),  # (D,) each -> (W, D)
+        levels=[one.between(other, weight) for one, other in zip(a.levels, b.levels, strict=True)],
+        n_frames=a.n_frames,
+        duration_s=_between(a.duration_s, b.duration_s, weight),
+        peak=None if a.peak is None or b.peak is None else _between(a.peak, b.peak, weight),
     )
 
 
-def _cut(source: SourceClip, plan: Windows) -> list[SourceClip]:
-    if plan.n_frames == plan.size:
-        return [source]
-    return [replace(source, spectrogram=window) for window in plan.cut(source.spectrogram)]
+def _split(rows: FloatArray, counts: Sequence[int]) -> list[FloatArray]:
+    """Return consecutive groups of rows, each with as many as `counts` says."""
+    return np.split(rows, np.cumsum(counts)[:-1])
 
 
-def _frames(model: SpectrogramModel, sources: Sequence[SourceClip]) -> FloatArray:
-    """Return each source as one frame, (B, F, T); SpectrogramError if one is longer."""
-    frames = []
-    for source in sources:
-        windows = Windows(n_frames=source.spectrogram.shape[1], size=model.features.n_frames).cut(source.spectrogram)
-        if len(windows) > 1:
-            raise SpectrogramError(
-                f"a clip of {source.duration_s:.3f} s is longer than the frame of the model, "
-                f"{model.features.duration_s:.3f} s, and only reconstruct, vary and invert take longer ones; build the "
-                "dataset with --long split"
-            )
-        frames += windows
-    return np.stack(frames)  # (F, T) each -> (B, F, T)
+def _between(a: float, b: float, weight: float) -> float:
+    return a + (b - a) * weight

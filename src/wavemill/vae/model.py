@@ -14,6 +14,7 @@ from wavemill.presets import Features
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.latents.conditional import TEMPERATURE as CONDITIONAL_TEMPERATURE
 from wavemill.vae.latents.conditional import ConditionalPrior
+from wavemill.vae.latents.lengths import Lengths
 from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
 from wavemill.vae.network.building import PRIOR_LOG_VARIANCE_RANGE, Encoded, Network
 from wavemill.vae.network.forward import Forward
@@ -42,6 +43,7 @@ class Model:
             if record.conditions
             else Prior.from_arrays(latents or {})
         )
+        self.lengths = Lengths.from_arrays(latents or {})
         self._encode = Forward(network.encoder)
         self._decode = Forward(network.decoder)
         self._expect = Forward(network.prior) if network.prior else None
@@ -198,8 +200,7 @@ class Model:
             return self._sampled(prior, seeds, labels or {}, temperature)
         heat = TEMPERATURE if temperature is None else temperature
         latents, peak_db, carried = prior.draw(seeds, labels=labels or {}, temperature=heat)
-        duration_s = sounding_s(self.decode(latents, peak_db=peak_db), self.features)
-        return SampledLatents(latents=latents, peak_db=peak_db, duration_s=duration_s, labels=carried)
+        return self._ended(latents, peak_db, carried, seeds)
 
     def _sampled(
         self, prior: ConditionalPrior, seeds: Sequence[int], labels: Labels, temperature: float | None
@@ -208,8 +209,16 @@ class Model:
         drawn = prior.draw(seeds, labels=labels, temperature=heat)
         mean, _ = self.expected_latents(drawn.numbers)
         latents = np.concatenate([mean + drawn.noise, drawn.numbers], axis=1).astype(np.float32)
-        duration_s = sounding_s(self.decode(latents, peak_db=drawn.peak_db), self.features)
-        return SampledLatents(latents=latents, peak_db=drawn.peak_db, duration_s=duration_s, labels=drawn.labels)
+        return self._ended(latents, drawn.peak_db, drawn.labels, seeds)
+
+    def _ended(
+        self, latents: FloatArray, peak_db: FloatArray, labels: tuple[Labels, ...], seeds: Sequence[int]
+    ) -> SampledLatents:
+        """Return drawn latents with the lengths of their sounds."""
+        duration_s = sounding_s(self.decode(latents, peak_db=peak_db), self.features)
+        if self.lengths is not None:
+            duration_s = self.lengths.ending(duration_s, labels, seeds, frame_s=self.features.duration_s)
+        return SampledLatents(latents=latents, peak_db=peak_db, duration_s=duration_s, labels=labels)
 
     def expected_latents(self, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return mean and log variance of the latents of clips with these conditions, (B, K) -> (B, D) each."""

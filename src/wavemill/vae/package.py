@@ -54,7 +54,7 @@ def save_model(
     Parameters
     ----------
     folder : the folder to write; a training in progress in its subfolder `.training` is kept
-    latents : the arrays of a `wavemill.vae.latents.prior.Prior`
+    latents : the arrays of a prior and of `wavemill.vae.latents.lengths.Lengths`
     half_precision : store weights as float16, half the size, and note that in the record's
         `training`; the network still computes in float32
 

@@ -159,6 +159,7 @@ def test_the_saved_model_tells_how_it_came_about_and_can_be_used(tmp_path: Path)
     assert model.record.training["seed"] == 5
     assert json.loads((tmp_path / "m" / "model.json").read_text())["architecture_config"] == TINY
     assert model.record.labels == {"digit": ["0", "1"]}
+    assert (model.lengths.label, model.lengths.values) == ("digit", ["0", "1"])
     zeros = model.sample_latents([3, 4], labels={"digit": "0"}, temperature=0).latents
     assert np.array_equal(zeros[0], zeros[1]), "the middle of what was learnt, and the take's number is no label"
     _, latents = model.reconstruct(source.db)

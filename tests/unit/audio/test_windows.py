@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from wavemill.audio.windows import Windows
-from wavemill.errors import SpectrogramError
 from wavemill.synthesis import from_model
 from wavemill.synthesis.from_model import SourceClip
 from wavemill.testing.sine_model import SineModel
@@ -59,7 +58,11 @@ def test_clips_of_any_length_are_reconstructed_at_their_own_length() -> None:
     model = SineModel()
     made = from_model.reconstruct(model, clips(model, 20, 128, 400))
     assert [one.shape[1] for one in made.spectrograms] == [20, 128, 400]
-    assert [one.shape for one in made.latents] == [(model.latent_dim,), (model.latent_dim,), (6, model.latent_dim)]
+    assert [one.array.shape for one in made.latents] == [
+        (model.latent_dim,),
+        (model.latent_dim,),
+        (6, model.latent_dim),
+    ]
 
 
 def test_a_clip_gives_the_same_bytes_alone_and_among_others() -> None:
@@ -74,8 +77,39 @@ def test_a_clip_gives_the_same_bytes_alone_and_among_others() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_interpolation_refuses_a_clip_that_is_longer_than_a_frame() -> None:
+def test_a_window_after_the_end_of_a_clip_is_its_floor() -> None:
+    cut = Windows(n_frames=40, size=SIZE).cut(np.arange(1, 21, dtype=np.float32)[None])
+    assert [window[0].tolist() for window in cut[1:]] == [
+        [*range(9, 21), 1, 1, 1, 1],
+        [17, 18, 19, 20] + [1] * 12,
+        [1] * SIZE,
+    ]
+
+
+@pytest.mark.parametrize("lengths", [(100, 400), (400, 100), (20, 100), (128, 300), (500, 300)])
+def test_an_interpolation_of_any_lengths_begins_and_ends_as_the_reconstructions(lengths: tuple[int, int]) -> None:
     model = SineModel()
-    first, second = clips(model, 100, 400)
-    with pytest.raises(SpectrogramError, match="longer than the frame of the model"):
-        from_model.interpolate(model, [(first, second)], [0.5])
+    pair = tuple(clips(model, *lengths))
+    made = from_model.interpolate(model, [pair] * 3, [0.0, 0.5, 1.0])
+    ends = from_model.reconstruct(model, pair)
+    assert [one.shape[1] for one in made.spectrograms] == [lengths[0], sum(lengths) // 2, lengths[1]]
+    assert made.durations_s == pytest.approx([ends.durations_s[0], sum(ends.durations_s) / 2, ends.durations_s[1]])
+    for one, end in ((made.spectrograms[0], ends.spectrograms[0]), (made.spectrograms[2], ends.spectrograms[1])):
+        np.testing.assert_allclose(one, end, atol=1e-3)
+
+
+def test_each_window_of_an_interpolation_lies_between_those_of_its_sources() -> None:
+    model = SineModel()
+    pair = tuple(clips(model, 400, 400))
+    made = from_model.interpolate(model, [pair], [0.25], path="linear")
+    first, second = from_model.encode(model, pair)
+    np.testing.assert_allclose(made.latents[0].rows, first.rows + 0.25 * (second.rows - first.rows), atol=1e-6)
+
+
+def test_what_was_encoded_decodes_to_the_reconstruction() -> None:
+    model = SineModel()
+    sources = clips(model, 20, 128, 400)
+    whole = from_model.reconstruct(model, sources, seeds=[1, 2, 3]).spectrograms
+    apart = from_model.decode(model, from_model.encode(model, sources, seeds=[1, 2, 3])).spectrograms
+    for one, other in zip(whole, apart, strict=True):
+        np.testing.assert_array_equal(one, other)

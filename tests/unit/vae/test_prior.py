@@ -8,6 +8,7 @@ import pytest
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import ModelError, UsageError
+from wavemill.vae.latents.lengths import Lengths
 from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.latents.prototypes import TAKES
 from wavemill.vae.package import load_model, save_model
@@ -207,6 +208,16 @@ def test_a_model_draws_latents_levels_and_lengths(model_dir: Path) -> None:
     alone = model.sample_latents([11], labels={"digit": "3"})
     assert np.array_equal(alone.latents[0], drawn.latents[11])
     assert (alone.duration_s[0], alone.peak_db[0]) == (drawn.duration_s[11], drawn.peak_db[11])
+
+
+def test_a_model_with_lengths_ends_samples_that_are_longer(model_dir: Path, tmp_path: Path) -> None:
+    model = load_model(model_dir)
+    lengths = Lengths(quantiles=np.full((1, 21), 0.02, np.float32))
+    latents = model.prior.arrays() | lengths.arrays()
+    save_model(tmp_path / "ending", model.record, model.network, latents=latents)
+    drawn = load_model(tmp_path / "ending").sample_latents([1, 2])
+    np.testing.assert_allclose(drawn.duration_s, 0.02)
+    np.testing.assert_array_equal(drawn.latents, model.sample_latents([1, 2]).latents)
 
 
 def test_a_variation_keeps_its_distance_and_depends_on_its_seed_alone(model_dir: Path) -> None:

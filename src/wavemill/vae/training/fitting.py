@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.duration import sounding_s
 from wavemill.keras_seam import keras, tf
 from wavemill.labels import SPLIT, Labels
+from wavemill.presets import Features
 from wavemill.vae.latents.conditional import ConditionalPrior
+from wavemill.vae.latents.lengths import Lengths
 from wavemill.vae.latents.prior import Prior, items_to_fit
 from wavemill.vae.network.building import Encoded, Network
 from wavemill.vae.network.scaling import Scheme
@@ -23,7 +26,18 @@ REFINING_STEPS = 1_500
 REFINING_BATCH = 128
 REFINING_RATE = 1e-3
 REFINING_DECAY = 1e-4
+_PAGE = 64
 _NUMBERING = ("index", SPLIT)  # labels that say nothing about the sound
+
+
+def fit_lengths(source: SpectrogramSource, training: Indices, features: Features) -> Lengths:
+    """Return how long the training spectrograms sound, or a seeded selection of many."""
+    items = training[items_to_fit([], 1, n_items=len(training))]
+    pages = (items[first : first + _PAGE] for first in range(0, len(items), _PAGE))
+    sounding = np.concatenate([sounding_s(source.read_db(page), features) for page in pages])
+    every_label = source.labels
+    labels = [{k: v for k, v in every_label[i].items() if k not in _NUMBERING} for i in items]
+    return Lengths.fit(sounding, labels)
 
 
 def fit_prior(

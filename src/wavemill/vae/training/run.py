@@ -28,7 +28,7 @@ from wavemill.vae.told import told
 from wavemill.vae.training.batches import Batches, Indices, SpectrogramSource, in_order, split
 from wavemill.vae.training.checkpoint import Checkpoint, Progress, checkpoint_file, read_checkpoint, write_checkpoint
 from wavemill.vae.training.config import TrainingConfig
-from wavemill.vae.training.fitting import fit_prior, not_sampled
+from wavemill.vae.training.fitting import fit_lengths, fit_prior, not_sampled
 from wavemill.vae.training.joined_source import JoinedSource
 from wavemill.vae.training.learnt import LEAST_STEPS_TO_JUDGE, average_error, require_learnt
 from wavemill.vae.training.lineage import ancestors, inherited_rule
@@ -150,7 +150,8 @@ class TrainingRun:
         if evaluate:
             model = Model(record, self.network, digest="")
             record = replace(record, quality=evaluate(model, self.source, self.held_out))
-        return save_model(self.model_dir, record, self.network, latents=prior.arrays())
+        lengths = fit_lengths(self.source, self.training, record.features)
+        return save_model(self.model_dir, record, self.network, latents=prior.arrays() | lengths.arrays())
 
     def record(self) -> ModelRecord:
         """Return the record of the model as trained so far."""
@@ -258,8 +259,7 @@ def train(
     source : the spectrograms; `wavemill.vae.training.dataset_source.DatasetSource` reads a dataset
     model_dir : the model's folder; its name becomes the model's name
     config : defaults to the default architecture's recipe
-    resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ from
-        before
+    resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ
     finish : with `resume`, save the best weights so far without training further
     init : start from this model's weights and use its normalisation; it must have the same
         architecture and sizes. Its `validation_label` holds out the same clips again, unless
