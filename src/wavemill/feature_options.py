@@ -166,7 +166,7 @@ def _require_positive(options: FeatureOptions) -> None:
     for one in fields(options):
         value, least = getattr(options, one.name), 0 if one.name in {"mel_bands", "fmin_hz"} else 1e-9
         if value is not None and not least <= value < 1e9:
-            raise UsageError(f"{one.name}: expected a number over 0, received {value!r:.40}")
+            raise UsageError(f"{one.name}: expected a number over 0 and below 1e9, received {value!r:.40}")
 
 
 def _window(base: Features, rate_hz: int) -> int:

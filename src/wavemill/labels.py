@@ -11,14 +11,17 @@ Labels = Mapping[str, LabelValue]
 
 SPLIT = "split"  # the label that divides recordings into the parts below
 SPLITS = ("train", "validation", "test")
+_MOST_WHOLE = 10**18  # a whole number is below: more than 64 bits fit neither SQLite nor Parquet
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,3})?")
 
 
 def is_label_value(value: object) -> bool:
-    """Return whether a value from JSON can be a label's: a text or a finite number."""
+    """Return whether a value from JSON can be a label's: a text, a finite number, or a whole one of up to 18 digits."""
     if isinstance(value, bool):
         return False
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, int):
+        return abs(value) < _MOST_WHOLE
+    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def number_in(text: str) -> int | float | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from wavemill.dataset.build import BuildReport
     from wavemill.dataset.labelling import LabelReport
 
+_SHOWN_SPLITS = 3
+
 label_options = options(
     click.option(
         "--metadata",
@@ -159,5 +161,7 @@ def _print_labels(labels: LabelReport) -> None:
     if labels.overlapping_parts:
         example = labels.overlapping_examples[0]
         say(f"  {number_of(labels.overlapping_parts, 'part')} overlapping an earlier one, such as {example}")
+    for split, count in list(labels.other_splits.items())[:_SHOWN_SPLITS]:
+        say(f"  {count} with split={split}, which training leaves out: expected train, validation or test")
     if labels.left_out_columns:
         say(f"  left out, since labels are texts or numbers: {', '.join(labels.left_out_columns)}")

@@ -118,6 +118,16 @@ def gain_for(peak: float) -> float:
     return _CEILING / peak if peak > _CEILING else 1.0
 
 
+def within_peak(signal: FloatArray, peak: float) -> FloatArray:
+    """Limit a sound to the peak of its source, or to what a file holds if that is more.
+
+    Inversion gives loud sources single samples above their peak. Scaling the sound until they fit would
+    make all of it softer, by up to 2.5 dB; `gain_for` then scales it only as it would scale the source.
+    """
+    most = max(peak, _CEILING)
+    return np.clip(signal, -most, most)
+
+
 def level_dbfs(power: float) -> float:
     """Return a mean square in dB re full scale; at least -120."""
     return max(10 * math.log10(power + 1e-12), -120.0)

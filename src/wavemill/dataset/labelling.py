@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from wavemill.dataset.described import Described, id_of
 from wavemill.dataset.entries import READABLE_LABELS
 from wavemill.dataset.label_sources import LabelChoice, name_labels, with_known_split
 from wavemill.dataset.writing import DatasetWriter
+from wavemill.labels import SPLIT, SPLITS
 
 _PAGE = 10_000
 _EXAMPLES = 20
@@ -29,6 +31,9 @@ class LabelReport:
     repeated_rows: int = 0  # rows that describe the same as a later row, which counts
     overlapping_parts: int = 0  # that begin before an earlier part of their recording ends
     overlapping_examples: list[str] = field(default_factory=list)
+    other_splits: dict[str, int] = field(
+        default_factory=dict
+    )  # not in SPLITS -> spectrograms, which training leaves out
     left_out_columns: list[str] = field(default_factory=list)  # with values that are neither texts nor numbers
 
 
@@ -44,6 +49,7 @@ def label_dataset(
         return None
     by_name = name_labels(choice)
     labelled, without_row, examples = 0, 0, list[str]()
+    splits = Counter[str]()
     for page in _pages(writer):
         changed = []
         for spectrogram_id, source, before in page:
@@ -52,14 +58,16 @@ def label_dataset(
                 row = json.loads(before)
             labels = with_known_split(by_name(id_of(source)) | (row or {}))
             labelled += bool(labels)
+            splits[str(labels.get(SPLIT, SPLITS[0]))] += 1
             if row is None and described.origin is not None:
                 without_row += 1
                 examples += [source] if without_row <= _EXAMPLES else []
             if json.loads(before) != labels:
                 changed.append((spectrogram_id, labels))
         writer.relabel(changed)
+    other_splits = {split: count for split, count in sorted(splits.items()) if split not in SPLITS}
     if described.origin is None:
-        return LabelReport(table=None, labelled=labelled)
+        return LabelReport(table=None, labelled=labelled, other_splits=other_splits)
     unused_rows, unused_examples = described.unused(_EXAMPLES)
     overlapping_parts, overlapping_examples = described.overlapping(_EXAMPLES)
     return LabelReport(
@@ -72,6 +80,7 @@ def label_dataset(
         repeated_rows=described.repeated,
         overlapping_parts=overlapping_parts,
         overlapping_examples=overlapping_examples,
+        other_splits=other_splits,
         left_out_columns=sorted(described.left_out),
     )
 

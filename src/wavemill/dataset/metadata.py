@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +104,7 @@ def clean_labels(values: Values, left_out: Counter[str]) -> dict[str, LabelValue
         if isinstance(key, str) and key and is_label_value(value) and is_text(f"{key}{value}"):
             labels[key] = value
         else:
-            left_out[str(key)] += 1
+            left_out[str(key) or "a column without a name"] += 1
     return labels
 
 
@@ -161,9 +163,22 @@ def _numeric_columns(path: Path) -> set[str]:
 
 def _csv_dicts(path: Path) -> Iterator[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restkey="")
-        _file_column(reader.fieldnames or ())
-        yield from reader
+        lines = csv.reader(file, skipinitialspace=True)
+        columns = [name.strip() for name in next(lines, [])]
+        _require_columns(columns)
+        for number, cells in enumerate(filter(None, lines), start=1):
+            if any(cells[len(columns) :]):
+                raise ValueError(f"row {number} has more values than there are columns; quote values with commas")
+            yield dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
+
+
+def _require_columns(columns: Sequence[str]) -> None:
+    """Raise ValueError unless one of the columns names files, and each has a name of its own."""
+    if len(columns) == 1 and (other := re.search(r"[;\t]", columns[0])):
+        raise ValueError(f"its columns are divided by {other[0]!r}; divide them by commas")
+    _file_column(columns)
+    if doubled := [name for name, count in Counter(columns).items() if name and count > 1]:
+        raise ValueError(f"it has several columns {doubled[0]!r}; rename or remove all but one")
 
 
 def _jsonl_rows(path: Path) -> Iterator[Values]:
@@ -196,7 +211,7 @@ def _parquet_rows(path: Path) -> Iterator[Values]:
         raise UsageError("reading a Parquet table needs pyarrow: pip install 'wavemill[export]'") from exc
     try:
         with ParquetFile(path) as file:
-            _file_column(file.schema_arrow.names)
+            _require_columns(file.schema_arrow.names)
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except ArrowException as exc:
@@ -224,5 +239,7 @@ _READERS: dict[str, Callable[[Path], Iterable[Values]]] = {
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as exc:
+        raise DatasetError(f"{path} cannot be read as a table of labels: it is not in UTF-8; save it as UTF-8") from exc
     except (OSError, ValueError, RecursionError, csv.Error) as exc:
         raise DatasetError(f"{path} cannot be read as a table of labels: {exc}") from exc

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.encoding import within_peak
 from wavemill.audio.features import to_magnitude
 from wavemill.audio.long_sound import WrittenAudio, write_long
 from wavemill.audio.windows import Windows
@@ -69,6 +70,7 @@ class _HugeJob:
     def write(self, kind: str, read_db: ReadDb) -> WrittenAudio:
         """Invert a spectrogram and write its sound to a file that can be staged."""
         tools, features = self._tools, self._tools.features
+        peak = self.made.peak or math.inf
         waveform = invert_blocks(
             lambda first, last: to_magnitude(read_db(first, last), features),
             self._n_frames,
@@ -76,12 +78,12 @@ class _HugeJob:
             hop_length=features.hop_length,
             method=tools.params.method,
             length=round(self.made.duration_s * features.sample_rate_hz),
-            peak=self.made.peak or math.inf,
+            peak=peak,
         )
         path = self._outputs.scratch(kind)
         try:
             return write_long(
-                waveform,
+                (within_peak(block, peak) for block in waveform),
                 path,
                 features.sample_rate_hz,
                 form=tools.params.format,

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from wavemill.arrays import FloatArray
+from wavemill.audio.encoding import within_peak
 from wavemill.audio.features import to_magnitude
 from wavemill.errors import PresetMismatchError
 from wavemill.inversion import invert
@@ -37,7 +38,8 @@ def spectrograms_to_audio(
     durations_s : sequence of float, optional
         Length of each source; the padding after it is cut off. None: the full length.
     peaks : sequence of float or None, optional
-        Highest absolute sample of each source, which the sound should not exceed; None where it is not known.
+        Highest absolute sample of each source; None where it is not known. See `within_peak` for sounds that
+        exceed it.
     method : str
         One of `wavemill.inversion.METHODS`.
     gpu : str, optional
@@ -62,7 +64,7 @@ def spectrograms_to_audio(
             n_threads=n_threads,
         )  # (B, samples)
         waveforms |= zip(alike, found, strict=True)
-    ordered = [waveforms[i] for i in range(len(spectrograms))]
+    ordered = [within_peak(waveforms[i], float(limits[i])) for i in range(len(spectrograms))]
     if durations_s is None:
         return ordered
     n_samples = [round(s * features.sample_rate_hz) for s in durations_s]

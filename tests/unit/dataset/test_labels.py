@@ -110,7 +110,10 @@ def test_a_table_elsewhere_is_given_by_its_path(audio: Path, tmp_path: Path) -> 
         ("name,pitch\na.wav,3\n", "no column 'file_name'"),
         ("", "no column 'file_name'"),
         ("file_name,pitch\n,3\n", "row 1 has no file_name"),
-        ("file_name,x\n\udcff", "cannot be read as a table"),
+        ("file_name,x\n\udcff", "cannot be read as a table of labels: it is not in UTF-8; save it as UTF-8"),
+        ("file_name,x\na.wav,1\na.wav,1,2,3\n", "row 2 has more values than there are columns"),
+        ("file_name;x\na.wav;1\n", "its columns are divided by ';'; divide them by commas"),
+        ("file_name,x,x\na.wav,1,2\n", "it has several columns 'x'"),
     ],
 )
 def test_a_bad_table_is_refused_before_anything_is_written(audio: Path, content: str, message: str) -> None:
@@ -118,6 +121,32 @@ def test_a_bad_table_is_refused_before_anything_is_written(audio: Path, content:
     with pytest.raises(DatasetError, match=message):
         built(audio)
     assert not (audio.parent / "data").exists()
+
+
+def test_spaces_after_commas_and_missing_cells_do_no_harm(audio: Path) -> None:
+    text = f"file_name , pitch, name,\n{NAMES[0]}\n{NAMES[1]}, 3, ann,\n\n{NAMES[2]}, 4.5,,\n"
+    (audio / "metadata.csv").write_text(text)
+    _, labels = built(audio)
+    assert labels == {
+        NAMES[0][:-4]: {},
+        NAMES[1][:-4]: {"pitch": 3, "name": "ann"},
+        NAMES[2][:-4]: {"pitch": 4.5},
+    }
+
+
+def test_a_split_of_another_name_is_reported(audio: Path) -> None:
+    write_csv(audio / "metadata.csv", [row | {"split": "holdout"} for row in ROWS[:2]])
+    report, _ = built(audio)
+    assert report.labels is not None
+    assert report.labels.other_splits == {"holdout": 2}
+
+
+def test_a_whole_number_that_no_column_holds_is_no_label(audio: Path) -> None:
+    write_jsonl(audio / "metadata.jsonl", [{"file_name": NAMES[0], "vast": 10**18, "large": 10**18 - 1}])
+    report, labels = built(audio)
+    assert labels[NAMES[0][:-4]] == {"large": 10**18 - 1}
+    assert report.labels is not None
+    assert report.labels.left_out_columns == ["vast"]
 
 
 def test_two_tables_in_the_folder_are_refused(audio: Path) -> None:

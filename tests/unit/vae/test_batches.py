@@ -86,6 +86,19 @@ def test_a_split_label_is_honoured_and_what_is_for_tests_stays_out() -> None:
     assert sorted([*training, *held_out]) == [0, 1, 2, 3]
 
 
+def test_what_another_split_holds_is_not_trained_on() -> None:
+    labels = [{"split": part} for part in ("train", "holdout", "train", "validation", "holdout")]
+    training, held_out = split(labels, TrainingConfig())
+    assert (training.tolist(), held_out.tolist()) == ([0, 2], [3])
+    with pytest.raises(UsageError, match=r"split=train .* but split=holdout"):
+        split([{"split": "holdout"}] * 9, TrainingConfig())
+
+
+def test_few_clips_hold_out_one() -> None:
+    training, held_out = split([{}] * 3, TrainingConfig())
+    assert (len(training), len(held_out)) == (2, 1)
+
+
 def test_a_fraction_holds_out_whole_recordings() -> None:
     recordings = np.repeat(np.arange(10), 3)
     training, held_out = split([{}] * 30, TrainingConfig(validation_fraction=0.2), recordings)

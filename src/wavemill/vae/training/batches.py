@@ -73,8 +73,8 @@ def split(
     """Return the indices to train on and those held out, each sorted.
 
     Without a `validation_label`, items with a `split` label are divided by it: `train` is trained
-    on, `validation` is held out, `test` is in neither. If there is no `validation`, a fraction is
-    held out of the rest. `recordings` are the numbers of the recordings that items are from; a
+    on, `validation` is held out, all others are in neither. If there is no `validation`, a fraction
+    is held out of the rest. `recordings` are the numbers of the recordings that items are from; a
     fraction holds out whole recordings.
 
     Raises
@@ -88,12 +88,17 @@ def split(
         held_out = np.array([item in rule for item in labels], dtype=bool)
     else:
         parts = np.array([str(item.get(SPLIT, SPLITS[0])) for item in labels])
-        everything = everything[parts != SPLITS[2]]
+        everything = everything[np.isin(parts, SPLITS[:2])]
+        if not everything.size:
+            raise UsageError(
+                f"expected spectrograms with split=train to train on, received none, but split={parts[0]}; mend the "
+                "table and build the dataset again, or choose with --validation-label KEY=A,B"
+            )
         held_out = parts[everything] == SPLITS[1]
         if not held_out.any():
             own = np.asarray(recordings)[everything] if recordings is not None else everything
             numbers = np.unique(own)
-            n_held_out = round(len(numbers) * config.validation_fraction)
+            n_held_out = max(1, round(len(numbers) * config.validation_fraction))
             held_out = np.isin(own, numbers[seeded_rng(config.seed, 0).permutation(len(numbers))[:n_held_out]])
     if not held_out.any() or held_out.all():
         raise UsageError(
