@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
+from wavemill.presets import preset
 from wavemill.vae.training.batches import Batches, in_order, split
 from wavemill.vae.training.config import TrainingConfig
 
@@ -16,6 +17,7 @@ LABELS = [{"index": str(i % 5)} for i in range(20)]
 class CountingSource:
     """Spectrogram number i has its mark in column i."""
 
+    features = preset("digits")
     labels = LABELS
 
     def __init__(self) -> None:

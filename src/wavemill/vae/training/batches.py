@@ -126,7 +126,7 @@ class Batches:
         conditions: Conditions = (),
     ) -> None:
         self._told = told(conditions, source.labels) if conditions else None
-        colour = config.colour_db / float(scheme.get("range_db", source.features.range_db))
+        colour = config.colour_db / scheme.get("range_db", source.features.range_db)
         self._moves = moves_for(source.labels, colour)
         self._source, self._indices, self._scheme, self._config = source, indices, scheme, config
         self._added = np.arange(0) if added is None else added
