@@ -12,7 +12,8 @@ Labels = Mapping[str, LabelValue]
 SPLIT = "split"  # the label that divides recordings into the parts below
 SPLITS = ("train", "validation", "test")
 _MOST_WHOLE = 10**18  # a whole number is below: more than 64 bits fit neither SQLite nor Parquet
-_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,3})?")
+# Of decimals there may be 20: Python and pandas write 0.00013992548631724903.
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 
 
 def is_label_value(value: object) -> bool:

@@ -192,7 +192,8 @@ def test_folders_give_a_label_and_the_split(name: str, labels: Labels) -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [("69", 69), ("-1.5", -1.5), ("1e3", 1000.0), ("0", 0), ("007", None), ("1_0", None), ("nan", None),
-     ("1e999", None), ("", None), ("0x10", None), ("+5", 5), ("0.50", 0.5)],
+     ("1e999", None), ("", None), ("0x10", None), ("+5", 5), ("0.50", 0.5),
+     ("0.00013992548631724903", 0.00013992548631724903)],
 )  # fmt: skip
 def test_only_plain_numbers_are_numbers(text: str, number: float | None) -> None:
     assert number_in(text) == number

@@ -42,3 +42,10 @@ def test_of_single_numbers_only_the_equal_one_is_meant() -> None:
     assert heard_as(50.0, ["50", "90"]) == "50"
     assert heard_as(70, ["50", "90"]) is None
     assert heard_as(3, ["low", "high"]) is None
+
+
+def test_every_number_belongs_to_a_range_however_many_digits_it_has() -> None:
+    numbers = [1e-4 + number / 7e3 for number in range(100)]
+    names = heard_values(numbers)
+    assert len(names) == 5
+    assert {heard_as(number, names) for number in numbers} == set(names)
