@@ -81,6 +81,18 @@ def test_huge_spectrograms_are_rendered_in_blocks_as_others_are_at_once(
     assert not list((bench.folder / "blocks").rglob("*.large*"))
 
 
+def test_a_huge_recording_at_full_scale_keeps_its_level(
+    bench: Bench, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(3).standard_normal(LENGTHS["long"])
+    source = np.clip(0.45 * noise, -1, 1)
+    soundfile.write(audio / "long.wav", source, 8_000)
+    monkeypatch.setattr(extents, "MOST_NUMBERS", 200 * 128)
+    build(audio, tmp_path / "huge", DIGITS, long="keep", jobs=1)
+    made = sounds(rendered(bench, tmp_path / "huge", "invert", "out"))["long"]
+    assert 10 * np.log10(np.mean(made**2) / np.mean(source**2)) == pytest.approx(0, abs=0.5)
+
+
 def test_latents_of_any_length_decode_to_the_bytes_of_the_reconstruction(bench: Bench, kept: Path) -> None:
     params = ReconstructParams(keep_latents=True, format="float")
     made = rendered(bench, kept, "reconstruct", "made", model="small", params=params)

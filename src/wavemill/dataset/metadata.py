@@ -87,8 +87,9 @@ class Table:
             or length_s is None
             or not (0 <= start_s <= LONGEST_S and SHORTEST_S <= length_s <= LONGEST_S)
         ):
+            article = "an" if start_column == "offset" else "a"
             raise DatasetError(
-                f"{self.path}: row {number}: expected a {start_column} of 0 or more and a {_DURATION} of at least "
+                f"{self.path}: row {number}: expected {article} {start_column} of 0 or more and a {_DURATION} of at least "
                 f"{SHORTEST_S}, in seconds, received {given[0]!a:.40} and {given[1]!a:.40}; mend or remove this row"
             )
         return Part(start_s=float(start_s), length_s=float(length_s))

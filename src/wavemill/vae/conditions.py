@@ -131,7 +131,7 @@ def conditions_of(labels: Sequence[str], items: Iterable[Labels]) -> Conditions:
 
 def _condition(label: str, values: set[LabelValue]) -> Condition:
     if len(values) < 2:
-        known = f"all of them have {label} {next(iter(values))}" if values else "none of them has one"
+        known = f"all of them have {label} {next(iter(values))!s:.40}" if values else "none of them has one"
         raise UsageError(f"the recordings cannot be conditioned on {label!r}: {known}; omit --condition {label}")
     numbers = [float(value) for value in values if not isinstance(value, str)]
     if len(numbers) == len(values):
