@@ -123,7 +123,7 @@ def build(
         f"{len(report.unreadable)} unreadable, {report.ignored} other files ignored"
     )
     if report.labels is not None:
-        _print_labels(report.labels)
+        _print_labels(report.labels, from_folders=choice.from_folders)
     print_problems("unreadable", report.unreadable)
     print_problems("skipped", report.skipped)
 
@@ -149,8 +149,9 @@ def _losses(report: BuildReport, features: Features) -> Iterator[str]:
         yield f"{report.cut} of {report.spectrograms} ({share:.0%}) are cut to {features.duration_s:.3f} s"
 
 
-def _print_labels(labels: LabelReport) -> None:
-    source = f"from {labels.table}" if labels.table else "from names"
+def _print_labels(labels: LabelReport, *, from_folders: bool) -> None:
+    names = "names and folders" if from_folders else "names"
+    source = f"from {labels.table or names}"
     say(f"{number_of(labels.labelled, 'spectrogram')} labelled {source}")
     if labels.without_row:
         say(f"  {labels.without_row} without a row there, such as {labels.without_row_examples[0]}")

@@ -146,7 +146,7 @@ def _inverted(
     signal = np.zeros(stft.n_samples, np.float32)
     clip = read_clip(clips, 0, stft=stft, hop_unit=2 if method.is_fine else 1, limit=grid.peak)
     if clip is not None:
-        reconstruct(replace(clip, known=known), method, None, transforms, signal)
+        reconstruct(replace(clip, known=known, is_short=False), method, None, transforms, signal)
     return signal
 
 

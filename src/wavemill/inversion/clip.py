@@ -21,6 +21,8 @@ FLAT_DB = 1.0
 # sound and not floor.
 LEAST_RANGE_DB = 20.0
 
+SHORT = 2**16  # numbers of a short clip's spectrogram, at most
+
 # Rows kept free below half the lower sample rate, because a signal has a wider spectrum than its
 # frames: the window adds a row, and dividing by the window sum adds a tail that falls by 15 dB in
 # two rows.
@@ -43,6 +45,7 @@ class Clip:
     work: Stft  # for iterations: `full`, or a transform at half its sample rate, a quarter and so on
     full: Stft
     limit: float = math.inf  # peak of the source; infinite if unknown
+    is_short: bool = False  # and no block of a longer one
     known: PhaseArray | None = None  # (F, K): phases of the first K frames, where a block before gave them
 
 
@@ -94,6 +97,7 @@ def read_clip(
         floor=found.floor / scale,
         scale=scale,
         limit=limit / scale,
+        is_short=values.size <= SHORT,
         work=work,
         full=stft,
     )

@@ -17,9 +17,17 @@ import numpy.typing as npt
 
 from wavemill.arrays import FloatArray
 from wavemill.inversion.arguments import check_counts, check_magnitude, check_peaks
-from wavemill.inversion.clip import read_clip
+from wavemill.inversion.clip import SHORT, read_clip
 from wavemill.inversion.inversion import choose, each
-from wavemill.inversion.methods import PEAK_MARGIN, PEAK_SHARE, ROUGH, ROUGH_MOMENTUM, Method, treats_rough
+from wavemill.inversion.methods import (
+    PEAK_MARGIN,
+    PEAK_SHARE,
+    ROUGH,
+    ROUGH_AND_SHORT,
+    ROUGH_MOMENTUM,
+    Method,
+    treats_rough,
+)
 from wavemill.inversion.phases import TURN, PhaseArray
 from wavemill.inversion.reconstruction import fine_stft, starting_phases
 from wavemill.inversion.stft import Stft, hann, stft_for, unfold
@@ -158,7 +166,7 @@ def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, limit: Any) 
     rest = tf.where(magnitude > 0, tf.abs(rebuilt) - magnitude, 0)
     error, energy = (tf.reduce_sum(values**2, [1, 2], keepdims=True) for values in (rest, magnitude))
     n_iter = tf.fill(tf.shape(error), n_plain)  # (B, 1, 1)
-    for level, n_fast in ROUGH:
+    for level, n_fast in ROUGH_AND_SHORT if stft.n_rows * stft.n_frames <= SHORT else ROUGH:
         n_iter = tf.where(error > level**2 * energy, n_fast, n_iter)
     is_rough = n_iter > n_plain
     push = tf.where(is_rough, ROUGH_MOMENTUM / (1 + ROUGH_MOMENTUM), 0.0)
@@ -171,7 +179,7 @@ def _settle(stft: Stft, magnitude: Any, spectra: Any, n_plain: int, limit: Any) 
         return i + 1, tf.where(i < n_iter, _with_magnitude(magnitude, pushed), spectra), rebuilt
 
     state = (tf.constant(1), spectra, tf.zeros_like(spectra))
-    return tf.while_loop(lambda i, *_: i < max(n_plain, ROUGH[-1][1]), step, state)[1]
+    return tf.while_loop(lambda i, *_: i < tf.reduce_max(n_iter), step, state)[1]
 
 
 def _estimated_limit(signals: Any) -> Any:

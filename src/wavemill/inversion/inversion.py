@@ -55,7 +55,7 @@ def invert(
     method : str
         One of `METHODS`:
 
-        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations; 8 or 12
+        - "pghi+gl": phase gradient heap integration, then 4 plain Griffin-Lim iterations; 8 to 16
           fast ones for a clip with attacks or noise, whose integrated phases do not fit each other.
         - "pghi": the integration alone.
         - "fine": integration and 4 iterations on twice the frames, then 4 on the given frames.

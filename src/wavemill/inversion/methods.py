@@ -78,10 +78,12 @@ class Method:
 
 
 # Phase gradients do not describe attacks and noise. A clip is rough if the integrated phases leave a
-# relative error of the magnitudes above the first level, -22 dB: then fast iterations come nearer to the
-# recording than plain ones. Above the second, -12 dB, it needs more of them to come as near as librosa's
-# 32. Drums and loops leave -7 to -23 dB, most sentences and digits -22 to -29 dB.
-ROUGH = ((0.08, 8), (0.25, 12))  # (error, number of fast iterations above it)
+# relative error of the magnitudes above the first level, -18.4 dB: then fast iterations come nearer to
+# the recording than plain ones. Above the second, -12 dB, it needs more of them to come as near as
+# librosa's 32; a short clip, much of which is its attack, above -15 dB. Drums and loops leave -7 to
+# -23 dB, three of four sentences and digits less than -18.4 dB.
+ROUGH = ((0.12, 8), (0.25, 12))  # (error, number of fast iterations above it)
+ROUGH_AND_SHORT = ((0.12, 8), (0.18, 16))
 ROUGH_MOMENTUM = 0.99
 
 # Fast iterations can build peaks that the recording does not have: up to 1.78 times its highest on
@@ -98,11 +100,6 @@ def treats_rough(method: Method, n_iter: int | None, stft: Stft) -> bool:
     Where frames overlap by half, fast iterations lower PESQ by 0.02 and are left out.
     """
     return method.treats_rough and n_iter is None and 2 * stft.hop_length < stft.n_fft
-
-
-def fast_iterations(error: float) -> int:
-    """Return the number of fast iterations for a clip by the error that its start leaves; 0 if it is not rough."""
-    return max((n_iter for level, n_iter in ROUGH if error > level), default=0)
 
 
 KNOWN: dict[str, Method] = {

@@ -9,9 +9,10 @@ from wavemill.inversion.clip import Clip, with_frames_between
 from wavemill.inversion.methods import (
     PEAK_MARGIN,
     PEAK_SHARE,
+    ROUGH,
+    ROUGH_AND_SHORT,
     ROUGH_MOMENTUM,
     Method,
-    fast_iterations,
     treats_rough,
 )
 from wavemill.inversion.phases import PhaseArray, spectra_of
@@ -68,7 +69,9 @@ def _find(clip: Clip, method: Method, n_iter: int | None, transforms: Transforms
     if method.momentum:
         return _searched(clip, folded, n_iter, method.momentum, clip.limit, transforms)
     if may_be_rough:
-        if n_fast := fast_iterations(transforms.polish_once(clip.work, clip.magnitude, folded)):
+        error = transforms.polish_once(clip.work, clip.magnitude, folded)
+        levels = ROUGH_AND_SHORT if clip.is_short else ROUGH
+        if n_fast := max((n for level, n in levels if error > level), default=0):
             return _searched(clip, folded, n_fast - 1, ROUGH_MOMENTUM, _limit(clip, folded), transforms)
         n_iter -= 1
     return _polished(clip, folded, n_iter, transforms)

@@ -177,6 +177,7 @@ def train(
             added=[DatasetSource(other) for other in others],
             started=None if as_json else _say_summary,
             progress=progress,
+            saving=None if as_json else _say_saving,
             evaluate=lambda *held_out: _examples_and_figures(model_dir, *held_out),
         )
     record = read_record(model_dir)
@@ -185,9 +186,13 @@ def train(
         print_json({"model": str(model_dir), "digest": digest, "log_spectral_distance_db": distance_db})
     else:
         say(f"{model_dir}: trained and saved, digest {digest}")
-        say(f"log-spectral distance of held-out clips: {distance_db:.1f} dB (0 is perfect; the shipped fsdd-vae: 3.6)")
+        say(f"log-spectral distance of held-out clips: {distance_db:.1f} dB (0 is perfect)")
         say(f"held-out clips to listen to, original and reconstruction: {examples_folder(model_dir)}")
         _say_labels(record)
+
+
+def _say_saving() -> None:
+    say("fitting what samples are drawn from, and measuring held-out clips: this takes a minute or more")
 
 
 def _examples_and_figures(

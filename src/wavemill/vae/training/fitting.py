@@ -115,7 +115,7 @@ def _reason(label: str, labels: Sequence[Labels], *, conditioned: bool) -> str:
         return f"the decoder is not told it; add --condition {label}"
     values = [item[label] for item in labels if label in item]
     if len(values) < len(labels):
-        return f"{len(labels) - len(values)} recordings lack it"
+        return f"{len(labels) - len(values)} spectrograms lack it"
     return (
         f"with its {len(set(values))} values there are too many combinations; "
         f"--architecture spectra --condition {label} can sample it"

@@ -247,12 +247,12 @@ def train(
     added: Sequence[SpectrogramSource] = (),
     started: Callable[[Summary], None] | None = None,
     progress: Callable[[EpochReport], None] | None = None,
+    saving: Callable[[], None] | None = None,
     evaluate: Evaluate | None = None,
 ) -> str:
     """Train a model, write its folder, and return the model's digest.
 
-    Training may be interrupted at any time. If it is resumed from the last complete epoch, it ends
-    with the same weights as without the interruption.
+    A training that is resumed from its last complete epoch ends with the same weights as one without interruption.
 
     Parameters
     ----------
@@ -261,13 +261,13 @@ def train(
     config : defaults to the default architecture's recipe
     resume : continue the training in `model_dir/.training`; `epochs` and `patience` may differ
     finish : with `resume`, save the best weights so far without training further
-    init : start from this model's weights and use its normalisation; it must have the same
-        architecture and sizes. Its `validation_label` holds out the same clips again, unless
-        `config` has its own
+    init : start from the weights of this model of the same architecture and sizes, with its
+        normalisation and, unless `config` has its own, its `validation_label`
     added : datasets to train on as well, as `config.added_share` of each epoch; nothing from them
         is held out or used for the prior
     started : called before the first step, with what it will take
     progress : called after each epoch
+    saving : called after the last epoch, before the prior is fitted
     evaluate : returns the record's quality figures, measured on the held-out spectrograms, such as
         `wavemill.vae.training.quality.measure`
 
@@ -276,8 +276,7 @@ def train(
     TrainingError
         When nothing was learnt. Training can still be resumed with more epochs, or finished.
     UsageError
-        When nothing can be held out, the training to resume had other options, or the features of
-        the sources differ.
+        When nothing can be held out, the options differ from the resumed training's, or the sources' features differ.
     ModelError
         When the weights of `init` do not fit.
     OutputError
@@ -295,6 +294,8 @@ def train(
             if progress:
                 progress(report)
         run.require_learnt()
+    if saving:
+        saving()
     digest = run.save(evaluate)
     shutil.rmtree(checkpoint_file(run.model_dir).parent, ignore_errors=True)
     return digest
