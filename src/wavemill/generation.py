@@ -67,6 +67,7 @@ class SoundGenerator:
         spectrograms: Spectrograms,
         *,
         durations_s: Sequence[float] | None = None,
+        peaks: Sequence[float | None] | None = None,
         seeds: Sequence[int] | None = None,
         labels: Sequence[Labels] | None = None,
     ) -> Generated:
@@ -77,6 +78,8 @@ class SoundGenerator:
         spectrograms : float32 [shape=(n_bins, frames), in dB] each, of any length
         durations_s : sequence of float, optional
             Length of each source; None: the full length.
+        peaks : sequence of float or None, optional
+            Highest absolute sample of each source, as a dataset's entries have it; None where it is not known.
         seeds : sequence of int, optional
             Draw each latent from its posterior with this seed, instead of taking the mean.
         labels : sequence of mappings, optional
@@ -88,7 +91,7 @@ class SoundGenerator:
             The spectrograms do not have the model's number of bins.
         """
         sources = self._sources(spectrograms, durations_s, labels)
-        return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds))
+        return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds), peaks=peaks)
 
     def sample(
         self, seeds: Sequence[int], *, labels: Labels | None = None, temperature: float | None = None
@@ -140,12 +143,19 @@ class SoundGenerator:
         peaks = np.broadcast_to(np.asarray(peak_db, np.float32), len(latents))
         return self.to_audio(self.model.decode(latents, peak_db=peaks), durations_s=durations_s)
 
-    def to_audio(self, spectrograms: Spectrograms, *, durations_s: Sequence[float] | None = None) -> list[FloatArray]:
+    def to_audio(
+        self,
+        spectrograms: Spectrograms,
+        *,
+        durations_s: Sequence[float] | None = None,
+        peaks: Sequence[float | None] | None = None,
+    ) -> list[FloatArray]:
         """Invert spectrograms of the model's features; see `spectrograms_to_audio`."""
         return spectrograms_to_audio(
             spectrograms,
             self.model.features,
             durations_s=durations_s,
+            peaks=peaks,
             method=self._method,
             n_threads=self._n_threads,
         )
@@ -162,9 +172,9 @@ class SoundGenerator:
             for s, d, own in zip(spectrograms, durations, told, strict=True)
         ]
 
-    def _generated(self, made: Synthesis) -> Generated:
+    def _generated(self, made: Synthesis, *, peaks: Sequence[float | None] | None = None) -> Generated:
         return Generated(
-            audio=self.to_audio(made.spectrograms, durations_s=made.durations_s),
+            audio=self.to_audio(made.spectrograms, durations_s=made.durations_s, peaks=peaks),
             latents=np.concatenate([clip.rows for clip in made.latents]),
             labels=made.labels,
         )

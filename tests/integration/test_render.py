@@ -83,7 +83,7 @@ def test_the_queue_makes_what_the_plain_library_makes(bench: Bench, models: Path
         x = read_spectrogram(dataset, entry)
     spectrogram = x * np.float32(entry.max_db - entry.min_db) + np.float32(entry.min_db)
     made = SoundGenerator(load_model("small", models_dir=models)).reconstruct(
-        spectrogram[None], durations_s=[entry.duration_s]
+        spectrogram[None], durations_s=[entry.duration_s], peaks=[entry.peak]
     )
     signal, rate_hz = soundfile.read(job.generated_path, dtype="float32")
     assert rate_hz == 8_000
