@@ -140,7 +140,8 @@ class Clips:
             return [self._read(entry, self.judged) for entry in entries]
         features = self._dataset.features
         lengths_s = [entry.duration_s for entry in entries]
-        return sounds(self.spectrograms(entries, features), features, lengths_s, self.judged.sample_rate_hz)
+        made = self.spectrograms(entries, features)
+        return sounds(made, features, lengths_s, self.judged.sample_rate_hz, peaks=peaks(entries))
 
     def _read(self, entry: Entry, features: Features) -> FloatArray:
         assert self._recordings is not None  # the callers have asked
@@ -163,11 +164,21 @@ def labels(entries: Sequence[Entry]) -> list[Labels]:
     return [entry.labels for entry in entries]
 
 
+def peaks(entries: Sequence[Entry]) -> list[float | None]:
+    """Return the peak of each recording, None where the index does not have it."""
+    return [entry.peak for entry in entries]
+
+
 def sounds(
-    spectrograms: Spectrograms, features: Features, lengths_s: Sequence[float], sample_rate_hz: int
+    spectrograms: Spectrograms,
+    features: Features,
+    lengths_s: Sequence[float],
+    sample_rate_hz: int,
+    *,
+    peaks: Sequence[float | None] | None = None,
 ) -> list[FloatArray]:
     """Invert spectrograms in dB, (n_bins, frames) each -> sounds at a rate, float32 [shape=(samples,)] each."""
-    made = spectrograms_to_audio(spectrograms, features, durations_s=lengths_s)
+    made = spectrograms_to_audio(spectrograms, features, durations_s=lengths_s, peaks=peaks)
     if features.sample_rate_hz == sample_rate_hz:
         return made
     import librosa

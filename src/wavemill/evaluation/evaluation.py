@@ -10,7 +10,7 @@ import wavemill
 from wavemill.dataset.index import Dataset, Entry
 from wavemill.errors import UsageError
 from wavemill.evaluation import clips, fidelity, interpolation, latents, likeness, sampling
-from wavemill.evaluation.clips import Clips, Split, labels, lengths_s, sounds, split
+from wavemill.evaluation.clips import Clips, Split, labels, lengths_s, peaks, sounds, split
 from wavemill.evaluation.interpolation import interpolation_figures
 from wavemill.evaluation.judge import Judge, Rendition
 from wavemill.evaluation.latents import first_frames, latent_figures
@@ -107,7 +107,8 @@ def evaluate(
     for name, features in (_inversions(models) if reader.has_recordings else {}).items():
         progress(name)
         spectrograms = reader.spectrograms(parts.held_out, features)
-        renditions.append(judge.judge(name, sounds(spectrograms, features, lengths_s(truth, rate_hz), rate_hz)))
+        made = sounds(spectrograms, features, lengths_s(truth, rate_hz), rate_hz, peaks=peaks(parts.held_out))
+        renditions.append(judge.judge(name, made))
     others = reader.truth_in_pages(parts.others)
     real = background(ear, truth, others, rate_hz) if config.n_samples else None
     notes: list[str] = []
@@ -146,7 +147,8 @@ def _judge_model(model: Model, judge: Judge, reader: Clips, parts: Split, config
         for s, length_s, entry in zip(spectrograms, lengths, parts.held_out, strict=True)
     ]
     reconstructed = reconstruct(model, sources).spectrograms  # restores the level, as a job does
-    rendition = judge.judge(model.name, sounds(reconstructed, model.features, lengths, rate_hz))
+    made = sounds(reconstructed, model.features, lengths, rate_hz, peaks=peaks(parts.held_out))
+    rendition = judge.judge(model.name, made)
     frames = first_frames(spectrograms, model.features.n_frames)
     rendition.figures["latents"] = latent_figures(model, frames, labels(parts.held_out))
     longest = max(spectrogram.shape[1] for spectrogram in spectrograms)
