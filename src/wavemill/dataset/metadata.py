@@ -90,7 +90,8 @@ class Table:
             article = "an" if start_column == "offset" else "a"
             raise DatasetError(
                 f"{self.path}: row {number}: expected {article} {start_column} of 0 or more and a {_DURATION} of at "
-                f"least {SHORTEST_S}, in seconds, received {given[0]!a:.40} and {given[1]!a:.40}; mend or remove this row"
+                f"least {SHORTEST_S}, in seconds, received {given[0]!a:.40} and {given[1]!a:.40}; "
+                "mend or remove this row"
             )
         return Part(start_s=float(start_s), length_s=float(length_s))
 
