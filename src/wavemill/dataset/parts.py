@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wavemill.audio.load import sound_errors
 from wavemill.audio.streams import open_sound
-from wavemill.dataset.sources import RecordingFile
+from wavemill.dataset.sources import Findings, RecordingFile
 from wavemill.errors import AudioError
 
 SHORTEST_S = 0.001
@@ -42,18 +42,21 @@ class Part:
         )
 
 
-def frames_of_long(recording: RecordingFile, audio_dir: Path, frame_s: float) -> Iterator[RecordingFile]:
+def frames_of_long(
+    recording: RecordingFile, audio_dir: Path, frame_s: float, findings: Findings
+) -> Iterator[RecordingFile]:
     """Yield the frames of a recording, by the length that its header states.
 
     The frames of `song` are `song.0000`, `song.0001` and so on; those of its part `song@12.5-14` are
-    `song@12.5-14_0000` and so on. A recording of at most one frame, or one that cannot be read, stays
-    whole.
+    `song@12.5-14_0000` and so on. A recording of at most one frame stays whole. So does one that
+    cannot be read: it counts as not examined, so that its frames of an earlier build are kept.
     """
     length_s = recording.length_s
     try:
         with sound_errors(recording.path), open_sound(audio_dir / recording.path) as sound:
             count = ceil((length_s or sound.frames / sound.samplerate) / frame_s - _ROUNDING)
     except AudioError:
+        findings.unexamined.add(recording.path)
         count = 1
     if not 1 < count <= _MOST_PARTS:
         yield recording

@@ -105,7 +105,7 @@ class RecordingList:
         found = self._described.spread(found, self.findings)
         if self._writer.long == "split":
             frame_s = self._writer.features.duration_s
-            found = (frame for one in found for frame in frames_of_long(one, self._audio_dir, frame_s))
+            found = (part for one in found for part in frames_of_long(one, self._audio_dir, frame_s, self.findings))
         with self._connection:
             self._connection.executemany("INSERT INTO temp.sources VALUES (?, ?, ?, ?, ?, ?)", map(_columns, found))
             self._connection.execute("INSERT INTO temp.seen SELECT DISTINCT source FROM temp.sources")
@@ -166,7 +166,7 @@ class RecordingList:
         rows = self._connection.execute(_MISSED)
         while page := list(islice(rows, _PAGE)):
             decisions = [
-                (row[0], "gone" if row[3] else self._decision(os.fsdecode(row[1]), bool(row[2]), waiting, prune=prune))
+                (row[0], self._decision(os.fsdecode(row[1]), bool(row[2]), bool(row[3]), waiting, prune=prune))
                 for row in page
             ]
             for table in ("kept", "gone"):
@@ -182,8 +182,12 @@ class RecordingList:
             for folder, count in waiting.items()
         )
 
-    def _decision(self, source: str, is_replaced: bool, waiting: Counter[str], *, prune: bool) -> str | None:
-        """Return the table for a spectrogram whose `source` was not found; None for neither."""
+    def _decision(
+        self, source: str, is_replaced: bool, is_seen: bool, waiting: Counter[str], *, prune: bool
+    ) -> str | None:
+        """Return the table for a spectrogram whose `source`, or its part of it, was not found; None for neither."""
+        if is_seen:
+            return "kept" if source in self.findings.unexamined else "gone"
         folders = [str(parent) for parent in PurePosixPath(source).parents]
         places = [source, *folders]
         is_own = not self.findings.own.isdisjoint(places)

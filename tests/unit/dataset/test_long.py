@@ -78,6 +78,17 @@ def test_parts_of_a_recording_that_became_shorter_are_removed(audio: Path, targe
         assert list(dataset.ids()) == ["frame", "long.0000", "long.0001", "short"]
 
 
+@pytest.mark.parametrize("prune", [False, True])
+def test_parts_of_a_recording_that_cannot_be_read_now_are_kept(audio: Path, target: Path, prune: bool) -> None:
+    build(audio, target, DIGITS, long="split")
+    (audio / "long.wav").write_bytes(b"no sound")
+    report = build(audio, target, DIGITS, prune=prune)
+    assert (report.reused, report.removed, report.kept) == (2, 0, 4)
+    assert [name for name, _ in report.unreadable] == ["long.wav"]
+    with Dataset.open(target) as dataset:
+        assert list(dataset.ids()) == ["frame", "long.0000", "long.0001", "long.0002", "long.0003", "short"]
+
+
 @pytest.mark.parametrize(("before", "after"), [("cut", "keep"), ("keep", "split")])
 def test_a_dataset_keeps_its_way_with_long_recordings(audio: Path, target: Path, before: Long, after: Long) -> None:
     build(audio, target, DIGITS, long=before)
