@@ -50,12 +50,18 @@ class IndexReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.entry_columns = ENTRY_COLUMNS  # or those of an index without peaks
+        self._has_peaks = False
         self._lock = threading.Lock()  # one connection serves all threads, one short query at a time
         try:
             self._connection = self._connect()
         except INDEX_ERRORS as exc:
             raise index_error(folder, exc) from exc
+
+    @property
+    def entry_columns(self) -> str:
+        """The columns that an entry is read from. A build may add the peaks while an older index is open."""
+        self._has_peaks = self._has_peaks or bool(self.query("SELECT 1 FROM sqlite_master WHERE name = 'peaks'"))
+        return ENTRY_COLUMNS if self._has_peaks else OLD_ENTRY_COLUMNS
 
     def query(self, statement: str, values: Sequence[str | float | bytes | None] = ()) -> list[tuple[Any, ...]]:
         """Run a SELECT. Bytes of text that are not UTF-8 are returned as lone surrogates."""
@@ -78,7 +84,7 @@ class IndexReader:
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_BUSY_S)
         try:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
-            self.entry_columns = _entry_columns(connection)
+            connection.execute(f"SELECT {OLD_ENTRY_COLUMNS} FROM spectrograms LIMIT 0")  # noqa: S608 constant
         except BaseException:
             connection.close()
             raise
@@ -108,14 +114,6 @@ class IndexReader:
         # An error without a code comes from Python: a row holds text that is not UTF-8.
         self._connection.text_factory = _escaped
         return self._connection.execute(statement, values).fetchall()
-
-
-def _entry_columns(connection: sqlite3.Connection) -> str:
-    """Return the columns that an entry is read from; sqlite3.Error if the table has others."""
-    peaks = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'peaks'").fetchone()
-    columns = ENTRY_COLUMNS if peaks else OLD_ENTRY_COLUMNS
-    connection.execute(f"SELECT {columns} FROM spectrograms LIMIT 0")  # noqa: S608 constant
-    return columns
 
 
 def index_error(folder: Path, exc: Exception) -> DatasetError | StorageUnavailableError:

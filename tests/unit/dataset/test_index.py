@@ -56,6 +56,16 @@ def test_an_index_without_peaks_is_read_and_built_on(dataset: Dataset, recording
         assert new.get("7_bob_1").peak is None
 
 
+def test_an_open_index_gives_the_peaks_that_a_build_adds_to_it(dataset: Dataset, recordings: Path) -> None:
+    with closing(sqlite3.connect(dataset.path / "index.sqlite")) as connection, connection:
+        connection.execute("DROP TABLE peaks")
+    with Dataset.open(dataset.path) as opened_before:
+        assert opened_before.get("7_bob_2").peak is None
+        (recordings / "7_bob_2.wav").touch()
+        build(recordings, dataset.path, dataset.features, jobs=1)
+        assert opened_before.get("7_bob_2").peak
+
+
 def test_the_features_travel_with_the_dataset(dataset: Dataset) -> None:
     assert dataset.features == preset("digits")
 
