@@ -17,7 +17,7 @@ import numpy as np
 
 from wavemill.arrays import FloatArray
 from wavemill.errors import UsageError
-from wavemill.inversion.arguments import check_counts, check_magnitude
+from wavemill.inversion.arguments import check_counts, check_magnitude, check_peaks
 from wavemill.inversion.clip import read_clip
 from wavemill.inversion.inversion import choose, invert
 from wavemill.inversion.methods import Method
@@ -87,6 +87,7 @@ def invert_blocks(
     chosen = choose(method, None, n_fft=n_fft, hop_length=hop_length)
     check_counts(length=length, n_threads=1)
     functions = transforms_named(transforms)
+    peak = float(check_peaks([peak], 1)[0])
     margin = -(-n_fft // hop_length)
     if n_frames < 1:
         raise UsageError(f"expected n_frames >= 1, received {n_frames}")

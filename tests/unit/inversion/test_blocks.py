@@ -82,3 +82,10 @@ def test_impossible_blocks_are_refused_at_the_call(signals, magnitudes):
         invert_blocks(lambda a, b: wanted[:, a:b], 100, **GEOMETRY, block_frames=95)
     with pytest.raises(UsageError, match="n_frames >= 1, received 0"):
         invert_blocks(lambda a, b: wanted[:, a:b], 0, **GEOMETRY)
+
+
+@pytest.mark.parametrize("block_frames", [LEAST, 2_048])
+def test_impossible_peaks_of_blocks_are_refused_at_the_call(signals, magnitudes, block_frames):
+    wanted = magnitudes(signals["tone"], **GEOMETRY)[0]
+    with pytest.raises(UsageError, match=r"expected peaks > 0.*received 0\.0"):
+        invert_blocks(lambda a, b: wanted[:, a:b], wanted.shape[1], **GEOMETRY, block_frames=block_frames, peak=0.0)
