@@ -61,3 +61,9 @@ def test_what_has_a_number_as_label_is_neither_stretched_nor_warped() -> None:
         assert clip.max() == pytest.approx(1)
     assert len({clip[5].max() for clip in changed}) > 1
     assert {clip[5].max() for clip in moves_for([{"pitch": 60}], 0.0)(x, np.random.default_rng(0))} == {np.float32(0.5)}
+
+
+def test_a_frame_that_is_shorter_than_the_shift_keeps_a_part_of_its_sound() -> None:
+    x = np.ones((40, 4, 3), np.float32)
+    changed = moves_for([{"pitch": 60}], 0.0)(x, np.random.default_rng(0))
+    assert {int(clip.any(axis=0).sum()) for clip in changed} == {1, 2, 3}

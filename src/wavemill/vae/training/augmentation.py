@@ -62,7 +62,7 @@ def augment(x: FloatArray, rng: np.random.Generator, moves: Moves | None = None)
 def shifted_and_coloured(x: FloatArray, rng: np.random.Generator, *, colour: float) -> FloatArray:
     """Shift each spectrogram by whole frames, later by up to 10, and change its colour as an equaliser does."""
     n_items, n_bins, n_frames = x.shape
-    shifts = [int(rng.integers(0, int(SHIFT_FRAMES[1]) + 1)) for _ in range(n_items)]
+    shifts = [min(int(rng.integers(0, int(SHIFT_FRAMES[1]) + 1)), n_frames - 1) for _ in range(n_items)]
     points = rng.normal(0, colour, (n_items, COLOUR_POINTS))
     places = np.linspace(0, COLOUR_POINTS - 1, n_bins)
     result: FloatArray = np.zeros(x.shape, np.float32)
