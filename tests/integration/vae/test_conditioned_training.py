@@ -75,7 +75,7 @@ def model(model_dir: Path) -> Model:
 
 def test_the_command_says_what_it_will_do_and_what_can_be_sampled(model_dir: Path) -> None:
     said = model_dir.with_suffix(".txt").read_text()
-    assert "clips: 36 to train on, 4 held out, 2 of the split test are left alone" in said
+    assert "clips: 36 to train on, 4 held out, 2 of other splits are left alone" in said
     numbers = "11 numbers (8 latents and 3 of the labels that the decoder is told)"
     assert f"1024 values become {numbers}" in said
     shown = CliRunner().invoke(model_command, ["show", "tones", "--models", str(model_dir.parent)])

@@ -12,7 +12,7 @@ class Summary:
     clips: int
     added: int  # clips of added datasets
     held_out: int
-    unused: int  # clips of the split `test`
+    unused: int  # clips of `test` and of splits that training does not know
     numbers: str  # how many numbers a clip becomes
     values: int  # of a clip's spectrogram
     parameters: int
@@ -24,7 +24,7 @@ class Summary:
     def lines(self) -> list[str]:
         """Return the summary as text."""
         others = [f"{self.added} added"] * bool(self.added) + [f"{self.held_out} held out"]
-        others += [f"{self.unused} of the split test are left alone"] * bool(self.unused)
+        others += [f"{self.unused} of other splits are left alone"] * bool(self.unused)
         return [
             f"clips: {self.clips} to train on, {', '.join(others)}",
             f"a clip: {self.values} values become {self.numbers}",
