@@ -52,9 +52,10 @@ def frames_of_long(
     cannot be read: it counts as not examined, so that its frames of an earlier build are kept.
     """
     length_s = recording.length_s
+    rounding = _ROUNDING if length_s is None else SHORTEST_S / frame_s  # tables round the times of parts
     try:
         with sound_errors(recording.path), open_sound(audio_dir / recording.path) as sound:
-            count = ceil((length_s or sound.frames / sound.samplerate) / frame_s - _ROUNDING)
+            count = ceil((length_s or sound.frames / sound.samplerate) / frame_s - rounding)
     except AudioError:
         findings.unexamined.add(recording.path)
         count = 1

@@ -182,6 +182,12 @@ def test_a_part_longer_than_a_frame_is_cut_or_split(audio: Path) -> None:
     assert build(audio, audio.parent / "split", DIGITS, jobs=1).reused == 3
 
 
+def test_a_part_hardly_longer_than_a_frame_is_not_split(audio: Path) -> None:
+    (audio / "metadata.csv").write_text("file_name,start,duration\ntalk.wav,2,1.0161\n")
+    report, labels = built(audio, long="split")
+    assert ([name for name in labels if name.startswith("talk")], report.unreadable) == (["talk@2-3.0161"], [])
+
+
 def test_a_huge_part_is_built_in_blocks(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_rows(audio / "metadata.jsonl", [ROWS[1], ROWS[1] | {"start": 3}])
     built(audio)
