@@ -87,7 +87,9 @@ def _labels(spectrogram_id: str, column: object) -> dict[str, LabelValue]:
 
 
 def _is_label(label: tuple[str, object]) -> bool:
-    return is_label_value(label[1]) and all(is_text(part) for part in label if isinstance(part, str))
+    # Older builds kept whole numbers of any size.
+    is_value = is_label_value(label[1]) or type(label[1]) is int
+    return is_value and all(is_text(part) for part in label if isinstance(part, str))
 
 
 def _bad(spectrogram_id: str, expected: str, received: object) -> SpectrogramError:

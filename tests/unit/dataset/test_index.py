@@ -66,6 +66,12 @@ def test_an_open_index_gives_the_peaks_that_a_build_adds_to_it(dataset: Dataset,
         assert opened_before.get("7_bob_2").peak
 
 
+def test_a_whole_number_that_an_older_build_kept_as_a_label_is_read(dataset: Dataset) -> None:
+    with closing(sqlite3.connect(dataset.path / "index.sqlite")) as connection, connection:
+        connection.execute("""UPDATE spectrograms SET labels = '{"hash": 12345678901234567890}' WHERE id = '7_bob_2'""")
+    assert dataset.get("7_bob_2").labels == {"hash": 12345678901234567890}
+
+
 def test_the_features_travel_with_the_dataset(dataset: Dataset) -> None:
     assert dataset.features == preset("digits")
 
