@@ -23,7 +23,8 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, make_url, select, text, update
 
 from benchmarks import listing
-from wavemill.dataset.writing import DatasetWriter, NewEntry
+from wavemill.dataset.new_entries import NewEntry
+from wavemill.dataset.writing import DatasetWriter
 from wavemill.jobs.control import settle_cancelled
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.migrate import upgrade

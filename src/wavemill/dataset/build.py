@@ -17,10 +17,11 @@ from wavemill.dataset.label_sources import LabelChoice, name_labels
 from wavemill.dataset.labelling import LabelReport, label_dataset
 from wavemill.dataset.making import Failure, make_spectrograms
 from wavemill.dataset.metadata import find_table
+from wavemill.dataset.new_entries import NewEntry
 from wavemill.dataset.pool import map_in_processes
 from wavemill.dataset.source_list import RecordingList
 from wavemill.dataset.sources import Problem, RecordingFile, require_folder
-from wavemill.dataset.writing import DatasetWriter, NewEntry
+from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError
 from wavemill.presets import Features
 

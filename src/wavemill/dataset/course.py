@@ -15,8 +15,9 @@ from wavemill.dataset.arrays import check_values, most_bytes, parse_array
 from wavemill.dataset.course_pickle import Range, read_ranges
 from wavemill.dataset.label_sources import labels_of
 from wavemill.dataset.making import write_array
+from wavemill.dataset.new_entries import NewEntry
 from wavemill.dataset.sources import Problem, printable
-from wavemill.dataset.writing import DatasetWriter, NewEntry
+from wavemill.dataset.writing import DatasetWriter
 from wavemill.errors import DatasetError, InvalidIdError, SilentSpectrogramError, SpectrogramError
 from wavemill.files.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.operations.identifiers import validate_id

@@ -18,10 +18,11 @@ from wavemill.audio.load import Recording, load_recording
 from wavemill.dataset.extents import Long, frames_of, is_huge, longest_whole_s
 from wavemill.dataset.huge import write_huge
 from wavemill.dataset.label_sources import labels_of
+from wavemill.dataset.new_entries import NewEntry
 from wavemill.dataset.packs import write_pack
 from wavemill.dataset.placing import place
 from wavemill.dataset.sources import RecordingFile
-from wavemill.dataset.writing import NewEntry, spectrogram_file
+from wavemill.dataset.writing import spectrogram_file
 from wavemill.errors import AudioError
 from wavemill.presets import Features, samples_of
 

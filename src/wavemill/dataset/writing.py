@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -26,54 +25,11 @@ from wavemill.dataset.manifest import (
     read_manifest,
     write_manifest,
 )
+from wavemill.dataset.new_entries import PEAKS, PUT_PEAK, PUT_SPECTROGRAM, SPECTROGRAMS, NewEntry, labels_json
 from wavemill.dataset.packs import end_of_item, split_name
 from wavemill.errors import DatasetError, StorageUnavailableError
 from wavemill.labels import LabelValue
 from wavemill.presets import Features
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS spectrograms (
-    id TEXT PRIMARY KEY,
-    file TEXT NOT NULL,
-    labels TEXT NOT NULL,           -- a JSON object of texts and numbers
-    min_db REAL NOT NULL,
-    max_db REAL NOT NULL,
-    duration_s REAL NOT NULL,
-    sha256 TEXT NOT NULL,
-    cut INTEGER NOT NULL,           -- the recording was longer than the preset keeps
-    source TEXT NOT NULL,           -- relative to the folder of recordings; with the next two, tells what changed
-    source_bytes INTEGER NOT NULL,
-    source_mtime_ns INTEGER NOT NULL
-) WITHOUT ROWID
-"""
-# The recordings' highest absolute samples. A table of its own, since older datasets do not have it.
-_PEAKS = "CREATE TABLE IF NOT EXISTS peaks (id TEXT PRIMARY KEY, peak REAL) WITHOUT ROWID"
-_PUT = "INSERT OR REPLACE INTO spectrograms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewEntry:
-    """One spectrogram as the builder writes it into the index. Readers get `index.Entry`."""
-
-    spectrogram_id: str
-    file: str
-    labels: dict[str, LabelValue]
-    min_db: float
-    max_db: float
-    duration_s: float
-    sha256: str
-    cut: bool
-    source: str
-    source_bytes: int
-    source_mtime_ns: int
-    peak: float | None = None
-    rate_hz: int = 0  # of the recording; this and the next are for reports, and not in the index
-    channels: int = 1
-
-    @property
-    def silent(self) -> bool:
-        """True if every value of the spectrogram is the same."""
-        return self.min_db == self.max_db
 
 
 class DatasetWriter:
@@ -87,8 +43,8 @@ class DatasetWriter:
         self._pack_bytes: Callable[[str], int] = lru_cache(maxsize=1_024)(lambda pack: (folder / pack).stat().st_size)
         self.connection = sqlite3.connect(folder / INDEX_NAME, timeout=30.0)
         self.connection.execute("PRAGMA synchronous = NORMAL")
-        self.connection.execute(_SCHEMA)
-        self.connection.execute(_PEAKS)
+        self.connection.execute(SPECTROGRAMS)
+        self.connection.execute(PEAKS)
 
     @classmethod
     def open(
@@ -154,10 +110,9 @@ class DatasetWriter:
         """Add or replace entries whose files are already in place, and commit."""
         self._begin_change()
         new = list(entries)
-        peaks = [(entry.spectrogram_id, entry.peak) for entry in new]
         with self.connection:
-            self.connection.executemany(_PUT, map(_values, new))
-            self.connection.executemany("INSERT OR REPLACE INTO peaks VALUES (?, ?)", peaks)
+            self.connection.executemany(PUT_SPECTROGRAM, [entry.row for entry in new])
+            self.connection.executemany(PUT_PEAK, [(entry.spectrogram_id, entry.peak) for entry in new])
 
     def remove(self, ids: Iterable[str]) -> None:
         """Delete rows and their files; unknown IDs are ignored."""
@@ -177,7 +132,7 @@ class DatasetWriter:
         if not changed:
             return
         self._begin_change()
-        rows = [(_labels_json(labels), spectrogram_id) for spectrogram_id, labels in changed]
+        rows = [(labels_json(labels), spectrogram_id) for spectrogram_id, labels in changed]
         with self.connection:
             self.connection.executemany("UPDATE spectrograms SET labels = ? WHERE id = ?", rows)
 
@@ -286,23 +241,3 @@ def _lock(folder: Path) -> int:
         os.close(lock_fd)
         raise DatasetError(f"{folder} is being built by another process; wait for it to end") from exc
     return lock_fd
-
-
-def _values(entry: NewEntry) -> tuple[str | float | int, ...]:
-    return (
-        entry.spectrogram_id,
-        entry.file,
-        _labels_json(entry.labels),
-        entry.min_db,
-        entry.max_db,
-        entry.duration_s,
-        entry.sha256,
-        entry.cut,
-        entry.source,
-        entry.source_bytes,
-        entry.source_mtime_ns,
-    )
-
-
-def _labels_json(labels: dict[str, LabelValue]) -> str:
-    return json.dumps(labels, sort_keys=True)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _folder = FilePath()
 _NO_LIMIT = 1_000_000  # epochs, where a time is the limit
+_SAVING = "fitting what samples are drawn from, and measuring held-out clips: this takes a minute or more"
 
 
 @click.command(epilog="Example: wavemill train data/fsdd models/mine --validation-label index=5,6,7,8,9")
@@ -177,7 +179,7 @@ def train(
             added=[DatasetSource(other) for other in others],
             started=None if as_json else _say_summary,
             progress=progress,
-            saving=None if as_json else _say_saving,
+            saving=None if as_json else partial(say, _SAVING),
             evaluate=lambda *held_out: _examples_and_figures(model_dir, *held_out),
         )
     record = read_record(model_dir)
@@ -189,10 +191,6 @@ def train(
         say(f"log-spectral distance of held-out clips: {distance_db:.1f} dB (0 is perfect)")
         say(f"held-out clips to listen to, original and reconstruction: {examples_folder(model_dir)}")
         _say_labels(record)
-
-
-def _say_saving() -> None:
-    say("fitting what samples are drawn from, and measuring held-out clips: this takes a minute or more")
 
 
 def _examples_and_figures(
@@ -274,7 +272,7 @@ def _says_how_to_go_on(model_dir: Path) -> Iterator[None]:
 @contextmanager
 def _reports(epochs: int, *, as_json: bool) -> Iterator[Callable[[EpochReport], None]]:
     if as_json:
-        yield _print_json
+        yield lambda report: print_json(asdict(report))
         return
     if not sys.stdout.isatty():
         yield _print_line
@@ -299,7 +297,3 @@ def _figures(report: EpochReport) -> str:
 def _print_line(report: EpochReport) -> None:
     of = f" of {report.epochs}" if report.epochs < _NO_LIMIT else ""
     say(f"epoch {report.epoch}{of}: {_figures(report)}, {report.seconds:.0f} s")
-
-
-def _print_json(report: EpochReport) -> None:
-    print_json(asdict(report))

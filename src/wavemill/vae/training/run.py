@@ -77,8 +77,7 @@ class TrainingRun:
             everything, self.training, self.scheme, config, added=everything.added, conditions=self.conditions
         )
         self.trainer = Trainer(self.network, config, total_steps=config.epochs * self.batches.steps_per_epoch)
-        self.progress = Progress()
-        self.best = get_weights(self.network)
+        self.progress, self.best = Progress(), get_weights(self.network)
         if resume:
             self._take_up(read_checkpoint(checkpoint_file(model_dir)))
 
