@@ -58,6 +58,8 @@ def json_bytes(clip: ClipLatents, features: Features, provenance: dict[str, Any]
         said["n_frames"] = clip.n_frames
     if clip.peak is not None:
         said["peak"] = clip.peak
+    if clip.fades:
+        said["fades"] = True
     if len(clip.levels) == 1:
         said |= asdict(clip.levels[0])
     else:
@@ -95,6 +97,7 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[ClipLatents, dict
         n_frames=about.n_frames,
         duration_s=about.duration_s,
         peak=about.peak,
+        fades=about.fades,
     )
     contents = {f"{name}.npy": data} | ({} if sidecar is None else {f"{name}.json": sidecar})
     return clip, {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
@@ -122,6 +125,7 @@ class _About:
     n_frames: int
     duration_s: float
     peak: float | None
+    fades: bool
 
     @classmethod
     def of(cls, said: Mapping[str, Any], features: Features) -> Self:
@@ -147,6 +151,7 @@ class _About:
             n_frames=n_frames,
             duration_s=duration_s,
             peak=peak,
+            fades=said.get("fades") is True,
         )
 
 

@@ -7,7 +7,7 @@ forward passes of several jobs in one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +23,6 @@ from wavemill.rendering.resources import BatchTools
 from wavemill.synthesis import from_model
 from wavemill.synthesis.clip_latents import ClipLatents
 from wavemill.synthesis.from_model import SourceClip, Synthesis
-from wavemill.synthesis.levels import Levels
 
 P = TypeVar("P", bound=Params)
 
@@ -156,13 +155,7 @@ class _Sample(_Operation[SampleParams]):
             labels=self._params.labels or None,
             temperature=self._params.temperature,
         )
-        return [self._heard(made) for made in self._made(inputs, result)]
-
-    def _heard(self, made: Made) -> Made:
-        """Return it with the latent's levels as they are after the fade."""
-        if made.latent is None or made.generated is None:
-            return made
-        return replace(made, latent=replace(made.latent, levels=[Levels.of(made.generated, self._tools.features)]))
+        return self._made(inputs, result)
 
 
 class _Interpolate(_Operation[InterpolateParams]):

@@ -149,7 +149,7 @@ def decode(model: SpectrogramModel, clips: Sequence[ClipLatents]) -> Synthesis:
     size = model.features.n_frames
     return Synthesis(
         spectrograms=[
-            clip.windows(size).join([spectrogram for spectrogram, _ in own])
+            _ended(clip, clip.windows(size).join([spectrogram for spectrogram, _ in own]), model.features)
             for clip, own in zip(clips, parts, strict=True)
         ],
         latents=list(clips),
@@ -174,24 +174,22 @@ def sample(
         The model has no such label, or nothing to draw from.
     """
     drawn = model.sample_latents(seeds, labels=labels, temperature=temperature)
-    decoded = model.decode(drawn.latents, peak_db=drawn.peak_db)
     floor_db = drawn.peak_db - np.float32(model.features.range_db)
-    return Synthesis(
-        spectrograms=[
-            faded_out(one, n_frames=_frames_within(model.features, float(seconds)))
-            for one, seconds in zip(decoded, drawn.duration_s, strict=True)
-        ],
-        latents=[
-            ClipLatents(
-                rows=row[None],  # (D,) -> (1, D)
-                levels=[Levels(peak_db=float(peak), floor_db=float(floor))],
-                n_frames=model.features.n_frames,
-                duration_s=float(seconds),
-            )
-            for row, peak, floor, seconds in zip(drawn.latents, drawn.peak_db, floor_db, drawn.duration_s, strict=True)
-        ],
-        labels=list(drawn.labels),
-    )
+    clips = [
+        ClipLatents(
+            rows=row[None],  # (D,) -> (1, D)
+            levels=[Levels(peak_db=float(peak), floor_db=float(floor))],
+            n_frames=model.features.n_frames,
+            duration_s=float(seconds),
+            fades=True,
+        )
+        for row, peak, floor, seconds in zip(drawn.latents, drawn.peak_db, floor_db, drawn.duration_s, strict=True)
+    ]
+    return replace(decode(model, clips), boosts_db=[], labels=list(drawn.labels))
+
+
+def _ended(clip: ClipLatents, spectrogram: FloatArray, features: Features) -> FloatArray:
+    return faded_out(spectrogram, n_frames=_frames_within(features, clip.duration_s)) if clip.fades else spectrogram
 
 
 def faded_out(spectrogram: FloatArray, *, n_frames: int) -> FloatArray:
