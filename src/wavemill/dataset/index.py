@@ -131,6 +131,10 @@ class Dataset:
             for name, kinds in found.items()
         }
 
+    def sources(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the recording that each ID was made from, relative to the folder of recordings."""
+        return dict(self._lookup("id, source", ids))
+
     def unknown(self, ids: Sequence[str]) -> list[str]:
         """Return the IDs that are not in the index, each once, in the order given."""
         known = {row[0] for row in self._lookup("id", ids)}

@@ -17,6 +17,7 @@ from wavemill.dataset.index import Dataset
 from wavemill.errors import DatasetError, SilentSpectrogramError, SpectrogramError
 from wavemill.feature_options import FeatureOptions, with_options
 from wavemill.presets import PRESETS, preset, samples_of
+from wavemill.vae.training.dataset_source import DatasetSource
 
 DIGITS = preset("digits")  # frames of 8,128 samples
 LENGTHS = {"short": 700, "frame": 8_128, "long": 30_001}
@@ -67,6 +68,17 @@ def test_split_recordings_have_a_spectrogram_for_each_frame(audio: Path, target:
     assert round(last.duration_s * 8_000) == 30_001 - 3 * 8_128
     tail = load_recording(audio / "long.wav", DIGITS, longest_s=10).signal[3 * 8_128 :]
     np.testing.assert_allclose(db, extract(pad_or_cut(tail, 8_128), DIGITS), atol=1e-3)
+
+
+def test_training_holds_out_all_frames_of_a_split_recording_or_none(audio: Path, target: Path) -> None:
+    build(audio, target, DIGITS, long="split")
+    with Dataset.open(target) as dataset:
+        assert DatasetSource(dataset).recordings == [0, 1, 1, 1, 1, 2]
+    (audio / "frame.wav").unlink()
+    (audio / "short.wav").unlink()
+    build(audio, target, DIGITS, prune=True)
+    with Dataset.open(target) as dataset:
+        assert DatasetSource(dataset).recordings == [0, 1, 2, 3], "one recording cannot be on both sides"
 
 
 def test_parts_of_a_recording_that_became_shorter_are_removed(audio: Path, target: Path) -> None:

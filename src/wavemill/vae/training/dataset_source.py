@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, islice
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,12 @@ class DatasetSource:
 
     @property
     def recordings(self) -> Sequence[int]:
-        """The number of the spectrogram that each frame belongs to."""
-        return [number - 1 for number in accumulate(int(start == 0) for _, start in self._items)]
+        """The number of the recording that each frame is from; of the spectrogram, if all are from one recording."""
+        sources = self._dataset.sources(list(dict.fromkeys(self.ids)))
+        of_frames = [sources.get(name, name) for name in self.ids]
+        groups = of_frames if len(set(of_frames)) > 1 else self.ids
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        return [numbers[group] for group in groups]
 
     def read_db(self, indices: NDArray[np.int64]) -> FloatArray:
         """Return frames in dB, float32 [shape=(len(indices), n_bins, n_frames)]."""
