@@ -16,6 +16,7 @@ from wavemill.errors import AudioError
 SHORTEST_S = 0.001
 _SECONDS = r"([0-9]+(?:\.[0-9]+)?)"
 _PART = re.compile(f"(.+)@{_SECONDS}-{_SECONDS}")
+_FRAME = re.compile(r"(.+)([._])([0-9]{4,7})")
 _ROUNDING = 1e-6  # of a frame
 _MOST_PARTS = 10_000_000
 
@@ -72,12 +73,23 @@ def frames_of_long(
         )
 
 
-def part_in(spectrogram_id: str) -> tuple[str, Part] | None:
-    """Return the recording's ID and the part of it that an ID such as `song@12.5-14` names; None for other IDs."""
-    match = _PART.fullmatch(spectrogram_id)
-    if match is None or not (start_s := float(match[2])) < (end_s := float(match[3])):
-        return None
-    return match[1], Part(start_s=start_s, length_s=end_s - start_s)
+def part_in(spectrogram_id: str, *, frame_s: float) -> tuple[str, Part] | None:
+    """Return the recording's ID, and the part of it that a spectrogram's ID names.
+
+    The ID is that of a part, such as `song@12.5-14`, of a frame of a long recording, such as `song.0002`,
+    or of a frame of a part, such as `song@12.5-14_0002`. None for other IDs.
+    """
+    if match := _PART.fullmatch(spectrogram_id):
+        start_s, end_s = float(match[2]), float(match[3])
+        return (match[1], Part(start_s=start_s, length_s=end_s - start_s)) if start_s < end_s else None
+    if match := _FRAME.fullmatch(spectrogram_id):
+        first_s = int(match[3]) * frame_s
+        if match[2] == ".":
+            return match[1], Part(start_s=first_s, length_s=frame_s)
+        if (whole := part_in(match[1], frame_s=frame_s)) and first_s < whole[1].length_s:
+            length_s = min(frame_s, whole[1].length_s - first_s)
+            return whole[0], Part(start_s=whole[1].start_s + first_s, length_s=length_s)
+    return None
 
 
 def _seconds(value: float) -> str:

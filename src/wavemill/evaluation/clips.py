@@ -145,8 +145,9 @@ class Clips:
 
     def _read(self, entry: Entry, features: Features) -> FloatArray:
         assert self._recordings is not None  # the callers have asked
-        longest_s = entry.duration_s if entry.duration_s > self._dataset.features.duration_s else None
-        return self._recordings.read(entry.spectrogram_id, features, longest_s=longest_s)
+        frame_s = self._dataset.features.duration_s
+        longest_s = entry.duration_s if entry.duration_s > frame_s else None
+        return self._recordings.read(entry.spectrogram_id, features, longest_s=longest_s, frame_s=frame_s)
 
     def truth_in_pages(self, entries: Sequence[Entry]) -> Iterator[list[FloatArray]]:
         """Yield `truth` for a page of entries at a time."""

@@ -44,10 +44,13 @@ class Recordings:
         """Return the labels in the recording's name; none unless it is `digit_speaker_index`."""
         return labels_of(recording_id)
 
-    def read(self, recording_id: str, features: Features, *, longest_s: float | None = None) -> FloatArray:
+    def read(
+        self, recording_id: str, features: Features, *, longest_s: float | None = None, frame_s: float | None = None
+    ) -> FloatArray:
         """Return a recording at the features' rate, cut to a length, by default theirs, float32 [shape=(samples,)].
 
-        An ID such as `song@12.5-14` is that of a part of a recording.
+        An ID such as `song@12.5-14` is that of a part of a recording, `song.0002` that of a frame of a long
+        one in a dataset with frames of `frame_s`, by default the features'.
 
         Raises
         ------
@@ -57,7 +60,8 @@ class Recordings:
             When the recording cannot be read as sound.
         """
         file_id, start_s, longest_s = recording_id, 0.0, features.duration_s if longest_s is None else longest_s
-        if recording_id not in self._files and (found := part_in(recording_id)):
+        frame_s = features.duration_s if frame_s is None else frame_s
+        if recording_id not in self._files and (found := part_in(recording_id, frame_s=frame_s)):
             file_id, start_s, longest_s = found[0], found[1].start_s, min(found[1].length_s, longest_s)
         if file_id not in self._files:
             raise NotFoundError(

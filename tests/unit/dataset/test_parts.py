@@ -226,7 +226,11 @@ def test_the_recording_of_a_part_is_found_by_its_id(audio: Path) -> None:
     whole, _ = soundfile.read(audio / "talk.wav", dtype="float32")
     np.testing.assert_array_equal(recordings.read("talk@0.5-0.75", DIGITS), whole[4_000:6_000])
     assert len(recordings.read("talk@2-3.5", DIGITS)) == 8_128
-    for unknown in ("talk@3-2", "talk@x-2", "other@1-2"):
+    frame = DIGITS.n_samples
+    np.testing.assert_array_equal(recordings.read("talk.0001", DIGITS), whole[frame : 2 * frame])
+    np.testing.assert_array_equal(recordings.read("talk.0001", DIGITS, frame_s=0.5), whole[4_000:8_000])
+    np.testing.assert_array_equal(recordings.read("talk@0.5-1.75_0001", DIGITS, frame_s=1.0), whole[12_000:14_000])
+    for unknown in ("talk@3-2", "talk@x-2", "other@1-2", "other.0001", "talk_0001", "talk@0.5-0.75_0001"):
         with pytest.raises(NotFoundError, match=unknown):
             recordings.read(unknown, DIGITS)
 
