@@ -222,7 +222,7 @@ def test_a_worker_with_a_gpu_inverts_whole_sub_batches_on_it(bench: Bench, place
         x, duration_s = spectrogram(bench, ID)
         [expected] = spectrograms_to_audio(x[None], preset("digits"), durations_s=[duration_s])
         found = soundfile.read(job.original_path)[0]
-        assert np.linalg.norm(found - expected) < 0.03 * np.linalg.norm(expected)
+        assert np.linalg.norm(found - expected) < 0.015 * np.linalg.norm(expected)
 
 
 def test_an_output_says_where_it_comes_from(bench: Bench, place) -> None:

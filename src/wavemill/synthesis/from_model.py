@@ -22,7 +22,7 @@ from wavemill.labels import Labels
 from wavemill.operations.requests import PATHS
 from wavemill.presets import Features
 from wavemill.synthesis.clip_latents import ClipLatents
-from wavemill.synthesis.levels import Levels, restore_energy
+from wavemill.synthesis.levels import Levels, point_between, restore_energy
 from wavemill.synthesis.spectrogram_model import SpectrogramModel
 
 FADE_FRAMES = 8
@@ -125,7 +125,7 @@ def interpolate(
     model is told always goes in a straight line.
     """
     n_frames = [
-        ceil(_between(a.spectrogram.shape[1], b.spectrogram.shape[1], w))
+        ceil(point_between(a.spectrogram.shape[1], b.spectrogram.shape[1], w))
         for (a, b), w in zip(pairs, weights, strict=True)
     ]
     first, second = (encode(model, [pair[end] for pair in pairs], n_frames=n_frames) for end in (0, 1))
@@ -245,15 +245,11 @@ def _point(a: ClipLatents, b: ClipLatents, weight: float, *, free: int, path: st
         rows=np.stack(rows),  # (D,) each -> (W, D)
         levels=[one.between(other, weight) for one, other in zip(a.levels, b.levels, strict=True)],
         n_frames=a.n_frames,
-        duration_s=_between(a.duration_s, b.duration_s, weight),
-        peak=None if a.peak is None or b.peak is None else _between(a.peak, b.peak, weight),
+        duration_s=point_between(a.duration_s, b.duration_s, weight),
+        peak=None if a.peak is None or b.peak is None else point_between(a.peak, b.peak, weight),
     )
 
 
 def _split(rows: FloatArray, counts: Sequence[int]) -> list[FloatArray]:
     """Return consecutive groups of rows, each with as many as `counts` says."""
     return np.split(rows, np.cumsum(counts)[:-1])
-
-
-def _between(a: float, b: float, weight: float) -> float:
-    return a + (b - a) * weight

@@ -56,9 +56,9 @@ class Levels:
         """Interpolate to `other`, linearly in dB: weight 0 gives these levels, 1 the other's."""
         known = self.energy_db is not None and other.energy_db is not None
         return Levels(
-            peak_db=_between(self.peak_db, other.peak_db, weight),
-            floor_db=_between(self.floor_db, other.floor_db, weight),
-            energy_db=_between(self.energy_db or 0.0, other.energy_db or 0.0, weight) if known else None,
+            peak_db=point_between(self.peak_db, other.peak_db, weight),
+            floor_db=point_between(self.floor_db, other.floor_db, weight),
+            energy_db=point_between(self.energy_db or 0.0, other.energy_db or 0.0, weight) if known else None,
         )
 
 
@@ -122,7 +122,8 @@ def _raise_loudest(
     return boost_db
 
 
-def _between(a: float, b: float, weight: float) -> float:
+def point_between(a: float, b: float, weight: float) -> float:
+    """Return the point on the way from `a` (weight 0) to `b` (weight 1)."""
     return a + (b - a) * weight
 
 
