@@ -42,7 +42,7 @@ def test_the_kernels_and_scipy_give_the_same_waveforms(signals, magnitudes, geom
     fast = invert(wanted, **geometry, method=method, transforms="simd")
     plain = invert(wanted, **geometry, method=method, transforms="scipy")
     # Iterations with momentum amplify rounding: 8 of them to 7e-6 of the peak, 16 (for noise) to 2e-4.
-    tolerance = {"griffin-lim": 5e-3, "pghi+gl": 1e-3}.get(method, 1e-4)
+    tolerance = {"griffin-lim": 5e-3, "pghi+gl": 5e-4}.get(method, 1e-4)
     for one, other in zip(fast, plain, strict=True):
         assert np.abs(one - other).max() < tolerance * np.abs(other).max()
 
