@@ -16,7 +16,7 @@ from wavemill.errors import DatabaseUnavailableError, DatabaseUnusableError
 from wavemill.jobs.database import Database, first_line
 from wavemill.jobs.schema import batches, jobs, metadata
 
-NEWEST = "0006"  # revision that this version of wavemill works with
+NEWEST = "0007"  # revision that this version of wavemill works with
 
 _REVISIONS = frozenset(f"{number:04}" for number in range(1, int(NEWEST) + 1))
 _VERSIONS = "alembic_version"  # Alembic's own table; every program that uses Alembic has one of this name

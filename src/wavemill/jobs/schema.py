@@ -18,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -75,6 +76,16 @@ def _flag_indexes() -> list[Index]:
     return [Index(name, *of, sqlite_where=where, postgresql_where=where) for name, of in columns.items()]
 
 
+def _rating_indexes() -> list[Index]:
+    """Return the indexes of what people added: ratings per batch and over all, and callers' IDs."""
+    rated, named = text("rating IS NOT NULL"), text("custom_id IS NOT NULL")
+    return [
+        Index("ix_jobs_batch_id_rating_id", "batch_id", "rating", "id", sqlite_where=rated, postgresql_where=rated),
+        Index("ix_jobs_rating_id", "rating", "id", sqlite_where=rated, postgresql_where=rated),
+        Index("ix_jobs_custom_id_id", "custom_id", "id", sqlite_where=named, postgresql_where=named),
+    ]
+
+
 batches = Table(
     "batches",
     metadata,
@@ -108,6 +119,8 @@ batches = Table(
     Column("turn_at", UtcDateTime),  # last claim, or submission; among equal priorities the earliest goes next
     _counter("deaths"),  # worker deaths in a row since one of its jobs was last done
     Column("stopped", Text),  # why it was stopped: its jobs killed one worker after another
+    Column("tags", JSON(none_as_null=True)),  # {key: value}, as `batch_tags` holds them for filters
+    Column("webhook_url", Text),  # called when the batch ends, see `deliveries`
     Index("ix_batches_created_at", "created_at"),
     Index(
         "ix_batches_finished_at",
@@ -142,6 +155,15 @@ batches = Table(
     ),
 )
 
+batch_tags = Table(
+    "batch_tags",
+    metadata,
+    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("key", String(100), primary_key=True),
+    Column("value", String(200), nullable=False),
+    Index("ix_batch_tags_key_value", "key", "value"),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -168,6 +190,10 @@ jobs = Table(
     Column("quality", JSON(none_as_null=True)),
     Column("flags", Text),  # of `wavemill.jobs.flags.Flag`, separated by spaces; NULL for none
     Column("timings", JSON(none_as_null=True)),
+    Column("custom_id", String(200)),  # the caller's own name for it
+    Column("metadata", JSON(none_as_null=True)),  # the caller's own values, returned in every listing and export
+    Column("rating", SmallInteger),  # 1 to 5, by a listener; NULL for none
+    Column("rated_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
@@ -183,6 +209,7 @@ jobs = Table(
         postgresql_where=text("state = 'cancelled'"),
     ),
     *_flag_indexes(),
+    *_rating_indexes(),
     Index("ix_jobs_running", "id", sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
     # Filled as jobs are done, so they do not slow down a submission.
     Index("ix_jobs_done_id", "id", sqlite_where=text("state = 'done'"), postgresql_where=text("state = 'done'")),
@@ -277,4 +304,58 @@ pulse = Table(
     Column("beat_at", UtcDateTime, nullable=False),
     Column("steady_since", UtcDateTime, nullable=False),
     Column("swept_at", UtcDateTime),
+)
+
+# Bearer tokens of the HTTP API. Only digests are stored.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),  # of `wavemill_producer.web.access.Role`
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+# Webhooks: one row for each end of a batch that has a `webhook_url`, until it was delivered or given up.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
+    Column("finished_at", UtcDateTime, nullable=False),  # of the batch: a retried batch ends again
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", UtcDateTime),  # of the next attempt; NULL once delivered or given up
+    Column("delivered_at", UtcDateTime),
+    Column("error", Text),  # of the last attempt
+    UniqueConstraint("batch_id", "finished_at"),
+    Index(
+        "ix_deliveries_due",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+# Actions on all jobs that match a filter. They run a page at a time and go on after a restart.
+bulk_actions = Table(
+    "bulk_actions",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("action", String(16), nullable=False),
+    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE")),  # NULL: jobs of all batches
+    Column("conditions", JSON, nullable=False),  # texts, as `wavemill.jobs.filters` parses them
+    Column("params", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("changed", Integer, nullable=False, server_default=text("0")),
+    Column("seen", Integer, nullable=False, server_default=text("0")),
+    Column("after_id", BigInteger, nullable=False, server_default=text("0")),  # the last job that was looked at
+    Column("result", JSON(none_as_null=True)),  # such as the path of an export or the ID of a new batch
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("beat_at", UtcDateTime),  # of the process that runs it
+    Column("finished_at", UtcDateTime),
 )

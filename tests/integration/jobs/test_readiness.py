@@ -24,17 +24,17 @@ from wavemill.jobs.submit import write_batch
 VERSIONS = ["CREATE TABLE alembic_version(version_num text)"]
 FOREIGN = {
     "a revision of theirs": [*VERSIONS, "INSERT INTO alembic_version VALUES ('9f8e')"],
-    "a revision like ours": [*VERSIONS, "INSERT INTO alembic_version VALUES ('0006')"],
+    "a revision like ours": [*VERSIONS, "INSERT INTO alembic_version VALUES ('0007')"],
     "an older one like ours": [*VERSIONS, "INSERT INTO alembic_version VALUES ('0005')"],
     "a revision like ours, and jobs": [
         *VERSIONS,
-        "INSERT INTO alembic_version VALUES ('0006')",
+        "INSERT INTO alembic_version VALUES ('0007')",
         "CREATE TABLE jobs(id integer, title text)",
         "CREATE TABLE batches(id integer, title text)",
     ],
     "two revisions": [
         *VERSIONS,
-        "INSERT INTO alembic_version VALUES ('0006'), ('abcd')",
+        "INSERT INTO alembic_version VALUES ('0007'), ('abcd')",
     ],
     "another alembic_version": ["CREATE TABLE alembic_version(number integer)"],
     "jobs": ["CREATE TABLE jobs(id integer, title text)"],

@@ -1,0 +1,5 @@
+"""The HTTP API, version 1."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
