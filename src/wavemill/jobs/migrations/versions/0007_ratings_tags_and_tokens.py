@@ -39,8 +39,8 @@ _TABLES = ("batch_tags", "tokens", "deliveries", "bulk_actions")
 
 
 def upgrade() -> None:
-    for table, columns in _COLUMNS.items():
-        for column in columns:
+    for table, added in _COLUMNS.items():
+        for column in added:
             op.add_column(table, column)
     op.create_table(
         "batch_tags",
@@ -101,7 +101,7 @@ def downgrade() -> None:
         op.drop_index(name, table)
     for name in _TABLES:
         op.drop_table(name)
-    for name, columns in _COLUMNS.items():
+    for name, added in _COLUMNS.items():
         with op.batch_alter_table(name) as batch:
-            for column in columns:
+            for column in added:
                 batch.drop_column(column.name)
