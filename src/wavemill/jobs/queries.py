@@ -6,9 +6,9 @@ None of them counts rows of `jobs` or uses OFFSET, so that they stay fast with m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, select
+from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, select, union_all
 
 from wavemill.errors import NotFoundError, UsageError
 from wavemill.jobs.counters import MARK_S
@@ -19,6 +19,8 @@ from wavemill.jobs.states import FINAL, State, batch_state
 from wavemill.text.shown import is_utf8
 
 _LOOKED_AT = 1_000  # queued jobs that are searched for the reason why they wait
+_LATELY_S = 10.0
+_LIVELY = 500  # open batches, and batches that ended lately, whose changes are told
 _NAMED = 3  # batches of one name that an error lists
 
 
@@ -76,6 +78,19 @@ def list_batches(database: Database, *, limit: int = 20) -> list[dict[str, Any]]
     query = _batches().order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     with database.reading() as connection:
         return [_status(row) for row in connection.execute(query)]
+
+
+def lively_batches(database: Database, *, watched: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the statuses of open batches, of those that ended lately, and of the `watched`, in one query."""
+    newest = batches.c.created_at.desc()
+    ended = batches.c.finished_at > now(-_LATELY_S)
+    chosen = union_all(
+        select(select(batches.c.id).where(batches.c.finished_at.is_(None)).order_by(newest).limit(_LIVELY).subquery()),
+        select(select(batches.c.id).where(ended).order_by(batches.c.finished_at.desc()).limit(_LIVELY).subquery()),
+        select(batches.c.id).where(batches.c.id.in_(watched)),
+    ).subquery()
+    with database.reading() as connection:
+        return [_status(row) for row in connection.execute(_batches().where(batches.c.id.in_(select(chosen.c.id))))]
 
 
 def _batches() -> Select[Any]:
@@ -265,6 +280,30 @@ def get_job(database: Database, job_id: int) -> dict[str, Any]:
             "params": batch.params,
             "attempts": [{k: v for k, v in attempt.items() if k not in {"id", "job_id"}} for attempt in attempts],
         }
+
+
+class SoundPlace(NamedTuple):
+    """Where a job's sound lies, and its digest."""
+
+    path: str
+    sha256: str | None
+    batch_id: str
+    output: str  # the folder or URL below which the batch writes
+
+
+def find_sound(database: Database, job_id: int, *, is_original: bool) -> SoundPlace | None:
+    """Return where a finished job's sound lies; None if it has none. NotFoundError if there is no such job."""
+    path, digest = (
+        (jobs.c.original_path, jobs.c.original_sha256) if is_original else (jobs.c.generated_path, jobs.c.sha256)
+    )
+    query = select(path, digest, jobs.c.batch_id, jobs.c.state, batches.c.output).join_from(jobs, batches)
+    with database.reading() as connection:
+        row = connection.execute(query.where(jobs.c.id == job_id, batches.c.pruned_at.is_(None))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no job {job_id}; list them with: wavemill jobs")
+    if row[0] is None or row.state != State.DONE:
+        return None
+    return SoundPlace(path=row[0], sha256=row[1], batch_id=row.batch_id, output=row.output)
 
 
 def list_workers(database: Database, *, alive_within_s: float) -> list[RowMapping]:

@@ -7,11 +7,14 @@ URLs in their errors. If an unencoded password makes a URL ambiguous, more is hi
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 HIDDEN = "***"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:(?!;[A-Za-z][A-Za-z0-9+.-]*://)\S)*")  # ";" parts lists of sentinels
 # URLs with these schemes have no "@" after the host.
 _SERVERS = frozenset({"redis", "rediss", "sentinel", "amqp", "amqps", "postgres", "postgresql", "mysql", "mariadb"})
+_PLACES = frozenset({"dataset", "latents", "model", "output", "webhook_url"})  # fields that may hold a URL
 _EXAMPLE = "USER:PASSWORD"  # in error messages that show the expected form
 _PLAIN_VALUE = re.compile(r"[\w.:/,+-]*")
 _PLAIN_KEYS = frozenset(
@@ -51,6 +54,16 @@ def without_secrets(text: str) -> str:
         text = _URL.sub(lambda match: _hidden(match[0]), text)
     text = _ASSIGNED.sub(rf"\1\2{HIDDEN}", text)
     return _QUOTED_KEY.sub(rf"\1'{HIDDEN}'", text)
+
+
+def places_without_secrets(value: Any, name: str = "") -> Any:
+    """Return JSON values without the passwords of places such as a batch's output. IDs stay as they are."""
+    if isinstance(value, Mapping):
+        return {key: places_without_secrets(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [places_without_secrets(inner, name) for inner in value]
+    is_place = name in _PLACES or name.endswith("_path")
+    return without_secrets(value) if is_place and isinstance(value, str) else value
 
 
 def _hidden(url: str) -> str:

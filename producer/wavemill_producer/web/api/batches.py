@@ -1,0 +1,71 @@
+"""Batches: listed, shown, cancelled, paused, resumed, retried."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from wavemill_producer.batch import Batch
+from wavemill_producer.web.access import Role, may
+from wavemill_producer.web.answers import Json
+from wavemill_producer.web.api.arguments import BatchId, Limit
+
+router = APIRouter(tags=["batches"])
+_MAY_READ, _MAY_SUBMIT = [Depends(may(Role.READ))], [Depends(may(Role.SUBMIT))]
+
+
+def batch_of(request: Request, batch_id: str) -> Batch:
+    """Return the batch that a path names; NotFoundError if there is none."""
+    batch: Batch = request.app.state.producer.batch(batch_id)
+    return batch
+
+
+@router.get("/batches", dependencies=_MAY_READ)
+def list_batches(request: Request, limit: Limit = 100) -> Json:
+    """Return the newest batches' statuses, newest first."""
+    return Json({"batches": request.app.state.producer.batches(limit=limit)})
+
+
+@router.get("/batches/{batch_id}", dependencies=_MAY_READ)
+def batch(request: Request, batch_id: BatchId) -> Json:
+    """Return a batch's status, as `wavemill status BATCH --json` prints it."""
+    return Json(batch_of(request, batch_id).status())
+
+
+@router.post("/batches/{batch_id}/cancel", dependencies=_MAY_SUBMIT)
+def cancel(request: Request, batch_id: BatchId) -> Json:
+    """Cancel the unfinished jobs of a batch; finished outputs are kept."""
+    found = batch_of(request, batch_id)
+    return _done(found, cancelled=found.cancel())
+
+
+@router.post("/batches/{batch_id}/pause", dependencies=_MAY_SUBMIT)
+def pause(request: Request, batch_id: BatchId) -> Json:
+    """Start no more jobs of a batch until it is resumed."""
+    found = batch_of(request, batch_id)
+    found.pause()
+    return _done(found)
+
+
+@router.post("/batches/{batch_id}/resume", dependencies=_MAY_SUBMIT)
+def resume(request: Request, batch_id: BatchId) -> Json:
+    """Resume a paused batch."""
+    found = batch_of(request, batch_id)
+    found.resume()
+    return _done(found)
+
+
+@router.post("/batches/{batch_id}/retry", dependencies=_MAY_SUBMIT)
+def retry(
+    request: Request,
+    batch_id: BatchId,
+    failed: Annotated[bool, Query(description="Only failed jobs, not cancelled ones.")] = False,
+) -> Json:
+    """Queue a batch's failed and cancelled jobs again."""
+    found = batch_of(request, batch_id)
+    return _done(found, retried=found.retry(only_failed=failed))
+
+
+def _done(found: Batch, **values: Any) -> Json:
+    return Json({"batch_id": found.id, **values})
