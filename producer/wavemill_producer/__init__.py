@@ -1,5 +1,7 @@
 """The producer: submits jobs and asks about them. Never imports TensorFlow.
 
+All that a script or a notebook needs is importable from here.
+
 >>> from wavemill_producer import Producer
 """
 
@@ -9,14 +11,87 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wavemill.errors import (
+        BrokerUnavailableError,
+        DatabaseUnavailableError,
+        NotFoundError,
+        OutputError,
+        UsageError,
+        WavemillError,
+    )
+    from wavemill.jobs.flags import Flag
+    from wavemill.jobs.states import BatchState, State
+    from wavemill.operations.requests import (
+        DecodeParams,
+        EncodeParams,
+        InterpolateParams,
+        InvertParams,
+        ReconstructParams,
+        SampleParams,
+        VaryParams,
+    )
+    from wavemill.settings import Settings
     from wavemill_producer.batch import Batch
+    from wavemill_producer.job import Job
     from wavemill_producer.producer import Producer
 
-__all__ = ["Batch", "Producer"]
+_HOMES = {
+    "wavemill.errors": (
+        "BrokerUnavailableError",
+        "DatabaseUnavailableError",
+        "NotFoundError",
+        "OutputError",
+        "UsageError",
+        "WavemillError",
+    ),
+    "wavemill.jobs.flags": ("Flag",),
+    "wavemill.jobs.states": ("BatchState", "State"),
+    "wavemill.operations.requests": (
+        "DecodeParams",
+        "EncodeParams",
+        "InterpolateParams",
+        "InvertParams",
+        "ReconstructParams",
+        "SampleParams",
+        "VaryParams",
+    ),
+    "wavemill.settings": ("Settings",),
+    "wavemill_producer.batch": ("Batch",),
+    "wavemill_producer.job": ("Job",),
+    "wavemill_producer.producer": ("Producer",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "BatchState",
+    "BrokerUnavailableError",
+    "DatabaseUnavailableError",
+    "DecodeParams",
+    "EncodeParams",
+    "Flag",
+    "InterpolateParams",
+    "InvertParams",
+    "Job",
+    "NotFoundError",
+    "OutputError",
+    "Producer",
+    "ReconstructParams",
+    "SampleParams",
+    "Settings",
+    "State",
+    "UsageError",
+    "VaryParams",
+    "WavemillError",
+]
 
 
 def __getattr__(name: str) -> Any:
     # Import late: `wavemill --help` must not wait for SQLAlchemy and Celery.
-    if name in __all__:
-        return getattr(import_module(f"wavemill_producer.{name.lower()}"), name)
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Row
 
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
+from wavemill.jobs.patience import answers_within
 from wavemill.jobs.states import BatchState, State
+from wavemill.text.shown import shown
+from wavemill_producer.job import Job
+from wavemill_producer.notebook import batch_html, counts
 from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
+_REPR_S = 1.0  # a debugger or a notebook must not hang because the table is away
+_PLAYERS = 3  # in a notebook
 FINISHED = frozenset({BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED})
 
 
@@ -38,6 +48,24 @@ class Batch:
         self._patience_s = patience_s
         self.id = batch_id
 
+    def __repr__(self) -> str:
+        try:
+            status = self._status_soon()
+        except Exception as exc:  # a repr must not raise
+            return shown(f"<Batch {self.id}: its state is unknown, {exc}>")
+        name = f" {status['name']!r}" if status["name"] else ""
+        said = f"{status['operation']} {status['state']}, {counts(status)} of {status['total']}"
+        return shown(f"<Batch {self.id}{name}: {said}>")
+
+    def _repr_html_(self) -> str:
+        """Show the batch in a notebook: its progress, and players of its first sounds."""
+        with answers_within(_REPR_S):
+            return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+
+    def _status_soon(self) -> dict[str, Any]:
+        with answers_within(_REPR_S):
+            return queries.batch_status(self._database, self.id)
+
     def status(self) -> dict[str, Any]:
         """Return what `wavemill status BATCH --json` prints."""
         return self._repeat(lambda: queries.batch_status(self._database, self.id))
@@ -50,19 +78,24 @@ class Batch:
         *,
         timeout_s: float | None = None,
         poll_s: float = 0.5,
-        progress: Callable[[dict[str, Any]], None] = lambda _: None,
+        progress: bool | Callable[[dict[str, Any]], None] = False,
     ) -> BatchState:
         """Wait until every job is final; raise TimeoutError after `timeout_s`.
 
-        `progress` is called with each status. If the table does not answer, log that once and wait.
+        `progress` is called with each status; True shows a bar, in a terminal or a notebook. If the
+        table does not answer, log that once and wait.
         """
+        if progress is True:
+            with shown_progress() as bar:
+                return self.wait(timeout_s=timeout_s, poll_s=poll_s, progress=bar)
+        tell = progress or (lambda _: None)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             try:
                 status = repeat(lambda: queries.batch_status(self._database, self.id), for_s=None, by=deadline)
             except DatabaseUnavailableError as exc:
                 raise TimeoutError(f"the state of batch {self.id} is unknown after {timeout_s} s: {exc}") from exc
-            progress(status)
+            tell(status)
             if status["state"] in FINISHED:
                 return BatchState(status["state"])
             if deadline is not None and time.monotonic() >= deadline:
@@ -82,12 +115,32 @@ class Batch:
         flag: str | None = None,
         after: int = 0,
         limit: int | None = None,
+    ) -> Iterator[Job]:
+        """Yield the batch's jobs, a page at a time from the table."""
+        return (Job(row._asdict()) for row in self.rows(state=state, flag=flag, after=after, limit=limit))
+
+    def rows(
+        self,
+        *,
+        state: State | str | None = None,
+        flag: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
     ) -> Iterator[Row[Any]]:
-        """Yield the batch's jobs, a page at a time from the table; columns are attributes."""
+        """Yield the same jobs as rows of the table."""
         chosen = None if state is None else State(state)
         return pages_of_jobs(
             self._database, self._patience_s, batch_id=self.id, state=chosen, flag=flag, after=after, limit=limit
         )
+
+    def to_pandas(self, *, state: State | str | None = None, flag: str | None = None) -> pd.DataFrame:
+        """Return the jobs as a table: a row each, with the labels of their recordings as `label_...`.
+
+        The values of the JSON columns have columns of their own, such as `quality_peak`.
+        """
+        from wavemill_producer.frames import frame_of
+
+        return frame_of(self.rows(state=state, flag=flag), self.status())
 
     def cancel(self) -> int:
         """Cancel the unfinished jobs; return how many were still queued.

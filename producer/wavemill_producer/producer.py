@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
 from celery import Celery
-from sqlalchemy import Row, RowMapping
+from sqlalchemy import RowMapping
 
 from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
@@ -17,17 +17,21 @@ from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
-from wavemill.jobs.patience import day_if_none
+from wavemill.jobs.patience import answers_within, day_if_none
 from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.workers import supervisor_count, troubles
 from wavemill.settings import Settings
+from wavemill.text.secrets_in_urls import without_secrets
+from wavemill.text.shown import shown
 from wavemill.transport import message_count, sender
 from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
+from wavemill_producer.job import Job
+from wavemill_producer.notebook import progress_html, table_html, text
 from wavemill_producer.pages import pages_of_jobs
 from wavemill_producer.submission import Submission
 from wavemill_producer.submitter import Submitter
@@ -36,6 +40,9 @@ from wavemill_producer.waiting import PATIENCE_S, repeat
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+_REPR_S = 1.0  # a notebook must not hang because the table is away
+_SHOWN = 5  # batches in a notebook
 
 
 class Producer(Submitter[Batch]):
@@ -64,6 +71,22 @@ class Producer(Submitter[Batch]):
         self._repeat(lambda: ensure(self.database))
         self._app = Celery("wavemill-producer", **contract.app_arguments(settings.celery_broker_url))
         self._send = sender(self._app)
+
+    def __repr__(self) -> str:
+        broker = without_secrets(self.settings.celery_broker_url)
+        return shown(f"<Producer table {self.database.name}, broker {broker}>")
+
+    def _repr_html_(self) -> str:
+        """Show the newest batches and the living workers in a notebook."""
+        with answers_within(_REPR_S):
+            newest = queries.list_batches(self.database, limit=_SHOWN)
+            living = queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
+        columns = ("worker", "device", "jobs done", "jobs/s")
+        names = ("id", "device", "jobs_done", "jobs_per_second")
+        cells = [[text(row[name]) for name in names] for row in living]
+        where = f"<p>{text(self)}</p>"
+        workers = table_html(columns, cells) if cells else "<p>no worker is alive; start one: wavemill worker</p>"
+        return where + "".join(progress_html(status) for status in newest) + workers
 
     @classmethod
     def from_env(cls, *, patience_s: float | None = PATIENCE_S) -> Self:
@@ -146,13 +169,14 @@ class Producer(Submitter[Batch]):
         flag: str | None = None,
         after: int = 0,
         limit: int | None = None,
-    ) -> Iterator[Row[Any]]:
+    ) -> Iterator[Job]:
         """Yield jobs of one batch or of all, in the order of their IDs; `flag` is one of `wavemill.jobs.flags.Flag`."""
         if batch_id is not None:
             batch_id = self.batch(batch_id).id
-        return pages_of_jobs(
+        rows = pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
+        return (Job(row._asdict()) for row in rows)
 
     def job(self, job_id: int) -> dict[str, Any]:
         """Return one job with its batch's request and every attempt; NotFoundError if there is none."""

@@ -54,7 +54,7 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
         status = batch.status()
         with closing(SourceLabels(status)) as labels:
             with _opened(output) as file:
-                exported = FORMATS[kind](labels, batch.jobs(), file, status)
+                exported = FORMATS[kind](labels, batch.rows(), file, status)
             if labels.missing:
                 say(labels.missing, err=True)
     _report(exported.jobs, exported.files, exported.damaged, output, as_json=as_json)

@@ -125,7 +125,7 @@ def within_peak(signal: FloatArray, peak: float) -> FloatArray:
     make all of it softer, by up to 2.5 dB; `gain_for` then scales it only as it would scale the source.
     """
     most = max(peak, _CEILING)
-    return np.clip(signal, -most, most)
+    return signal if np.isinf(most) else np.clip(signal, -most, most)
 
 
 def level_dbfs(power: float) -> float:

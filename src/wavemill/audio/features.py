@@ -135,13 +135,12 @@ def to_magnitude(db: FloatArray, features: Features) -> FloatArray:
     if features.kind == "log-mel":
         bank = mel_bank(features)
         for clip in np.ndindex(*leading):
-            magnitude[clip] = bank.magnitudes(_to_amplitude(db[clip]))
+            magnitude[clip] = bank.magnitudes(_to_amplitude(db[clip], out=np.empty(db.shape[-2:], np.float32)))
     else:
-        magnitude[..., :n_bins, :] = _to_amplitude(db)
+        _to_amplitude(db, out=magnitude[..., :n_bins, :])
     return magnitude
 
 
-def _to_amplitude(db: FloatArray) -> FloatArray:
-    return np.asarray(
-        np.exp(db * np.float32(np.log(10) / 20)), dtype=np.float32
-    )  # takes a third of the time of 10 ** x
+def _to_amplitude(db: FloatArray, *, out: FloatArray) -> FloatArray:
+    # exp takes a third of the time of 10 ** x
+    return np.exp(np.multiply(db, np.float32(np.log(10) / 20), out=out), out=out)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from wavemill.errors import DatabaseUnavailableError, DatabaseUnusableError
 from wavemill.jobs.database import Database, first_line
-from wavemill.jobs.schema import batches, jobs, metadata
+from wavemill.jobs.management_schema import all_tables
+from wavemill.jobs.schema import batches, jobs
 
 NEWEST = "0007"  # revision that this version of wavemill works with
 
@@ -68,8 +69,8 @@ def require_rights(database: Database, *, on_primary: bool = False) -> None:
     """
     if not database.is_postgresql:
         return
-    names = list(metadata.tables)
-    numbered = [name for name, table in metadata.tables.items() if table.autoincrement_column is not None]
+    names = list(all_tables.tables)
+    numbered = [name for name, table in all_tables.tables.items() if table.autoincrement_column is not None]
     with database.reading() as connection:
         if on_primary:
             _require_primary(connection, database)
@@ -114,7 +115,7 @@ def _revision(connection: Connection, database: Database) -> str | None:
         found = connection.scalars(text(f"SELECT version_num FROM {_VERSIONS}")).all()  # noqa: S608  a constant
     if not found:
         names |= set(inspect(connection).get_view_names())
-        if taken := names & metadata.tables.keys():
+        if taken := names & all_tables.tables.keys():
             raise _foreign(database, f"it has {', '.join(sorted(taken))}, but not in any revision of wavemill's")
         return None
     revision = str(found[0])

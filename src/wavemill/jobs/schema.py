@@ -57,7 +57,7 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite's automatic keys are INTEGER only
+Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite's automatic keys are INTEGER only
 
 
 def _counter(name: str) -> Column[int]:
@@ -155,19 +155,10 @@ batches = Table(
     ),
 )
 
-batch_tags = Table(
-    "batch_tags",
-    metadata,
-    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("key", String(100), primary_key=True),
-    Column("value", String(200), nullable=False),
-    Index("ix_batch_tags_key_value", "key", "value"),
-)
-
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("spectrogram_id", Text, nullable=False),
@@ -230,7 +221,7 @@ jobs = Table(
 job_attempts = Table(
     "job_attempts",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("job_id", ForeignKey(jobs.c.id, ondelete="CASCADE"), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
     Column("worker_id", String(200)),
@@ -245,7 +236,7 @@ job_attempts = Table(
 chunks = Table(
     "chunks",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", Id, primary_key=True, autoincrement=True),
     Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
     Column("first", Integer, nullable=False),
     Column("last", Integer, nullable=False),
@@ -304,58 +295,4 @@ pulse = Table(
     Column("beat_at", UtcDateTime, nullable=False),
     Column("steady_since", UtcDateTime, nullable=False),
     Column("swept_at", UtcDateTime),
-)
-
-# Bearer tokens of the HTTP API. Only digests are stored.
-tokens = Table(
-    "tokens",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("name", String(100), nullable=False, unique=True),
-    Column("role", String(16), nullable=False),  # of `wavemill_producer.web.access.Role`
-    Column("sha256", String(64), nullable=False, unique=True),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("expires_at", UtcDateTime),
-    Column("revoked_at", UtcDateTime),
-)
-
-# Webhooks: one row for each end of a batch that has a `webhook_url`, until it was delivered or given up.
-deliveries = Table(
-    "deliveries",
-    metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE"), nullable=False),
-    Column("finished_at", UtcDateTime, nullable=False),  # of the batch: a retried batch ends again
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("due_at", UtcDateTime),  # of the next attempt; NULL once delivered or given up
-    Column("delivered_at", UtcDateTime),
-    Column("error", Text),  # of the last attempt
-    UniqueConstraint("batch_id", "finished_at"),
-    Index(
-        "ix_deliveries_due",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
-)
-
-# Actions on all jobs that match a filter. They run a page at a time and go on after a restart.
-bulk_actions = Table(
-    "bulk_actions",
-    metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("action", String(16), nullable=False),
-    Column("batch_id", ForeignKey(batches.c.id, ondelete="CASCADE")),  # NULL: jobs of all batches
-    Column("conditions", JSON, nullable=False),  # texts, as `wavemill.jobs.filters` parses them
-    Column("params", JSON, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("total", Integer, nullable=False),
-    Column("changed", Integer, nullable=False, server_default=text("0")),
-    Column("seen", Integer, nullable=False, server_default=text("0")),
-    Column("after_id", BigInteger, nullable=False, server_default=text("0")),  # the last job that was looked at
-    Column("result", JSON(none_as_null=True)),  # such as the path of an export or the ID of a new batch
-    Column("error", Text),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("beat_at", UtcDateTime),  # of the process that runs it
-    Column("finished_at", UtcDateTime),
 )

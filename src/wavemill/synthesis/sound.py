@@ -55,7 +55,7 @@ def spectrograms_to_audio(
     waveforms: dict[int, FloatArray] = {}
     for alike in _by_length(spectrograms):
         found = chosen(
-            to_magnitude(np.stack([spectrograms[i] for i in alike]), features),  # (B, n_bins, T) dB -> amplitude
+            to_magnitude(_stacked(spectrograms, alike), features),  # (B, n_bins, T) dB -> amplitude
             n_fft=features.n_fft,
             hop_length=features.hop_length,
             method=method,
@@ -86,6 +86,12 @@ def _by_length(spectrograms: Spectrograms) -> Iterable[list[int]]:
     for number, spectrogram in enumerate(spectrograms):
         groups.setdefault(spectrogram.shape[1], []).append(number)
     return groups.values()
+
+
+def _stacked(spectrograms: Spectrograms, numbers: list[int]) -> FloatArray:
+    if isinstance(spectrograms, np.ndarray) and len(numbers) == len(spectrograms):
+        return spectrograms
+    return np.stack([spectrograms[i] for i in numbers])
 
 
 def require_shape(spectrograms: FloatArray, features: Features) -> None:

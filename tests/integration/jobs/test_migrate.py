@@ -14,7 +14,7 @@ from support.batches import audit, submit
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import migrate
 from wavemill.jobs.database import Database
-from wavemill.jobs.schema import metadata
+from wavemill.jobs.management_schema import all_tables
 
 _UPGRADE = """
 import sys
@@ -30,7 +30,7 @@ print(upgrade(database))
 def test_the_migrations_make_the_tables_that_the_code_expects(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, all_tables) == []
         indexes = {index["name"] for index in inspect(connection).get_indexes("jobs")}
     assert {"ix_jobs_batch_id_state_id", "ix_jobs_lease_until"} <= indexes
     assert (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from wavemill.jobs.schema import metadata
+from wavemill.jobs.management_schema import all_tables
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+context.configure(connection=context.config.attributes["connection"], target_metadata=all_tables, render_as_batch=True)
 context.run_migrations()
