@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from celery import Celery
@@ -15,9 +16,12 @@ from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
 from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
+from wavemill.jobs.filtered import filtered_page
+from wavemill.jobs.filters import Condition, parse
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.patience import answers_within, day_if_none
+from wavemill.jobs.ratings import rate
 from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
 from wavemill.jobs.states import State
@@ -40,6 +44,8 @@ from wavemill_producer.waiting import PATIENCE_S, repeat
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+PAGE = 1_000  # jobs in one query
 
 _REPR_S = 1.0  # a notebook must not hang because the table is away
 _SHOWN = 5  # batches in a notebook
@@ -167,16 +173,44 @@ class Producer(Submitter[Batch]):
         batch_id: str | None = None,
         state: State | None = None,
         flag: str | None = None,
+        where: Sequence[str] = (),
         after: int = 0,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Yield jobs of one batch or of all, in the order of their IDs; `flag` is one of `wavemill.jobs.flags.Flag`."""
+        """Yield jobs of one batch or of all, in the order of their IDs.
+
+        Parameters
+        ----------
+        flag : str, optional
+            One of `wavemill.jobs.flags.Flag`.
+        where : sequence of str
+            Conditions that all must hold, such as `rating>=4` or `id=7_*`; see `wavemill.jobs.filters`.
+        """
         if batch_id is not None:
             batch_id = self.batch(batch_id).id
+        if where:
+            asked = [f"{name}={value}" for name, value in (("state", state), ("flag", flag)) if value is not None]
+            return self._filtered(batch_id, parse([*asked, *where]), after, limit)
         rows = pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
         return (Job(row._asdict()) for row in rows)
+
+    def _filtered(
+        self, batch_id: str | None, conditions: Sequence[Condition], after: int, limit: int | None
+    ) -> Iterator[Job]:
+        at: int | None = after
+        left = limit
+        while at is not None and (left is None or left > 0):
+            size = PAGE if left is None else min(PAGE, left)
+            find = partial(filtered_page, batch_id=batch_id, conditions=conditions, after=at, limit=size)
+            page = self._repeat(partial(find, self.database))
+            yield from (Job(dict(row)) for row in page.rows)
+            at, left = page.after, None if left is None else left - len(page.rows)
+
+    def rate(self, job_ids: Sequence[int], rating: int | None) -> int:
+        """Rate jobs' sounds from 1 to 5, or None to take their ratings away; return how many jobs there were."""
+        return self._repeat(lambda: rate(self.database, job_ids, rating))
 
     def job(self, job_id: int) -> dict[str, Any]:
         """Return one job with its batch's request and every attempt; NotFoundError if there is none."""

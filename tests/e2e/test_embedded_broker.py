@@ -47,7 +47,7 @@ def new_server(stack: Stack, than: int) -> int:
 @contextmanager
 def up(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
     started = ups(stack)
-    with stack.running("up", "--workers", "0") as process:
+    with stack.running("up", "--no-web", "--workers", "0") as process:
         eventually(lambda: ups(stack) > started, what="the broker", timeout_s=60)
         yield process
 
@@ -70,7 +70,10 @@ def test_a_broker_that_was_killed_is_started_again_with_what_it_held(alone: Stac
 
 
 def test_two_that_start_at_once_share_one_broker_and_the_second_takes_it_over(alone: Stack) -> None:
-    with alone.running("up", "--workers", "0") as one, alone.running("up", "--workers", "0") as other:
+    with (
+        alone.running("up", "--no-web", "--workers", "0") as one,
+        alone.running("up", "--no-web", "--workers", "0") as other,
+    ):
         eventually(lambda: ups(alone) == 2, what="both", timeout_s=60)
         assert alone.log().count("run by another process") == 1
         pid = server_pid(alone)
@@ -100,7 +103,7 @@ def test_a_closed_terminal_ends_everything_and_nohup_ends_nothing(alone: Stack) 
     assert not answers(alone.settings.valkey_socket)
     with (alone.folder / "log").open("ab") as log:
         immune = subprocess.Popen(
-            ["nohup", *COMMAND, "up", "--workers", "0"], env=alone.environment, stdout=log, stderr=log
+            ["nohup", *COMMAND, "up", "--no-web", "--workers", "0"], env=alone.environment, stdout=log, stderr=log
         )
     try:
         eventually(lambda: ups(alone) == 2, timeout_s=60)

@@ -29,7 +29,7 @@ def test_an_input_that_kills_its_process_each_time_fails_alone(
         **faults(tmp_path, poison="7_anna_0.npy"),
     }
     stack = Stack(tmp_path, environment)
-    with stack.running("up", "--devices", "cpu"):
+    with stack.running("up", "--no-web", "--devices", "cpu"):
         batch = _submit(stack, small_dataset)
         assert stack.wait(batch, timeout_s=500) == "failed"  # TensorFlow is imported anew after each of five deaths
     job = next(batch.jobs(state="failed"))
@@ -46,7 +46,7 @@ def test_jobs_wait_while_the_disk_is_full_and_are_done_when_there_is_room(
     full.touch()
     environment = {"WAVEMILL_MODELS": str(models), **QUICK, **faults(tmp_path, full_while=full)}
     stack = Stack(tmp_path, {**environment, "WAVEMILL_MAX_ATTEMPTS": "1"})
-    with stack.running("up", "--devices", "cpu"):
+    with stack.running("up", "--no-web", "--devices", "cpu"):
         batch = _submit(stack, small_dataset)
         eventually(lambda: stack.log().count("20 jobs in") >= 2, what="a second attempt on a full disk")
         eventually(lambda: [job.error_code for job in batch.jobs(state="queued")] == 20 * ["storage-unavailable"])

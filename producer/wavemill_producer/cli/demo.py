@@ -105,6 +105,7 @@ def _show(batch: Batch) -> None:
     status = batch.status()
     output = _relative(f"{status['output']}/{batch.id}")
     say(f"listen:  {output}/generated/*.wav, and beside them {output}/original/*.wav")
+    say("in a browser:  wavemill web")
 
 
 def _relative(path: str) -> str:

@@ -18,10 +18,22 @@ _JOB_ID = click.IntRange(min=0, max=_LAST_JOB_ID)
 @click.option(
     "--flag", type=click.Choice([flag.value for flag in Flag]), help="Only jobs with this flag on their output."
 )
+@click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="Only jobs that meet it: rating>=4, id=7_*, log_spectral_distance_db<3, ...; repeatable.",
+)  # fmt: skip
 @click.option("--after", type=_JOB_ID, default=0, show_default=True, help="Only jobs with a higher ID: the next page.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List at most this many.")
 @json_option
-def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, limit: int, as_json: bool) -> None:
+def jobs(
+    batch_id: str | None,
+    state: str | None,
+    flag: str | None,
+    where: tuple[str, ...],
+    after: int,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List jobs in the order of their IDs; with --json, one object per line.
 
     Example: wavemill jobs --batch 20260101-120000-1a2b3c4d --state failed
@@ -30,7 +42,7 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
 
     with Producer.from_env() as producer:
         chosen = None if state is None else State(state)
-        rows = producer.jobs(batch_id=batch_id, state=chosen, flag=flag, after=after, limit=limit)
+        rows = producer.jobs(batch_id=batch_id, state=chosen, flag=flag, where=where, after=after, limit=limit)
         if as_json:
             shown = 0
             for row in rows:
@@ -62,6 +74,25 @@ def jobs(batch_id: str | None, state: str | None, flag: str | None, after: int, 
 def _say_more(last: int, *, is_cut: bool) -> None:
     if is_cut:
         say(f"there may be more: --after {last}, or a higher --limit", err=True)
+
+
+@click.command()
+@click.argument("rating", type=click.IntRange(0, 5))
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, type=_JOB_ID)
+@json_option
+def rate(rating: int, job_ids: tuple[int, ...], as_json: bool) -> None:
+    """Rate the sounds of jobs from 1 to 5; 0 takes a rating away.
+
+    Example: wavemill rate 5 17 23
+    """
+    from wavemill_producer.producer import Producer
+
+    with Producer.from_env() as producer:
+        count = producer.rate(job_ids, rating or None)
+    if as_json:
+        print_json({"rated": count})
+    else:
+        say(f"rated {count} jobs" if rating else f"took the rating of {count} jobs away")
 
 
 @click.command()

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": (f"{_PRODUCER}.status:status", "Show batches, or one batch."),
     "jobs": (f"{_PRODUCER}.jobs:jobs", "List jobs."),
     "job": (f"{_PRODUCER}.jobs:job", "Show one job with all its attempts."),
+    "rate": (f"{_PRODUCER}.jobs:rate", "Rate the sounds of jobs."),
     "wait": (f"{_PRODUCER}.status:wait", "Wait until a batch is finished."),
     "cancel": (f"{_PRODUCER}.control:cancel", "Cancel a batch's unfinished jobs."),
     "pause": (f"{_PRODUCER}.control:pause", "Pause a batch: start no more of its jobs."),

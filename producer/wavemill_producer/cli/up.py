@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from wavemill_cli.printing import say
+from wavemill_producer.web.options import DEFAULT_PORT
 
 _POLL_S = 0.5
 
@@ -14,9 +17,13 @@ _POLL_S = 0.5
     "--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Worker processes per device."
 )
 @click.option("--devices", default="auto", show_default=True, help="Devices to use, as for `wavemill worker`.")
-@click.option("--no-web", is_flag=True, hidden=True)  # for scripts that already say so; there is no web page yet
-def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
-    """Start the embedded broker, the table and workers on this machine, until Ctrl-C.
+@click.option("--no-web", is_flag=True, help="Serve no page.")
+@click.option(
+    "--web-port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True,
+    help="Port of the page; if it is taken, a free one is used.",
+)  # fmt: skip
+def up(workers: int, devices: str, no_web: bool, web_port: int) -> None:
+    """Start the embedded broker, the table, workers and the page on this machine, until Ctrl-C.
 
     With WAVEMILL_BROKER_URL or WAVEMILL_DATABASE_URL set, those servers are used instead of embedded ones.
 
@@ -29,6 +36,7 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     from wavemill.settings import Settings
     from wavemill_producer.cli.end_signals import on_end_signals
     from wavemill_producer.embedded import embedded_broker
+    from wavemill_producer.web.background import page_in_background
     from wavemill_producer.workers import worker_processes
 
     settings = Settings.from_env()
@@ -40,8 +48,9 @@ def up(workers: int, devices: str, no_web: bool) -> None:  # noqa: ARG001
     with (
         embedded_broker(settings) as broker,
         worker_processes(settings, per_device=workers, devices=devices) as process,
+        nullcontext("no page") if no_web else page_in_background(settings, port=web_port) as page,
     ):
-        for line in (broker.where, f"table: {database.name}", "queue jobs from another terminal; Ctrl-C stops"):
+        for line in (broker.where, f"table: {database.name}", page, "queue jobs from another terminal; Ctrl-C stops"):
             say(line, err=True)
         while not stop.wait(_POLL_S):
             if broker.keep():

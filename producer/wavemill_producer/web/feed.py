@@ -76,6 +76,11 @@ class Feed:
         self._workers_read_at = 0.0
         self._outage: str | None = None
 
+    @property
+    def outage(self) -> str | None:
+        """Why the table cannot be read at the moment; None while it can."""
+        return self._outage
+
     def require_room(self) -> None:
         """Raise RefusedError if too many listen already."""
         if len(self._listeners) >= _MOST_LISTENERS:

@@ -71,10 +71,10 @@ def _of_batch(
         columns = [jobs.c.batch_id, jobs.c.state]
         return _lowest(connection, [_by_index(connection, columns, [batch_id, one], after) for one in stored], size)
     columns = [jobs.c.batch_id, jobs.c.flags]
-    wanted: Iterable[Sequence[str]] = product([batch_id], _texts_with(flag))
+    wanted: Iterable[Sequence[str]] = product([batch_id], texts_with_flag(flag))
     if state is not None:
         columns.append(jobs.c.state)
-        wanted = product([batch_id], _texts_with(flag), stored)
+        wanted = product([batch_id], texts_with_flag(flag), stored)
     arms = [_by_index(connection, columns, values, after, jobs.c.flags.is_not(None)) for values in wanted]
     return _lowest(connection, arms, size)
 
@@ -82,10 +82,10 @@ def _of_batch(
 def _flagged(connection: Connection, state: State | None, flag: str, after: int, size: int) -> list[int]:
     seen = [jobs.c.flags.is_not(None), jobs.c.batch_id.not_in(_hidden_batches)]
     if state is None:
-        arms = [_by_index(connection, [jobs.c.flags], [words], after, *seen) for words in _texts_with(flag)]
+        arms = [_by_index(connection, [jobs.c.flags], [words], after, *seen) for words in texts_with_flag(flag)]
         return _lowest(connection, arms, size)
     arms = []
-    for words, one in product(_texts_with(flag), _stored(state)):
+    for words, one in product(texts_with_flag(flag), _stored(state)):
         arm = _by_index(connection, [jobs.c.flags, jobs.c.state], [words, one], after, *seen)
         if one is State.QUEUED:
             is_cancelled = jobs.c.batch_id.in_(_cancelled_batches)
@@ -101,7 +101,7 @@ def _stored(state: State | None) -> list[State]:
     return [State.QUEUED, State.CANCELLED] if state is State.CANCELLED else [state]
 
 
-def _texts_with(flag: str) -> list[str]:
+def texts_with_flag(flag: str) -> list[str]:
     """Return every text of `jobs.flags` that names `flag`: a few words, always in the same order."""
     texts = (words for n in range(len(Flag)) for words in combinations([one.value for one in Flag], n + 1))
     return [" ".join(words) for words in texts if flag in words]

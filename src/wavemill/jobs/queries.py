@@ -225,21 +225,21 @@ def list_jobs(
 
 def _rows_of(ids: list[int], state: State | None) -> Select[Any]:
     # Literal IDs: a thousand bound parameters are slower.
-    query = _as_they_are().where(jobs.c.id.in_(bindparam("ids", ids, expanding=True, literal_execute=True)))
+    query = as_they_are().where(jobs.c.id.in_(bindparam("ids", ids, expanding=True, literal_execute=True)))
     if state is not None:
-        query = query.where(_state_now == state)  # it may have changed since the page was found
+        query = query.where(state_now == state)  # it may have changed since the page was found
     return query.order_by(jobs.c.id)
 
 
 # A queued job of a cancelled batch counts as cancelled, though its row is updated only later.
 _follows = and_(jobs.c.state == State.QUEUED, batches.c.cancelled_at.is_not(None))
-_state_now = case((_follows, State.CANCELLED.value), else_=jobs.c.state)
-_finished_at_now = case((_follows, batches.c.cancelled_at), else_=jobs.c.finished_at)
+state_now = case((_follows, State.CANCELLED.value), else_=jobs.c.state)
+finished_at_now = case((_follows, batches.c.cancelled_at), else_=jobs.c.finished_at)
 
 
-def _as_they_are() -> Select[Any]:
+def as_they_are() -> Select[Any]:
     """Select jobs with their actual state: a queued job of a cancelled batch shows as cancelled."""
-    derived = {"state": _state_now.label("state"), "finished_at": _finished_at_now.label("finished_at")}
+    derived = {"state": state_now.label("state"), "finished_at": finished_at_now.label("finished_at")}
     return (
         select(*[derived.get(column.name, column) for column in jobs.c])
         .join_from(jobs, batches, isouter=True)  # an outer join, so that no planner starts with the batches
@@ -264,7 +264,7 @@ def find_job(database: Database, spectrogram_id: str, *, batch_id: str | None = 
 def get_job(database: Database, job_id: int) -> dict[str, Any]:
     """Return one job with its batch's parameters and every attempt."""
     with database.reading() as connection:
-        row = connection.execute(_as_they_are().where(jobs.c.id == job_id)).mappings().one_or_none()
+        row = connection.execute(as_they_are().where(jobs.c.id == job_id)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"there is no job {job_id}; list them with: wavemill jobs")
         attempts = connection.execute(

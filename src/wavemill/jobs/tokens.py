@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from wavemill.errors import NotFoundError, UsageError
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.schema import tokens
+from wavemill.jobs.management_schema import tokens
 from wavemill.text.shown import is_plain_text
 
 _PREFIX = "wm_"  # so that scanners for leaked secrets can find them

@@ -187,6 +187,11 @@ _PARAMS: Mapping[Operation, type[Params]] = {
 }
 
 
+def params_kind(operation: Operation) -> type[Params]:
+    """Return the class of an operation's parameters."""
+    return _PARAMS[operation]
+
+
 def params_from_row(operation: str, values: Mapping[str, Any]) -> Params:
     """Return the parameters of a batch, as its row holds them."""
     try:

@@ -21,6 +21,7 @@ from wavemill_producer.web.sound_response import NO_CHANGE, caching, etag_of, is
 router = APIRouter(dependencies=[Depends(may(Role.READ))], tags=["sounds"])
 
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+_SOUND: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/*": {}}}, 206: {"content": {"audio/*": {}}}}
 Digest = Annotated[
     str, Query(max_length=64, description="The digest that a listing gave: then the answer may be kept for ever.")
 ]
@@ -35,7 +36,8 @@ def _place(request: Request, job_id: int, which: str) -> SoundPlace:
     return place
 
 
-@router.api_route("/jobs/{job_id}/audio/{which}", methods=["GET", "HEAD"], name="audio", operation_id="audio")
+@router.head("/jobs/{job_id}/audio/{which}", include_in_schema=False)
+@router.get("/jobs/{job_id}/audio/{which}", name="audio", responses=_SOUND, response_class=Response)
 async def audio(request: Request, job_id: JobId, which: Which, v: Digest = "") -> Response:
     """Return a sound file. Part of it with `Range`; the ETag is its SHA-256."""
     place = await to_thread.run_sync(_place, request, job_id, which)

@@ -1,5 +1,0 @@
-"""Not yet."""
-
-from fastapi import APIRouter
-
-router = APIRouter()

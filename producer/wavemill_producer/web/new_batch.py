@@ -1,0 +1,112 @@
+"""A batch as a caller of the API asks for it, and its submission through the `Producer`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
+from wavemill.dataset.index import Dataset
+from wavemill.errors import UsageError
+from wavemill.operations.requests import DecodeParams, Operation, Params, params_kind
+from wavemill_producer.batch import Batch
+from wavemill_producer.producer import Producer
+
+_Place = Annotated[str, Field(min_length=1, max_length=4_000)]
+_Id = Annotated[str, Field(max_length=1_000)]
+_FROM_IDS = (Operation.RECONSTRUCT, Operation.ENCODE, Operation.INVERT, Operation.VARY)
+
+
+class NewBatch(BaseModel):
+    """What to make. Which fields are needed depends on the operation, as for `wavemill submit OPERATION`."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    operation: Operation
+    output: _Place = Field(description="Folder or fsspec URL; outputs go to OUTPUT/BATCH/.")
+    dataset: _Place | None = Field(None, description="Dataset folder, as the workers see it.")
+    model: _Place | None = Field(None, description="Name or folder of a model.")
+    ids: list[_Id] | None = Field(None, description="IDs of spectrograms; for decode, names of latents.")
+    all: bool = Field(False, description="Every spectrogram of the dataset, in place of `ids`.")
+    random: int | None = Field(None, ge=1, description="This many spectrograms, in place of `ids`.")
+    random_seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the choice of `random`.")
+    pairs: list[tuple[_Id, _Id]] | None = Field(None, description="For interpolate.")
+    steps: int = Field(5, ge=2, le=10_000, description="For interpolate: sounds per pair.")
+    count: int | None = Field(None, ge=1, le=10_000_000, description="For sample: sounds; for vary: sounds per ID.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the operation, such as `method`.")
+    check_ids: bool = Field(True, description="Refuse the batch if an ID is unknown.")
+    name: str | None = Field(None, max_length=300)
+    priority: int = Field(DEFAULT_PRIORITY, ge=PRIORITIES.start, lt=PRIORITIES.stop)
+    reuse: bool = Field(False, description="Copy outputs that an earlier batch made from the same inputs.")
+
+
+def submit(producer: Producer, new: NewBatch, *, ids: Iterable[str] | None, key: str | None) -> Batch:
+    """Queue a batch. `ids` come from an upload, or else from the request itself."""
+    options: dict[str, Any] = {
+        "output": new.output,
+        "name": new.name,
+        "priority": new.priority,
+        "reuse": new.reuse,
+        "key": key,
+        "params": _params(new),
+    }
+    if new.operation is Operation.SAMPLE:
+        return producer.sample(new.count or 10, model=_given(new.model, "model"), **options)
+    if new.operation is Operation.DECODE:
+        names = _given(ids if new.ids is None else new.ids, "ids")
+        return producer.decode(names, model=_given(new.model, "model"), **options)
+    options |= {"dataset": _given(new.dataset, "dataset"), "check_ids": new.check_ids}
+    if new.operation is not Operation.INVERT:
+        options["model"] = _given(new.model, "model")
+    if new.operation is Operation.INTERPOLATE:
+        return producer.interpolate(_given(new.pairs, "pairs"), steps=new.steps, **options)
+    if new.operation is Operation.VARY:
+        options["count"] = new.count or 4
+    call: Callable[..., Batch] = getattr(producer, new.operation.value)
+    return _with_ids(new, ids, partial(call, **options))
+
+
+def _with_ids(new: NewBatch, uploaded: Iterable[str] | None, call: Callable[[Iterable[str]], Batch]) -> Batch:
+    chosen = [uploaded is not None, new.ids is not None, new.all, new.random is not None]
+    if sum(chosen) != 1:
+        raise UsageError("choose one of `ids`, `all`, `random` and an upload of IDs")
+    if uploaded is not None or new.ids is not None:
+        return call(uploaded if uploaded is not None else new.ids or [])
+    with Dataset.open(_given(new.dataset, "dataset")) as dataset:
+        return call(dataset.ids() if new.random is None else dataset.random_ids(new.random, new.random_seed))
+
+
+def _given(value: Any, name: str) -> Any:
+    if value is None:
+        raise UsageError(f"this operation needs `{name}`")
+    return value
+
+
+def _params(new: NewBatch) -> Params:
+    kind = params_kind(new.operation)
+    known = {field.name for field in kind.__dataclass_fields__.values()}
+    if unknown := sorted(new.params.keys() - known):
+        raise UsageError(f"{new.operation} has no parameter {unknown[0][:80]!r}; it has: {', '.join(sorted(known))}")
+    if kind is DecodeParams and "latents" not in new.params:
+        raise UsageError("decode needs `params.latents`, the folder or URL of the latents")
+    try:
+        return TypeAdapter(kind).validate_python(new.params)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise UsageError(f"params.{'.'.join(map(str, first['loc']))[:200]}: {first['msg']}") from exc
+
+
+def uploaded_ids(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yield the IDs of an uploaded file: one a line, as plain text or as a JSON string."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            found = json.loads(text) if text.startswith('"') else text
+        except ValueError as exc:
+            raise UsageError(f"line {number} of the IDs: expected text in UTF-8, one ID per line: {exc}") from exc
+        if found:
+            yield found

@@ -1,0 +1,107 @@
+"""All batches, and one batch: counts, failures, figures, and its jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse
+
+from wavemill.jobs import queries, summary
+from wavemill_producer.batch import FINISHED
+from wavemill_producer.producer import Producer
+from wavemill_producer.web.access import Role, may
+from wavemill_producer.web.feed import Feed
+from wavemill_producer.web.pages.job_list import JobList, job_list
+from wavemill_producer.web.pages.plots import PLOTTED, plots
+from wavemill_producer.web.pages.rendering import render
+from wavemill_producer.web.pages.route import PageRoute
+
+router = APIRouter(route_class=PageRoute, dependencies=[Depends(may(Role.READ))])
+
+_MOST_LISTED = 500
+_MAY_SUBMIT = [Depends(may(Role.SUBMIT))]
+
+
+@router.get("/", response_class=HTMLResponse)
+def batches(request: Request, limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 30) -> HTMLResponse:
+    """Show the newest batches, and how the workers do."""
+    producer: Producer = request.app.state.producer
+    newest = producer.batches(limit=limit + 1)
+    return render(
+        request,
+        "batches.html",
+        batches=newest[:limit],
+        more=min(limit * 4, _MOST_LISTED) if len(newest) > limit < _MOST_LISTED else None,
+        limit=limit,
+        left=producer.all_left(),
+        workers=producer.workers(),
+        troubles=producer.troubles(),
+        refused=producer.refused_models(),
+    )
+
+
+@router.get("/banner", response_class=HTMLResponse)
+def banner(request: Request) -> HTMLResponse:
+    """Return what all pages show at their top while the table is away; nothing while it answers."""
+    feed: Feed = request.app.state.feed
+    return render(request, "parts/banner.html", sentence=feed.outage)
+
+
+@router.get("/batches/{batch_id}", response_class=HTMLResponse)
+def batch(request: Request, batch_id: str, listed: Annotated[JobList, Depends(job_list)]) -> HTMLResponse:
+    """Show one batch."""
+    producer: Producer = request.app.state.producer
+    status = queries.batch_status(producer.database, batch_id)
+    return render(
+        request,
+        "batch.html",
+        batch=status,
+        is_finished=status["state"] in FINISHED,
+        why_queued=_why_queued(producer, status["state"], batch_id),
+        failures=_failures(producer, status),
+        listed=listed,
+        events=f"/batches/{batch_id}/events",
+    )
+
+
+@router.get("/batches/{batch_id}/progress", response_class=HTMLResponse)
+def progress(request: Request, batch_id: str) -> HTMLResponse:
+    """Return the part of a batch's page that moves."""
+    producer: Producer = request.app.state.producer
+    status = queries.batch_status(producer.database, batch_id)
+    return render(
+        request,
+        "parts/progress.html",
+        batch=status,
+        is_finished=status["state"] in FINISHED,
+        why_queued=_why_queued(producer, status["state"], batch_id),
+        failures=_failures(producer, status),
+    )
+
+
+@router.get("/batches/{batch_id}/figures", response_class=HTMLResponse)
+def figures(request: Request, batch_id: str) -> HTMLResponse:
+    """Return the plots of a batch's figures."""
+    producer: Producer = request.app.state.producer
+    return render(
+        request,
+        "parts/plots.html",
+        plots=plots(summary.batch_figures(producer.database, batch_id, fields=tuple(PLOTTED))),
+    )
+
+
+@router.post("/batches/{batch_id}/control/{action}", response_class=HTMLResponse, dependencies=_MAY_SUBMIT)
+def control(request: Request, batch_id: str, action: Literal["pause", "resume", "cancel", "retry"]) -> HTMLResponse:
+    """Do what a button of a batch asks for; return the buttons for its new state."""
+    producer: Producer = request.app.state.producer
+    getattr(producer.batch(batch_id), action)()
+    return render(request, "parts/controls.html", batch=queries.batch_status(producer.database, batch_id))
+
+
+def _failures(producer: Producer, status: dict[str, Any]) -> list[summary.FailureGroup]:
+    return summary.failure_groups(producer.database, status["id"]) if status["counts"]["failed"] else []
+
+
+def _why_queued(producer: Producer, state: str, batch_id: str) -> str | None:
+    return None if state in FINISHED else queries.why_queued(producer.database, batch_id)

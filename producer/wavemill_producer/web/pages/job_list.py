@@ -1,0 +1,102 @@
+"""A list of jobs whose filter and place are in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import HTTPException, Query, Request
+
+from wavemill.errors import UsageError
+from wavemill.jobs.filtered import JobPage, filtered_page
+from wavemill.jobs.filters import FIELDS, MOST_CONDITIONS, parse
+from wavemill.jobs.flags import Flag
+from wavemill.jobs.states import State
+from wavemill_producer.producer import Producer
+from wavemill_producer.web.pages.rendering import Links
+
+PAGE = 50
+LONGEST_CONDITION = 300  # characters
+
+Text = Annotated[str, Query(max_length=LONGEST_CONDITION)]
+Where = Annotated[list[Text], Query(max_length=MOST_CONDITIONS)]
+Cursor = Annotated[int, Query(ge=0, le=2**63 - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobList:
+    """One page of jobs, and what its links need."""
+
+    batch_id: str | None
+    where: Sequence[str]
+    after: int
+    page: JobPage
+    problem: str | None
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """The parameters of this list without its place, for links and forms."""
+        return {"where": list(self.where)}
+
+    @property
+    def path(self) -> str:
+        """The path of the page that holds the list."""
+        return "/jobs" if self.batch_id is None else f"/batches/{self.batch_id}"
+
+    def without(self, text: str) -> list[str]:
+        """Return the conditions but this one."""
+        return [one for one in self.where if one != text]
+
+    def instead(self, text: str | None, field: str) -> list[str]:
+        """Return the conditions with `text` in place of those on `field`."""
+        others = [one for one in self.where if not one.startswith(field)]
+        return others if text is None else [*others, text]
+
+    def facets(self) -> list[tuple[str, str]]:
+        """Return the filters that are one click away: (name, condition)."""
+        rated = [("liked", "rating>=4"), ("not rated", "rating=none")]
+        return [(flag.value, f"flag={flag.value}") for flag in Flag] + rated
+
+    def toggled(self, text: str) -> list[str]:
+        """Return the conditions with `text` added, or removed if it is there."""
+        return self.without(text) if text in self.where else [*self.where, text]
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that a filter can be on."""
+        return list(FIELDS)
+
+    @property
+    def states(self) -> list[str]:
+        """The states a job can have."""
+        return [state.value for state in State]
+
+
+def job_list(
+    request: Request,
+    batch_id: str | None = None,
+    where: Where = [],  # noqa: B006  FastAPI copies it
+    after: Cursor = 0,
+    field: Annotated[str, Query(max_length=100)] = "",
+    op: Annotated[str, Query(max_length=2)] = "=",
+    value: Annotated[str, Query(max_length=200)] = "",
+) -> JobList:
+    """Read a list's parameters and its page of jobs; a filter from the form goes into the URL's `where`."""
+    if field and value:
+        changed = {"where": [*where, f"{field}{op}{value}"]}
+        path = request.url.path.removeprefix(Links(request).root)
+        raise HTTPException(303, headers={"Location": Links(request).page(path, changed)})
+    producer: Producer = request.app.state.producer
+    page, problem = JobPage(rows=[], after=None, seen=0), None
+    try:
+        page = filtered_page(producer.database, batch_id=batch_id, conditions=parse(where), after=after, limit=PAGE)
+    except UsageError as exc:
+        problem = str(exc)
+    return JobList(
+        batch_id=batch_id,
+        where=where,
+        after=after,
+        page=page,
+        problem=problem,
+    )

@@ -1,0 +1,110 @@
+"""Jobs that match a filter, a page at a time, in the order of their IDs.
+
+State, flag and rating have indexes. Other conditions are checked on the jobs that those leave, on a
+bounded number of them in each call, so that no filter takes long on a batch of a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, select
+
+from wavemill.jobs.database import Database
+from wavemill.jobs.filter_clauses import clause
+from wavemill.jobs.filters import Condition
+from wavemill.jobs.pages import page_of_ids
+from wavemill.jobs.queries import as_they_are
+from wavemill.jobs.ratings import RATINGS
+from wavemill.jobs.schema import jobs
+from wavemill.jobs.states import State
+
+MOST_LOOKED_AT = 10_000  # jobs that one call looks at
+_WINDOW = 1_000  # of them in one query
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPage:
+    """Matching jobs, and where to go on.
+
+    Attributes
+    ----------
+    after : int or None
+        Give it as `after` to go on; None at the end. There may be more even if `rows` is short.
+    seen : int
+        How many jobs were looked at.
+    """
+
+    rows: Sequence[RowMapping]
+    after: int | None
+    seen: int
+
+
+def filtered_page(
+    database: Database,
+    *,
+    batch_id: str | None = None,
+    conditions: Sequence[Condition] = (),
+    after: int = 0,
+    limit: int = 100,
+) -> JobPage:
+    """Return up to `limit` jobs after the ID `after` that meet all conditions, of one batch or of all."""
+    found: list[RowMapping] = []
+    seen = 0
+    while seen < MOST_LOOKED_AT:
+        with database.reading() as connection:
+            ids = _window(connection, batch_id, conditions, after)
+            rows = _matching(connection, ids, conditions, is_postgresql=database.is_postgresql)[: limit - len(found)]
+        found += rows
+        seen += len(ids)
+        if len(found) == limit:
+            return JobPage(rows=found, after=int(found[-1]["id"]), seen=seen)
+        if len(ids) < _WINDOW:
+            return JobPage(rows=found, after=None, seen=seen)
+        after = ids[-1]
+    return JobPage(rows=found, after=after, seen=seen)
+
+
+def _window(connection: Connection, batch_id: str | None, conditions: Sequence[Condition], after: int) -> list[int]:
+    """Return the next IDs that may match, along an index."""
+    ratings = _ratings(conditions)
+    if ratings is not None:
+        of_them = [jobs.c.rating.is_not(None), jobs.c.rating.in_(ratings), jobs.c.id > after]
+        if batch_id is not None:
+            of_them.append(jobs.c.batch_id == batch_id)
+        return list(connection.scalars(select(jobs.c.id).where(*of_them).order_by(jobs.c.id).limit(_WINDOW)))
+    state, flag = (_value_of(conditions, field) for field in ("state", "flag"))
+    return page_of_ids(
+        connection,
+        batch_id=batch_id,
+        state=None if state is None else State(state),
+        flag=flag,
+        after=after,
+        size=_WINDOW,
+    )
+
+
+def _value_of(conditions: Sequence[Condition], field: str) -> Any:
+    values = (one.value for one in conditions if one.field == field and one.operator == "=")
+    return next((value for value in values if value is not None), None)
+
+
+def _ratings(conditions: Sequence[Condition]) -> list[int] | None:
+    """Return the ratings that a filter leaves; None if it does not speak of ratings, or also wants jobs without."""
+    asked = [one for one in conditions if one.field == "rating" and one.value is not None and one.operator != "!="]
+    if not asked:
+        return None
+    return [rating for rating in RATINGS if all(one.holds_for(rating) for one in asked)]
+
+
+def _matching(
+    connection: Connection, ids: list[int], conditions: Sequence[Condition], *, is_postgresql: bool
+) -> list[RowMapping]:
+    if not ids:
+        return []
+    # Literal IDs: a thousand bound parameters are slower.
+    of_them = jobs.c.id.in_(bindparam("ids", ids, expanding=True, literal_execute=True))
+    clauses = [clause(one, is_postgresql=is_postgresql) for one in conditions]
+    return list(connection.execute(as_they_are().where(of_them, *clauses).order_by(jobs.c.id)).mappings())

@@ -1,0 +1,130 @@
+"""Filters of jobs, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.batches import claim, failed, finish, job_rows, submit
+
+from wavemill.errors import UsageError
+from wavemill.jobs import filtered, summary
+from wavemill.jobs.database import Database
+from wavemill.jobs.filtered import filtered_page
+from wavemill.jobs.filters import parse
+from wavemill.jobs.finishing import Outcome
+from wavemill.jobs.ratings import rate
+from wavemill.jobs.states import State
+
+
+@pytest.fixture
+def batch_id(database: Database) -> str:
+    """Ten jobs: 0 to 5 are done with a distance of as many dB, 6 and 7 have failed, 8 and 9 are queued."""
+    batch_id = submit(database, 10, chunk_size=8)
+    claimed = claim(database, batch_id, 0, 7)
+    done = [
+        Outcome(job=job, state=State.DONE, columns={"quality": {"log_spectral_distance_db": float(job.seq)}})
+        for job in claimed.jobs[:6]
+    ]
+    finish(database, claimed, [*done, *(failed(job) for job in claimed.jobs[6:])])
+    return batch_id
+
+
+def seqs(database: Database, batch_id: str | None, *where: str) -> list[int]:
+    return [row["seq"] for row in filtered_page(database, batch_id=batch_id, conditions=parse(where)).rows]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([], list(range(10))),
+        (["state=failed"], [6, 7]),
+        (["state!=done"], [6, 7, 8, 9]),
+        (["error_code=bad-*"], [6, 7]),
+        (["log_spectral_distance_db<2.5"], [0, 1, 2]),
+        (["log_spectral_distance_db=none"], [6, 7, 8, 9]),
+        (["log_spectral_distance_db>1", "id=set/?", "log_spectral_distance_db<=3"], [2, 3]),
+        (["id=set/[0-9]"], []),
+        (["id=SET/*"], []),
+        (["attempt>=1", "state=done", "log_spectral_distance_db!=3"], [0, 1, 2, 4, 5]),
+        (["created_at>2000-01-01", "created_at<2001-01-01"], []),
+    ],
+)
+def test_a_filter_finds_the_jobs_that_meet_all_conditions(
+    database: Database, batch_id: str, where: list[str], expected: list[int]
+) -> None:
+    assert seqs(database, batch_id, *where) == expected
+    assert seqs(database, None, *where) == expected
+
+
+def test_ratings_are_given_changed_filtered_and_taken_away(database: Database, batch_id: str) -> None:
+    ids = [row.id for row in job_rows(database, batch_id)]
+    assert rate(database, ids[:3], 5) == 3
+    assert rate(database, ids[2:3], 2) == 1
+    assert seqs(database, batch_id, "rating>=4") == [0, 1]
+    assert seqs(database, None, "rating<3") == [2]
+    assert seqs(database, batch_id, "rating=none", "state=done") == [3, 4, 5]
+    assert rate(database, ids[:1], None) == 1
+    assert seqs(database, batch_id, "rating=5") == [1]
+    assert rate(database, [10**9], 3) == 0
+    with pytest.raises(UsageError, match="from 1 to 5"):
+        rate(database, ids, 6)
+
+
+def test_a_page_goes_on_where_the_last_one_ended(database: Database, batch_id: str) -> None:
+    conditions = parse(["state=done"])
+    found, after = [], 0
+    while after is not None:
+        page = filtered_page(database, batch_id=batch_id, conditions=conditions, after=after, limit=4)
+        found += [row["seq"] for row in page.rows]
+        after = page.after
+    assert found == [0, 1, 2, 3, 4, 5]
+
+
+def test_one_call_looks_at_a_bounded_number_of_jobs(
+    database: Database, batch_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filtered, "_WINDOW", 2)
+    monkeypatch.setattr(filtered, "MOST_LOOKED_AT", 4)
+    page = filtered_page(database, batch_id=batch_id, conditions=parse(["log_spectral_distance_db=5"]))
+    assert (list(page.rows), page.seen) == ([], 4)
+    assert page.after == job_rows(database, batch_id)[3].id
+    again = filtered_page(
+        database, batch_id=batch_id, conditions=parse(["log_spectral_distance_db=5"]), after=page.after
+    )
+    assert [row["seq"] for row in again.rows] == [5]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sate=done", "there is no field 'sate'; fields: state, flag"),
+        ("state=finished", "expected one of queued, running, done, failed, cancelled"),
+        ("state>done", "expected = or !="),
+        ("rating>=good", "expected a number"),
+        ("created_at>yesterday", "expected a date or a time"),
+        ("id=*a*b*c*d*e", "at most 4 asterisks"),
+        ("done", "is no condition"),
+        ("id=" + "x" * 400, "up to 300 characters"),
+    ],
+)
+def test_a_wrong_condition_is_refused_with_what_is_right(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse([text])
+    assert says in str(caught.value)
+
+
+def test_failures_are_grouped_by_reason(database: Database, batch_id: str) -> None:
+    claimed = claim(database, batch_id, 8, 9)
+    finish(database, claimed, [failed(claimed.jobs[0]), replace(failed(claimed.jobs[1]), error_code="bad-model")])
+    groups = summary.failure_groups(database, batch_id)
+    assert [(group.error_code, group.count) for group in groups] == [("bad-spectrogram", 3), ("bad-model", 1)]
+    assert groups[0].error == "NaN"
+
+
+def test_the_figures_of_a_batch_count_its_done_jobs(database: Database, batch_id: str) -> None:
+    figures = summary.batch_figures(database, batch_id, fields=("log_spectral_distance_db", "rms_dbfs"))
+    histogram = figures.histograms["log_spectral_distance_db"]
+    assert sum(histogram.counts) == 6
+    assert (histogram.edges[0], histogram.edges[-1]) == (0.0, 5.0)
+    assert "rms_dbfs" not in figures.histograms
