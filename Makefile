@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml requirements.lock
 
 install: $(STAMP)  ## Create .venv with the exact versions from requirements.lock.
 
-demo: $(STAMP)  ## Run the whole pipeline once: dataset, embedded servers, worker, WAVs.
+demo: $(STAMP)  ## Run the whole pipeline once: dataset, embedded servers, worker, WAVs; WEB=1 then serves the page.
 	$(BIN)/wavemill demo
+	@if [ -n "$(WEB)" ]; then WAVEMILL_HOME=demo/.wavemill $(BIN)/wavemill web; fi
 
 test: $(STAMP)  ## Run all tests; they start the servers that they need.
 	$(BIN)/python -m pytest

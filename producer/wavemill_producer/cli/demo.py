@@ -69,6 +69,7 @@ def _run(settings: Settings, folder: Path, model: str) -> int:
             code = wait_for(batch, quiet=False, timeout_s=_TIMEOUT_S, check=check)
         say("4/4  worker and broker stopped; the table:")
         _show(batch)
+        say(f"in a browser:  WAVEMILL_HOME={settings.home} wavemill web")
     if code == EXIT_SOME_FAILED:
         say(f"some jobs failed; the reasons are in the table above and in {log_path}", err=True)
     return code
@@ -105,7 +106,6 @@ def _show(batch: Batch) -> None:
     status = batch.status()
     output = _relative(f"{status['output']}/{batch.id}")
     say(f"listen:  {output}/generated/*.wav, and beside them {output}/original/*.wav")
-    say("in a browser:  wavemill web")
 
 
 def _relative(path: str) -> str:

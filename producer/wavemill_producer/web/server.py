@@ -30,7 +30,12 @@ class PunctualProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; send each answer at once.
+
+        asyncio sets TCP_NODELAY only on sockets made for TCP by name, and `socket.create_server` makes others:
+        answers on a kept connection would wait 40 ms for the client's delayed acknowledgement.
+        """
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         self._wait_for_head()
 

@@ -21,7 +21,7 @@ from wavemill.jobs.ratings import RATINGS
 from wavemill.jobs.schema import jobs
 from wavemill.jobs.states import State
 
-MOST_LOOKED_AT = 10_000  # jobs that one call looks at
+MOST_LOOKED_AT = 4_000  # jobs that one call looks at, in under 0.1 s on both databases
 _WINDOW = 1_000  # of them in one query
 
 

@@ -74,9 +74,10 @@ def batch_figures(database: Database, batch_id: str, *, fields: Sequence[str]) -
         step = max(1, total // _SAMPLE)
         spread = list(range(0, total, step))
         seqs: BindParameter[list[int]] = bindparam("seqs", spread, expanding=True, literal_execute=True)
-        query = select(jobs.c.quality, jobs.c.timings, jobs.c.finished_at)
-        chosen = (jobs.c.batch_id == batch_id, jobs.c.seq.in_(seqs), jobs.c.state == State.DONE)
-        rows = list(connection.execute(query.where(*chosen)).mappings())
+        query = select(jobs.c.state, jobs.c.quality, jobs.c.timings, jobs.c.finished_at)
+        # Without a condition on the state: with one, SQLite reads all done jobs along another index.
+        chosen = connection.execute(query.where(jobs.c.batch_id == batch_id, jobs.c.seq.in_(seqs))).mappings()
+        rows = [row for row in chosen if row["state"] == State.DONE]
     histograms = {field: _histogram(values) for field in fields if (values := _values(rows, field))}
     times = sorted(row["finished_at"] for row in rows if row["finished_at"] is not None)
     return BatchFigures(
