@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import zlib
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -29,6 +31,15 @@ def read_bytes(path: str, *, at_most: int) -> bytes | None:
     except Exception as exc:  # each kind of store raises its own errors
         raise OutputError(f"{path} cannot be read: {exc}") from exc
     return data if len(data) <= at_most else None
+
+
+def copied(path: str, file: IO[bytes]) -> None:
+    """Copy a file's content into an open one; OutputError if it cannot be read."""
+    try:
+        with opened(path) as source:
+            shutil.copyfileobj(source, file)
+    except Exception as exc:
+        raise OutputError(f"{path} cannot be read: {exc}") from exc
 
 
 def read_sound(path: str) -> tuple[FloatArray, int]:

@@ -59,8 +59,14 @@ def _json_default(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Collection[str] = ()) -> None:
-    """Print a table as wide as the terminal, or in full if there is no terminal."""
-    console().print(table(columns, rows, whole=whole))
+    """Print a table as wide as the terminal, or in full if there is no terminal.
+
+    In a terminal too narrow for the `whole` columns, its lines wrap, so that no ID is cut.
+    """
+    shown_table, on = table(columns, rows, whole=whole), console()
+    needed = sum((column.min_width or len(str(column.header))) + 2 for column in shown_table.columns)
+    on.width = max(on.width, needed)
+    on.print(shown_table)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: Collection[str] = ()) -> Table:

@@ -7,9 +7,9 @@ import click
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_cli.printing import json_option, print_json, print_table, say
+from wavemill_producer.cli.job_ids import LAST_JOB_ID, found_job
 
-_LAST_JOB_ID = 2**63 - 1  # the largest integer that the databases hold
-_JOB_ID = click.IntRange(min=0, max=_LAST_JOB_ID)
+_JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
 
 
 @click.command()
@@ -67,7 +67,7 @@ def jobs(
         ]
         for r in listed
     ]
-    print_table(columns, cells, whole=("job", "batch"))
+    print_table(columns, cells, whole=("job", "batch", "spectrogram"))
     _say_more(listed[-1].id, is_cut=len(listed) == limit)
 
 
@@ -113,8 +113,7 @@ def job(job_id: str, batch_id: str | None, as_json: bool) -> None:
     from wavemill_producer.producer import Producer
 
     with Producer.from_env() as producer:
-        is_number = batch_id is None and job_id.isascii() and job_id.isdecimal() and int(job_id) <= _LAST_JOB_ID
-        found = producer.job(int(job_id)) if is_number else producer.find_job(job_id, batch_id=batch_id)
+        found = found_job(producer, job_id, batch_id=batch_id)
     if as_json:
         print_json(found)
         return

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 import wavemill
 from wavemill.errors import UsageError, WavemillError
@@ -37,7 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": (f"{_PRODUCER}.jobs:jobs", "List jobs."),
     "job": (f"{_PRODUCER}.jobs:job", "Show one job with all its attempts."),
     "rate": (f"{_PRODUCER}.jobs:rate", "Rate the sounds of jobs."),
-    "wait": (f"{_PRODUCER}.status:wait", "Wait until a batch is finished."),
+    "play": (f"{_PRODUCER}.play:play", "Play the sounds of jobs."),
+    "wait": (f"{_PRODUCER}.status:wait", "Wait until batches are finished."),
     "cancel": (f"{_PRODUCER}.control:cancel", "Cancel a batch's unfinished jobs."),
     "pause": (f"{_PRODUCER}.control:pause", "Pause a batch: start no more of its jobs."),
     "resume": (f"{_PRODUCER}.control:resume", "Resume a paused batch."),
@@ -47,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "web": (f"{_PRODUCER}.web:web", "Serve the page and the HTTP API."),
     "token": (f"{_PRODUCER}.token:token", "Make, list and revoke tokens for the page and the HTTP API."),
     "doctor": (f"{_PRODUCER}.doctor:doctor", "Check settings, servers, files and devices."),
+    "completion": (f"{_PRODUCER}.completion:completion", "Print a script for completion in a shell."),
     "db": (f"{_PRODUCER}.db:db", "Upgrade the tables, or show their revision."),
 }
 
@@ -74,6 +77,13 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and (closest := get_close_matches(name, COMMANDS, n=1)):
             ctx.fail(f"No such command {name!r}. Did you mean {closest[0]!r}?")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin like this, without importing a command."""
+        commands = [
+            CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands' first lines without importing any."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wavemill.text.secrets_in_urls import without_secrets
-from wavemill.text.terminal import console, progress_bar
 from wavemill_cli.printing import (
     duration,
     json_option,
@@ -16,24 +15,22 @@ from wavemill_cli.printing import (
     print_json,
     print_table,
     say,
-    table,
     warn_on_stderr,
 )
+from wavemill_producer.cli.batch_names import BatchName
+from wavemill_producer.notebook import counts
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from wavemill_producer.batch import Batch
     from wavemill_producer.producer import Producer
 
-_REFRESH_S = 0.5
 _STANDSTILL_S = 10.0  # without any progress, before the reason is looked for
 _START_ONE = "start one with: wavemill up, or wavemill worker"
 EXIT_SOME_FAILED = 3
 
 
 @click.command()
-@click.argument("batch_id", metavar="[BATCH]", required=False)
+@click.argument("batch_id", metavar="[BATCH]", required=False, type=BatchName())
 @click.option("--watch", is_flag=True, help="Refresh until the batch is finished or you press Ctrl-C.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many batches."
@@ -53,7 +50,9 @@ def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None
     warn_on_stderr()
     with Producer.from_env(**({"patience_s": None} if watch else {})) as producer:
         if watch:
-            _watch(producer, batch_id, limit)
+            from wavemill_producer.cli.watch import watch as watch_until_finished
+
+            watch_until_finished(producer, batch_id, limit)
         elif batch_id is not None:
             _show_batch(producer.batch(batch_id).status(), as_json=as_json)
         else:
@@ -64,17 +63,26 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(status)
         return
-    say(f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""))
+    for line in batch_lines(status):
+        say(line)
+
+
+def batch_lines(status: Mapping[str, Any]) -> list[str]:
+    """Describe a batch in a few lines."""
     parts = [f"{word} {status[key]}" for word, key in (("with", "model"), ("from", "dataset")) if status[key]]
-    say(f"work     {' '.join([status['operation'], *parts])}")
-    say(f"output   {status['output']}/{status['id']}")
-    say(f"state    {status['state']}: {_counts(status)} of {status['total']}")
-    say(f"rate     {_rate(status)}, time left {duration(status['eta_s'])}")
+    return [
+        f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""),
+        f"work     {' '.join([status['operation'], *parts])}",
+        f"output   {status['output']}/{status['id']}",
+        f"state    {status['state']}: {counts(status)} of {status['total']}",
+        f"rate     {rate(status)}, time left {duration(status['eta_s'])}",
+    ]
 
 
-def _rate(status: dict[str, Any]) -> str:
-    rate = status["jobs_per_second"]
-    return "unknown" if rate is None else f"{rate:.1f} jobs/s"
+def rate(status: Mapping[str, Any]) -> str:
+    """Format how fast a batch, or all of them, are."""
+    per_second = status["jobs_per_second"]
+    return "unknown" if per_second is None else f"{per_second:.1f} jobs/s"
 
 
 def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
@@ -95,7 +103,7 @@ def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
         say(f"older batches are not shown; --limit shows more than {limit}")
     if left["jobs_left"]:
         n_left = number_of(left["jobs_left"], "job")
-        say(f"{n_left} left in all, rate {_rate(left)}, time left {duration(left['eta_s'])}")
+        say(f"{n_left} left in all, rate {rate(left)}, time left {duration(left['eta_s'])}")
     say(f"{number_of(len(workers), 'worker')} alive" + ("" if workers else f"; {_START_ONE}"))
     for row in workers:
         say(f"  {row['id']}: {row['jobs_done']} jobs done")
@@ -124,7 +132,7 @@ def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[
             b["operation"],
             b["state"],
             b["total"],
-            _counts(b),
+            counts(b),
             b["jobs_per_second"],
             duration(b["eta_s"]),
         ]
@@ -133,40 +141,15 @@ def _batches_table(batches: list[dict[str, Any]]) -> tuple[list[str], list[list[
     return columns, rows
 
 
-def _watch(producer: Producer, batch_id: str | None, limit: int) -> None:
-    import time
-
-    from rich.live import Live
-
-    from wavemill_producer.batch import FINISHED
-
-    batch = None if batch_id is None else producer.batch(batch_id)
-
-    def view() -> tuple[Table, bool]:
-        if batch is None:
-            batches, finished = producer.batches(limit=limit), False
-        else:
-            batches = [batch.status()]
-            finished = batches[0]["state"] in FINISHED
-        return table(*_batches_table(batches), whole=("batch",)), finished
-
-    shown, finished = view()
-    with Live(shown, console=console(), redirect_stdout=False, redirect_stderr=False) as live:
-        while not finished:
-            time.sleep(_REFRESH_S)  # often enough for a reader
-            shown, finished = view()
-            live.update(shown)
-
-
 @click.command()
-@click.argument("batch_id", metavar="BATCH")
+@click.argument("batch_ids", metavar="BATCH...", nargs=-1, required=True, type=BatchName())
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after this many seconds, with exit code 1."
 )
 @json_option
 @click.pass_context
-def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bool) -> None:
-    """Wait until a batch is finished; exit code 3 if some of its jobs failed or were cancelled.
+def wait(ctx: click.Context, batch_ids: Sequence[str], timeout_s: float | None, as_json: bool) -> None:
+    """Wait until batches are finished; exit code 3 if some of their jobs failed or were cancelled.
 
     BATCH is a batch's ID or name.
     If the table does not answer, the command waits for it too, until --timeout.
@@ -179,14 +162,16 @@ def wait(ctx: click.Context, batch_id: str, timeout_s: float | None, as_json: bo
 
     warn_on_stderr()
     begun = monotonic()
+    code = 0
     with Producer.from_env(patience_s=timeout_s) as producer:
-        batch = producer.batch(batch_id)
+        batches = [producer.batch(batch_id) for batch_id in batch_ids]
         say_if_nobody_works(producer)
-        left_s = None if timeout_s is None else max(0.0, timeout_s - (monotonic() - begun))
-        code = wait_for(batch, quiet=as_json, timeout_s=left_s)
-        if as_json:
-            print_json(batch.status())
-        ctx.exit(code)
+        for batch in batches:
+            left_s = None if timeout_s is None else max(0.0, timeout_s - (monotonic() - begun))
+            code = max(code, wait_for(batch, quiet=as_json, timeout_s=left_s))
+            if as_json:
+                print_json(batch.status())
+    ctx.exit(code)
 
 
 def say_if_nobody_works(producer: Producer) -> None:
@@ -200,19 +185,17 @@ def wait_for(
     batch: Batch, *, quiet: bool, timeout_s: float | None = None, check: Callable[[], None] = lambda: None
 ) -> int:
     """Wait with a progress bar; return the exit code. `check` runs at each poll and may raise."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from wavemill_producer.progress import shown_progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     last: dict[str, Any] = {}
-    with progress_bar(*columns, quiet=quiet) as bar:
-        task = bar.add_task("rendering", total=None)
+    with shown_progress(quiet=quiet) as bar:
         standstill = _Standstill(batch)
 
         def show(status: dict[str, Any]) -> None:
             check()
             last.update(status)
+            bar(status)
             finished = status["total"] - status["counts"]["queued"] - status["counts"]["running"]
-            bar.update(task, total=status["total"], completed=finished)
             if reason := standstill.new_reason(finished):
                 say(f"waiting: {reason}", err=True)
 
@@ -224,7 +207,7 @@ def wait_for(
             say(f"the batch continues; wait for it again with: wavemill wait {batch.id}", err=True)
             raise
     if not quiet:
-        say(f"batch {batch.id}: {_counts(last)}; outputs: {last['output']}/{batch.id}", err=True)
+        say(f"batch {batch.id}: {counts(last)}; outputs: {last['output']}/{batch.id}", err=True)
         if last["counts"]["failed"]:
             say(f"why: wavemill jobs --batch {batch.id} --state failed", err=True)
     return 0 if state == "done" else EXIT_SOME_FAILED
@@ -253,8 +236,3 @@ class _Standstill:
             return None
         self._told.add(reason)
         return reason
-
-
-def _counts(status: Mapping[str, Any]) -> str:
-    """Format how many jobs are in each state, without the zeros."""
-    return ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count) or "empty"
