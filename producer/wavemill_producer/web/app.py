@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 import wavemill
 from wavemill.settings import Settings
 from wavemill_producer.producer import Producer
-from wavemill_producer.web import api, pages
+from wavemill_producer.web import api, operations, pages
 
 STATIC = Path(__file__).with_name("static")
 
@@ -29,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="wavemill", version=wavemill.__version__, lifespan=lifespan)
     app.state.settings = settings
     app.include_router(api.router, prefix="/api/v1")
+    app.include_router(operations.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
