@@ -10,6 +10,7 @@ import httpx
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 from support.batches import all_done, claim, finish, submit
+from support.postgres import migrated
 from support.stack import eventually
 
 from wavemill.jobs.database import Database
@@ -50,3 +51,19 @@ def test_metrics_count_jobs_by_state_and_name_workers(database: Database) -> Non
     assert found["wavemill_table_up",] == found["wavemill_open_batches",] == 1
     assert 0 <= found["wavemill_oldest_queued_seconds",] < 60
     assert found["wavemill_worker_jobs_done", "cpu", "host/cpu/1"] == 0
+
+
+def test_while_the_table_is_away_the_page_is_healthy_but_not_ready() -> None:
+    server = migrated()
+    try:
+        with _served(Settings(database_url=server.url)) as client:
+            assert client.get("/ready").status_code == 200
+            server.crash()
+            away = client.get("/ready")
+            assert (away.status_code, away.text) == (503, "the table does not answer\n")
+            assert client.get("/health").status_code == 200
+            assert "wavemill_table_up 0.0" in client.get("/metrics").text
+            server.start()
+            eventually(lambda: client.get("/ready").status_code == 200, what="readiness")
+    finally:
+        server.close()
