@@ -15,7 +15,7 @@ import wavemill
 from wavemill.errors import WavemillError
 from wavemill.settings import Settings
 from wavemill_producer.producer import Producer
-from wavemill_producer.web import api, pages, sign_in
+from wavemill_producer.web import api, operations, pages, sign_in
 from wavemill_producer.web.answers import Json, answer_error
 from wavemill_producer.web.feed import Feed
 from wavemill_producer.web.keyring import Keyring
@@ -61,6 +61,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
         app.add_exception_handler(error, answer_error)
     app.include_router(api.router, prefix="/api/v1")
     app.include_router(sign_in.router)
+    app.include_router(operations.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Security, keyring=app.state.keyring, options=chosen)

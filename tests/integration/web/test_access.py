@@ -30,7 +30,7 @@ from wavemill_producer.web.background import page_in_background
 from wavemill_producer.web.roles import Role
 
 SCRIPT = "<script>alert(1)</script>"
-OPEN = {"/sign-in", "/sign-out"}  # without a token, nobody could send one
+OPEN = {"/sign-in", "/sign-out", "/health", "/ready"}  # to send a token, and for probes
 Tokens = dict[Role, dict[str, str]]
 
 
