@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ def job_html(job: Job) -> str:
 
 
 def _sound_html(job: Job, which: Which) -> str:
-    from wavemill_producer.sounds import decoded, read_bytes, spectrogram_png
+    from wavemill_producer.pictures import spectrogram_png
+    from wavemill_producer.sounds import decoded, read_bytes
 
     path = job.path(which)
     try:
@@ -85,7 +87,7 @@ def _sound_html(job: Job, which: Which) -> str:
     except WavemillError as exc:
         return f"<figure><figcaption>{which}: {text(exc)}</figcaption></figure>"
     caption = f"{which}, {len(samples) / rate_hz:.2f} s at {rate_hz} Hz"
-    picture = _data_url("image/png", spectrogram_png(samples))
+    picture = _data_url("image/png", spectrogram_png(io.BytesIO(data), width=480, height=128))
     sound = _data_url(_TYPES[_form_of(path)], data)
     return (
         f"<figure style='margin:0'><figcaption>{caption}</figcaption>"

@@ -49,7 +49,7 @@ async def spectrogram(
     request: Request, job_id: JobId, which: Which, width: Width = 800, height: Height = 256, v: Digest = ""
 ) -> Response:
     """Return a picture of a sound's spectrogram: time to the right, frequency upwards."""
-    from wavemill_producer.web.pictures import spectrogram_png
+    from wavemill_producer.pictures import spectrogram_png
 
     return await _picture(
         request, job_id, which, f"spectrogram {width} {height}", v,
@@ -62,7 +62,7 @@ async def waveform(
     request: Request, job_id: JobId, which: Which, width: Width = 800, height: Height = 128, v: Digest = ""
 ) -> Response:
     """Return a picture of a sound's waveform, on a transparent ground."""
-    from wavemill_producer.web.pictures import waveform_png
+    from wavemill_producer.pictures import waveform_png
 
     return await _picture(
         request, job_id, which, f"waveform {width} {height}", v,
@@ -82,7 +82,7 @@ async def peaks(
 
 
 def _peaks_json(file: IO[bytes], bins: int) -> bytes:
-    from wavemill_producer.web.pictures import measure_peaks
+    from wavemill_producer.pictures import measure_peaks
 
     found = measure_peaks(file, bins)
     values: dict[str, Any] = {"duration_s": found.duration_s, "sample_rate_hz": found.sample_rate_hz}
