@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Row
+from typing import Any, TypeVar
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import WavemillError
@@ -20,7 +18,7 @@ _PAGE = 5_000
 _SOURCES: Mapping[Operation, tuple[str, ...]] = {Operation.INTERPOLATE: ("from_", "to_")}
 
 Kind = type[str] | type[int] | type[float]
-LabelledRow = tuple[Row[Any], dict[str, LabelValue]]
+T = TypeVar("T")
 
 
 class SourceLabels:
@@ -53,8 +51,8 @@ class SourceLabels:
         if self._dataset is not None:
             self._dataset.close()
 
-    def beside(self, rows: Iterable[Row[Any]]) -> Iterator[LabelledRow]:
-        """Yield each row with its labels, by the names of their columns."""
+    def beside(self, rows: Iterable[T]) -> Iterator[tuple[T, dict[str, LabelValue]]]:
+        """Yield each row, or `Job`, with its labels, by the names of their columns."""
         iterator = iter(rows)
         while page := list(islice(iterator, _PAGE)):
             yield from zip(page, self._of(page), strict=True)
@@ -63,7 +61,7 @@ class SourceLabels:
     def _which(self) -> tuple[str, ...]:
         return _SOURCES.get(self._operation, ("",))
 
-    def _of(self, page: list[Row[Any]]) -> list[dict[str, LabelValue]]:
+    def _of(self, page: Sequence[Any]) -> list[dict[str, LabelValue]]:
         if self._dataset is None or self.missing:
             return [{} for _ in page]
         sources = [source_ids(self._operation, row.spectrogram_id, row.item or {}) for row in page]

@@ -51,8 +51,7 @@ label_options = options(
 
 
 @click.command(epilog="Example: wavemill dataset build recordings data/fsdd --preset digits")
-@click.argument("audio_dir", type=FilePath())
-@click.argument("dataset_dir", metavar="DATASET", type=FilePath())
+@click.argument("folders", metavar="[AUDIO_DIR] DATASET", type=FilePath(), nargs=-1, required=True)
 @feature_options
 @label_options
 @click.option(
@@ -75,10 +74,21 @@ label_options = options(
     is_flag=True,
     help="Remove spectrograms whose recordings are gone, even if they are a fifth of the dataset or more.",
 )
+@click.option(
+    "--from-batch",
+    metavar="BATCH",
+    help="Copy the generated sounds of this batch into AUDIO_DIR first, with their labels and ratings.  [default "
+    "AUDIO_DIR: DATASET-recordings]",
+)
+@click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="With --from-batch, only jobs that meet it, such as rating>=4; repeatable.",
+)  # fmt: skip
 @json_option
 def build(
-    audio_dir: Path,
-    dataset_dir: Path,
+    folders: tuple[Path, ...],
+    from_batch: str | None,
+    where: tuple[str, ...],
     long: Long | None,
     packed: bool,
     jobs: int | None,
@@ -97,6 +107,7 @@ def build(
     """
     from wavemill.dataset.build import build as build_dataset
 
+    audio_dir, dataset_dir = _folders(folders, from_batch, where)
     choice = LabelChoice(**{name: given.pop(name) for name in ("metadata", "pattern", "from_folders")})
     features = features_from(given, dataset_dir, longest_s=partial(_fitting_duration_s, audio_dir, choice))
     with spectrogram_bar() as progress:
@@ -126,6 +137,24 @@ def build(
         _print_labels(report.labels, from_folders=choice.from_folders)
     print_problems("unreadable", report.unreadable)
     print_problems("skipped", report.skipped)
+
+
+def _folders(folders: tuple[Path, ...], from_batch: str | None, where: tuple[str, ...]) -> tuple[Path, Path]:
+    """Return the folders of recordings and of the dataset; gather the recordings if they come from a batch."""
+    if len(folders) > 2 or len(folders) < (2 if from_batch is None else 1):
+        raise click.UsageError("expected AUDIO_DIR and DATASET, or --from-batch BATCH and DATASET")
+    if where and from_batch is None:
+        raise click.UsageError("--where chooses jobs of a batch: name it with --from-batch")
+    dataset_dir = folders[-1]
+    audio_dir = folders[0] if len(folders) == 2 else dataset_dir.with_name(f"{dataset_dir.name}-recordings")
+    if from_batch is not None:
+        from wavemill_producer.gathering import gather_sounds
+        from wavemill_producer.producer import Producer
+
+        with Producer.from_env() as producer:
+            count = gather_sounds(producer, from_batch, audio_dir, where=where)
+        say(f"copied {number_of(count, 'sound')} into {audio_dir}", err=True)
+    return audio_dir, dataset_dir
 
 
 def _fitting_duration_s(audio_dir: Path, choice: LabelChoice, features: Features) -> float:

@@ -142,6 +142,12 @@ def test_a_rating_by_key_is_found_in_filter_and_export(page: Page, address: str,
     assert {row["id"]: row["rating"] for row in map(json.loads, lines)}[chosen] == 4
     listed = living.cli("jobs", "--batch", batch_id, "--where", "rating>=4", "--json").stdout.splitlines()
     assert [json.loads(line)["id"] for line in listed] == [chosen]
+    built = living.json("dataset", "build", "--from-batch", batch_id, "--where", "rating=4", "liked")
+    assert built["built"] == 1
+    known = living.cli("dataset", "ids", "liked", "--where", "rating=4", "--where", "digit=1").stdout.split()
+    assert known == ["1_ben_0"]
+    again = living.cli("dataset", "build", "--from-batch", batch_id, "liked", expect=2)
+    assert "holds files already" in again.stderr
 
 
 def test_the_grid_goes_on_by_arrows_plays_and_rates(page: Page, address: str, living: Stack, batch_id: str) -> None:
