@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -163,9 +163,9 @@ class Producer(Submitter[Batch]):
         """
         return self._batch(self._repeat(lambda: queries.find_batch(self.database, id_or_name)))
 
-    def batches(self, *, limit: int = 20) -> list[dict[str, Any]]:
-        """Return the newest batches' statuses, newest first."""
-        return self._repeat(lambda: queries.list_batches(self.database, limit=limit))
+    def batches(self, *, limit: int = 20, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Return the statuses of the newest batches, or of those that have all `tags`, newest first."""
+        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags))
 
     def jobs(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -25,6 +25,8 @@ class Options(TypedDict, total=False):
     key : str
         Idempotency key: the same key returns the same batch, even to two producers at once. The
         same key with another request is an error.
+    tags : mapping
+        Such as {"project": "x"}: batches can be listed by their tags.
     reuse : bool
         Copy outputs that an earlier batch made from the same inputs and still has, instead of
         rendering them again.
@@ -35,6 +37,7 @@ class Options(TypedDict, total=False):
     priority: int
     progress: Callable[[int], None]
     key: str | None
+    tags: Mapping[str, str] | None
     reuse: bool
 
 

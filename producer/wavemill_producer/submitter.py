@@ -211,6 +211,7 @@ class Submitter(ABC, Generic[R]):
             chunk_size=self.settings.chunk_size,
             max_attempts=self.settings.max_attempts,
             key=options.get("key"),
+            tags=options.get("tags") or {},
         )
         require_plain_text(vars(request))
         if options.get("reuse"):

@@ -31,20 +31,24 @@ EXIT_SOME_FAILED = 3
 
 @click.command()
 @click.argument("batch_id", metavar="[BATCH]", required=False, type=BatchName())
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only batches with this tag; repeatable.")
 @click.option("--watch", is_flag=True, help="Refresh until the batch is finished or you press Ctrl-C.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many batches."
 )
 @json_option
-def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None:
+def status(batch_id: str | None, tags: tuple[str, ...], watch: bool, limit: int, as_json: bool) -> None:
     """Show the newest batches and the living workers, or one batch.
 
     BATCH is a batch's ID or name.
 
     Example: wavemill status 20260101-120000-1a2b3c4d --watch
     """
+    from wavemill.jobs.tags import tags_from
     from wavemill_producer.producer import Producer
 
+    if tags and (watch or batch_id is not None):
+        raise click.UsageError("--tag lists batches: leave out BATCH and --watch")
     if watch and as_json:
         raise click.UsageError("--watch and --json exclude each other: choose one")
     warn_on_stderr()
@@ -56,7 +60,7 @@ def status(batch_id: str | None, watch: bool, limit: int, as_json: bool) -> None
         elif batch_id is not None:
             _show_batch(producer.batch(batch_id).status(), as_json=as_json)
         else:
-            _show_all(producer, limit, as_json=as_json)
+            _show_all(producer, limit, tags_from(tags), as_json=as_json)
 
 
 def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
@@ -69,6 +73,7 @@ def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
 
 def batch_lines(status: Mapping[str, Any]) -> list[str]:
     """Describe a batch in a few lines."""
+    tags = " ".join(f"{key}={value}" for key, value in status["tags"].items())
     parts = [f"{word} {status[key]}" for word, key in (("with", "model"), ("from", "dataset")) if status[key]]
     return [
         f"batch    {status['id']}" + (f"  ({status['name']})" if status["name"] else ""),
@@ -76,6 +81,7 @@ def batch_lines(status: Mapping[str, Any]) -> list[str]:
         f"output   {status['output']}/{status['id']}",
         f"state    {status['state']}: {counts(status)} of {status['total']}",
         f"rate     {rate(status)}, time left {duration(status['eta_s'])}",
+        *([f"tags     {tags}"] if tags else []),
     ]
 
 
@@ -85,8 +91,8 @@ def rate(status: Mapping[str, Any]) -> str:
     return "unknown" if per_second is None else f"{per_second:.1f} jobs/s"
 
 
-def _show_all(producer: Producer, limit: int, *, as_json: bool) -> None:
-    newest = producer.batches(limit=limit + 1)
+def _show_all(producer: Producer, limit: int, tags: Mapping[str, str], *, as_json: bool) -> None:
+    newest = producer.batches(limit=limit + 1, tags=tags)
     batches, is_cut = newest[:limit], len(newest) > limit
     workers, left = producer.workers(), producer.all_left()
     refused, troubles = producer.refused_models(), producer.troubles()

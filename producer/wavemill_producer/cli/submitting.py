@@ -104,6 +104,7 @@ queue_options = options(
         help="Higher priorities go first.",
     ),
     click.option("--key", help="Idempotency key: the same request returns the same batch; another request is refused."),
+    click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag to find the batch by; repeatable."),
     click.option("--reuse", is_flag=True, help="Copy outputs that an earlier batch made from the same inputs."),
     click.option("--dry-run", is_flag=True, help="Check everything and say what would be queued; queue nothing."),
     click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished."),
@@ -139,8 +140,10 @@ def submit(
     **queue: Any,
 ) -> None:
     """Submit, or only check, and report. `call_operation` is called with a `Submitter` and with queue options."""
+    from wavemill.jobs.tags import tags_from
     from wavemill_producer.producer import Producer
 
+    queue["tags"] = tags_from(queue["tags"])
     with Producer.from_env() as producer:
         if dry_run:
             _report_dry_run(call_operation(producer.dry_run, queue), as_json=as_json)

@@ -41,6 +41,9 @@ class NewBatch(BaseModel):
     check_ids: bool = Field(True, description="Refuse the batch if an ID is unknown.")
     name: str | None = Field(None, max_length=300)
     priority: int = Field(DEFAULT_PRIORITY, ge=PRIORITIES.start, lt=PRIORITIES.stop)
+    tags: dict[str, str] = Field(
+        default_factory=dict, description="Such as {'project': 'x'}: batches are listed by them."
+    )
     reuse: bool = Field(False, description="Copy outputs that an earlier batch made from the same inputs.")
 
 
@@ -51,6 +54,7 @@ def submit(producer: Producer, new: NewBatch, *, ids: Iterable[str] | None, key:
         "name": new.name,
         "priority": new.priority,
         "reuse": new.reuse,
+        "tags": new.tags,
         "key": key,
         "params": _params(new),
     }

@@ -5,7 +5,7 @@ None of them counts rows of `jobs` or uses OFFSET, so that they stay fast with m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, select, union_all
@@ -16,6 +16,7 @@ from wavemill.jobs.database import Database, now
 from wavemill.jobs.pages import page_of_ids
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
+from wavemill.jobs.tags import has_tags
 from wavemill.text.shown import is_utf8
 
 _LOOKED_AT = 1_000  # queued jobs that are searched for the reason why they wait
@@ -73,9 +74,9 @@ def batch_is_final(database: Database, batch_id: str) -> bool:
     return finished_at is not None
 
 
-def list_batches(database: Database, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the newest batches' statuses, newest first."""
-    query = _batches().order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
+def list_batches(database: Database, *, limit: int = 20, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Return the statuses of the newest batches, or of those that have all `tags`, newest first."""
+    query = _batches().where(*has_tags(tags or {})).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     with database.reading() as connection:
         return [_status(row) for row in connection.execute(query)]
 
@@ -170,6 +171,7 @@ def _status(row: Row[Any]) -> dict[str, Any]:
         "output": row.output,
         "dataset": row.dataset,
         "model_digest": row.model_digest,
+        "tags": row.tags or {},
     }
 
 

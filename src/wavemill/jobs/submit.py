@@ -20,9 +20,11 @@ from wavemill.errors import UsageError
 from wavemill.jobs.confirmed_write import write_confirmed
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch, own_key
+from wavemill.jobs.management_schema import batch_tags
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.postgresql_engine import expect_pauses
 from wavemill.jobs.schema import batches
+from wavemill.jobs.tags import require_tags
 
 _PAGE = 10_000
 _SPOOL_BYTES = 8_000_000  # larger spools go to disk
@@ -49,13 +51,15 @@ class BatchRequest:
     chunk_size: int
     max_attempts: int
     key: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_tags(self.tags)
         if self.key is not None and not (0 < len(self.key) <= _MAX_KEY and self.key.isprintable()):
             raise UsageError(f"key {self.key[:80]!r}: expected 1 to {_MAX_KEY} printable characters")
 
     def content(self) -> dict[str, Any]:
-        """Return what decides the outputs; name, priority and the size of chunks do not."""
+        """Return what decides the outputs; name, priority, tags and the size of chunks do not."""
         names = ("operation", "dataset", "model", "model_digest", "output", "params")
         return {name: getattr(self, name) for name in names}
 
@@ -123,9 +127,13 @@ def _write(
     batch_id = new_batch_id(created_at)
     own_batch(connection, batch_id)
     columns = {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "max_attempts"}
+    columns["tags"] = dict(request.tags) or None
     connection.execute(
         insert(batches).values(id=batch_id, created_at=created_at, turn_at=created_at, total=0, **columns)
     )
+    if request.tags:
+        rows = [{"batch_id": batch_id, "key": key, "value": value} for key, value in request.tags.items()]
+        connection.execute(insert(batch_tags), rows)
     is_postgresql = connection.dialect.name == "postgresql"
     if is_postgresql:
         expect_pauses(connection, _MAX_PAUSE_S)

@@ -72,6 +72,7 @@ def batch_id(living: Stack, address: str, small_dataset: Path) -> str:
         "output": str(living.folder / "out"),
         "ids": ["0_anna_0", "1_ben_0", "2_anna_0", "7_anna_0"],
         "name": "from the API",
+        "tags": {"project": "x"},
     }
     url = f"{address}api/v1/batches"
     made = httpx.post(url, json=wanted, headers={"Idempotency-Key": "one"})
@@ -97,6 +98,15 @@ def test_a_batch_shows_its_counts_its_plots_and_its_jobs(page: Page, address: st
     expect(page.locator("dd", has_text="4 of 4")).to_be_visible()
     expect(page.locator("svg.plot").first).to_be_visible()
     expect(page.locator("table.jobs tbody tr")).to_have_count(4)
+
+
+def test_batches_are_listed_by_tag_everywhere(page: Page, address: str, living: Stack, batch_id: str) -> None:
+    page.goto(f"{address}?tag=project%3Dx")
+    expect(page.locator("main table tbody tr")).to_have_count(1)
+    listed = httpx.get(f"{address}api/v1/batches", params={"tag": "project=x"}).json()["batches"]
+    assert [one["id"] for one in listed] == [batch_id]
+    assert [one["id"] for one in living.json("status", "--tag", "project=x")["batches"]] == [batch_id]
+    assert living.json("status", "--tag", "project=y")["batches"] == []
 
 
 def test_progress_moves_without_a_reload(

@@ -14,3 +14,7 @@ Where = Annotated[
     list[Annotated[str, Query(max_length=300)]],
     Query(max_length=20, description="A condition, such as `state=failed` or `rating>=4`. All must hold."),
 ]
+Tags = Annotated[
+    list[Annotated[str, Query(max_length=400)]],
+    Query(max_length=20, description="A tag that batches must have: KEY=VALUE."),
+]

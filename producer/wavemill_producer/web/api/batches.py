@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from wavemill.jobs.tags import tags_from
 from wavemill_producer.batch import Batch
 from wavemill_producer.web.access import Role, may
 from wavemill_producer.web.answers import Json
-from wavemill_producer.web.api.arguments import BatchId, Limit
+from wavemill_producer.web.api.arguments import BatchId, Limit, Tags
 
 router = APIRouter(tags=["batches"])
 _MAY_READ, _MAY_SUBMIT = [Depends(may(Role.READ))], [Depends(may(Role.SUBMIT))]
@@ -22,9 +23,9 @@ def batch_of(request: Request, batch_id: str) -> Batch:
 
 
 @router.get("/batches", dependencies=_MAY_READ)
-def list_batches(request: Request, limit: Limit = 100) -> Json:
-    """Return the newest batches' statuses, newest first."""
-    return Json({"batches": request.app.state.producer.batches(limit=limit)})
+def list_batches(request: Request, limit: Limit = 100, tag: Tags = []) -> Json:  # noqa: B006  FastAPI copies it
+    """Return the statuses of the newest batches, or of those that have all tags, newest first."""
+    return Json({"batches": request.app.state.producer.batches(limit=limit, tags=tags_from(tag))})
 
 
 @router.get("/batches/{batch_id}", dependencies=_MAY_READ)

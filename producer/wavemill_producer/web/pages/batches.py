@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from wavemill.jobs import queries, summary
+from wavemill.jobs.tags import tags_from
 from wavemill_producer.batch import FINISHED
 from wavemill_producer.producer import Producer
 from wavemill_producer.web.access import Role, may
+from wavemill_producer.web.api.arguments import Tags
 from wavemill_producer.web.feed import Feed
 from wavemill_producer.web.pages.job_list import JobList, job_list
 from wavemill_producer.web.pages.plots import PLOTTED, plots
@@ -24,16 +26,21 @@ _MAY_SUBMIT = [Depends(may(Role.SUBMIT))]
 
 
 @router.get("/", response_class=HTMLResponse)
-def batches(request: Request, limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 30) -> HTMLResponse:
-    """Show the newest batches, and how the workers do."""
+def batches(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 30,
+    tag: Tags = [],  # noqa: B006  FastAPI copies it
+) -> HTMLResponse:
+    """Show the newest batches, or those with the given tags, and how the workers do."""
     producer: Producer = request.app.state.producer
-    newest = producer.batches(limit=limit + 1)
+    newest = producer.batches(limit=limit + 1, tags=tags_from(tag))
     return render(
         request,
         "batches.html",
         batches=newest[:limit],
         more=min(limit * 4, _MOST_LISTED) if len(newest) > limit < _MOST_LISTED else None,
         limit=limit,
+        tags=tag,
         left=producer.all_left(),
         workers=producer.workers(),
         troubles=producer.troubles(),
