@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Row
@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
+from wavemill.jobs.filters import parse
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
@@ -158,16 +159,21 @@ class Batch:
         self._repeat(lambda: control.resume_batch(self._database, self.id))
         self._announce(self.id)
 
-    def retry(self, *, only_failed: bool = False) -> int:
+    def retry(self, *, only_failed: bool = False, where: Sequence[str] = ()) -> int:
         """Queue failed jobs again, and cancelled ones unless `only_failed`; return how many.
+
+        `where` are conditions that all must hold, such as `error_code=storage-error`.
 
         If the table does not answer, raises at once instead of retrying: a job could have failed
         again meanwhile, and would be queued twice. Jobs that were queued before the error stay
         queued.
         """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
+        conditions = parse(where)
         try:
-            count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
+            count = control.retry_batch(
+                self._database, self.id, states=states, extra_attempts=self._extra_attempts, conditions=conditions
+            )
         except DatabaseUnavailableError as exc:
             raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already; repeat the retry") from exc
         self._announce(self.id)

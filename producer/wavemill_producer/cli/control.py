@@ -70,8 +70,12 @@ def resume(batch_id: str, as_json: bool) -> None:
 @click.command()
 @click.argument("batch_id", metavar="BATCH")
 @click.option("--failed", "only_failed", is_flag=True, help="Retry only failed jobs, not cancelled ones.")
+@click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="Only jobs that meet it: error_code=storage-error, id=7_*, ...; repeatable.",
+)  # fmt: skip
 @json_option
-def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
+def retry(batch_id: str, only_failed: bool, where: tuple[str, ...], as_json: bool) -> None:
     """Queue a batch's failed and cancelled jobs again.
 
     BATCH is a batch's ID or name.
@@ -83,9 +87,11 @@ def retry(batch_id: str, only_failed: bool, as_json: bool) -> None:
     warn_on_stderr()
     with Producer.from_env() as producer:
         batch = producer.batch(batch_id)
-        count = batch.retry(only_failed=only_failed)
+        count = batch.retry(only_failed=only_failed, where=where)
     what = "failed jobs" if only_failed else "failed or cancelled jobs"
-    said = f"queued {number_of(count, 'job')} of batch {batch.id} again" if count else f"batch {batch.id} has no {what}"
+    matching = f" that meet {' and '.join(where)}" if where else ""
+    none = f"batch {batch.id} has no {what}{matching}"
+    said = f"queued {number_of(count, 'job')} of batch {batch.id} again" if count else none
     _report(said, as_json=as_json, batch_id=batch.id, retried=count)
 
 

@@ -13,16 +13,19 @@ from itertools import groupby
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, and_, bindparam, delete, select, true, update
 
 from wavemill.errors import NotFoundError, UsageError, WorkerLostError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.filter_clauses import clause
+from wavemill.jobs.filters import Condition
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
+_EVERY: ColumnElement[bool] = true()
 _PAGE = 10_000  # rows in one transaction: a second's work on a slow disk, so that no heartbeat waits long
 
 
@@ -148,22 +151,30 @@ def _require_unfinished(batch: Row[Any]) -> None:
         raise UsageError(f"batch {batch.id} is finished: there is nothing to pause or resume")
 
 
-def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:
+def retry_batch(
+    database: Database,
+    batch_id: str,
+    *,
+    states: Sequence[State],
+    extra_attempts: int,
+    conditions: Sequence[Condition] = (),
+) -> int:
     """Queue a batch's failed or cancelled jobs again, with `extra_attempts` more each; return how many.
+
+    Only those that meet all `conditions`.
 
     Works a page at a time. If it ends half-way, the jobs of earlier pages are queued, and another
     retry moves the rest.
     """
     _take_cancel_back(database, batch_id, states)
     _take_stop_back(database, batch_id)
+    wanted = and_(true(), *[clause(one, is_postgresql=database.is_postgresql) for one in conditions])
     total = 0
     for state in states:
-        after = 0
-        while True:
-            moved, after = _retry_page(database, batch_id, state, after, extra_attempts)
+        after: int | None = 0
+        while after is not None:
+            moved, after = _retry_page(database, batch_id, state, after, extra_attempts, wanted)
             total += moved
-            if moved < _PAGE:
-                break
     return total
 
 
@@ -192,13 +203,22 @@ def _take_stop_back(database: Database, batch_id: str) -> None:
         connection.execute(update(batches).where(batches.c.id == batch_id).values(stopped=None, deaths=0))
 
 
-def _retry_page(database: Database, batch_id: str, state: State, after: int, extra_attempts: int) -> tuple[int, int]:
-    """Queue a page of jobs with IDs over `after` again; return how many, and the last one's ID.
+def _retry_page(
+    database: Database,
+    batch_id: str,
+    state: State,
+    after: int,
+    extra_attempts: int,
+    wanted: ColumnElement[bool] = _EVERY,
+) -> tuple[int, int | None]:
+    """Queue the wanted jobs of a page of IDs over `after` again; return how many, and the page's last ID.
 
-    Goes through the IDs once, so that a job that fails again meanwhile is not retried for ever.
+    That is None after the last page. Goes through the IDs once, so that a job that fails again
+    meanwhile is not retried for ever.
     """
     page = (
-        select(jobs.c.id, jobs.c.seq)
+        select(jobs.c.id, jobs.c.seq, wanted.label("is_wanted"))
+        .join_from(jobs, batches)
         .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id > after)
         .order_by(jobs.c.id)
         .limit(_PAGE)
@@ -207,12 +227,16 @@ def _retry_page(database: Database, batch_id: str, state: State, after: int, ext
         own_batch(connection, batch_id)
         batch = _require(connection, batch_id)
         rows = connection.execute(page).all()
-        if not rows or batch.cancelled_at is not None:
-            return 0, after
-        first, last = rows[0].id, rows[-1].id
+        last = rows[-1].id if len(rows) == _PAGE else None
+        chosen = [row for row in rows if row.is_wanted]
+        if not chosen or batch.cancelled_at is not None:
+            return 0, None if batch.cancelled_at is not None else last
+        ids: BindParameter[list[int]] = bindparam(
+            "ids", [row.id for row in chosen], expanding=True, literal_execute=True
+        )
         connection.execute(
             update(jobs)
-            .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id.between(first, last))
+            .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id.in_(ids))
             .values(
                 state=State.QUEUED,
                 max_attempts=jobs.c.attempt + extra_attempts,
@@ -222,9 +246,9 @@ def _retry_page(database: Database, batch_id: str, state: State, after: int, ext
                 finished_at=None,
             )
         )
-        add_chunks(connection, batch_id, _covering([row.seq for row in rows], batch.chunk_size))
-        move_counts(connection, {batch_id: {State.QUEUED: len(rows), state: -len(rows)}})
-    return len(rows), last
+        add_chunks(connection, batch_id, _covering([row.seq for row in chosen], batch.chunk_size))
+        move_counts(connection, {batch_id: {State.QUEUED: len(chosen), state: -len(chosen)}})
+    return len(chosen), last
 
 
 def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]:

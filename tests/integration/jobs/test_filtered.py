@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import delete, update
 from support.batches import claim, failed, finish, job_rows, submit
+from support.batches import seqs as seqs_of
 
 from wavemill.errors import UsageError
 from wavemill.jobs import filtered, summary
+from wavemill.jobs.control import retry_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.filtered import filtered_page
 from wavemill.jobs.filters import parse
 from wavemill.jobs.finishing import Outcome
+from wavemill.jobs.queries import batch_status
 from wavemill.jobs.ratings import rate
+from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
 
@@ -112,6 +117,25 @@ def test_a_wrong_condition_is_refused_with_what_is_right(text: str, says: str) -
     with pytest.raises(UsageError) as caught:
         parse([text])
     assert says in str(caught.value)
+
+
+def test_a_retry_takes_only_matching_jobs_however_many_there_are(database: Database) -> None:
+    batch_id = submit(database, 25_000, chunk_size=1_000)
+    with database.transaction() as connection:
+        of_batch = update(jobs).where(jobs.c.batch_id == batch_id)
+        connection.execute(of_batch.values(state="failed", error_code="bad-spectrogram", attempt=3))
+        connection.execute(of_batch.where(jobs.c.seq % 5 < 2).values(error_code="storage-error"))
+        connection.execute(update(batches).values(queued=0, failed=25_000))
+        connection.execute(delete(chunks))
+    conditions = parse(["error_code=storage-*"])
+    count = retry_batch(database, batch_id, states=[State.FAILED], extra_attempts=2, conditions=conditions)
+    assert count == 10_000
+    queued = [row for row in job_rows(database, batch_id) if row.state == State.QUEUED]
+    assert [row.seq for row in queued] == [seq for seq in range(25_000) if seq % 5 < 2]
+    assert {(row.error_code, row.max_attempts) for row in queued} == {(None, 5)}
+    assert batch_status(database, batch_id)["counts"] | {"queued": 0, "failed": 0} == dict.fromkeys(State, 0)
+    assert [batch_status(database, batch_id)["counts"][state] for state in ("queued", "failed")] == [10_000, 15_000]
+    assert seqs_of(claim(database, batch_id, 0, 9)) == [0, 1, 5, 6]
 
 
 def test_failures_are_grouped_by_reason(database: Database, batch_id: str) -> None:

@@ -10,7 +10,7 @@ from wavemill.jobs.tags import tags_from
 from wavemill_producer.batch import Batch
 from wavemill_producer.web.access import Role, may
 from wavemill_producer.web.answers import Json
-from wavemill_producer.web.api.arguments import BatchId, Limit, Tags
+from wavemill_producer.web.api.arguments import BatchId, Limit, Tags, Where
 
 router = APIRouter(tags=["batches"])
 _MAY_READ, _MAY_SUBMIT = [Depends(may(Role.READ))], [Depends(may(Role.SUBMIT))]
@@ -62,10 +62,11 @@ def retry(
     request: Request,
     batch_id: BatchId,
     failed: Annotated[bool, Query(description="Only failed jobs, not cancelled ones.")] = False,
+    where: Where = [],  # noqa: B006  FastAPI copies it
 ) -> Json:
-    """Queue a batch's failed and cancelled jobs again."""
+    """Queue a batch's failed and cancelled jobs again, or those of them that meet all conditions."""
     found = batch_of(request, batch_id)
-    return _done(found, retried=found.retry(only_failed=failed))
+    return _done(found, retried=found.retry(only_failed=failed, where=where))
 
 
 def _done(found: Batch, **values: Any) -> Json:
