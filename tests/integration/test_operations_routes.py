@@ -58,6 +58,7 @@ def test_while_the_table_is_away_the_page_is_healthy_but_not_ready() -> None:
     try:
         with _served(Settings(database_url=server.url)) as client:
             assert client.get("/ready").status_code == 200
+            assert "wavemill_table_up 1.0" in client.get("/metrics").text
             server.crash()
             away = client.get("/ready")
             assert (away.status_code, away.text) == (503, "the table does not answer\n")

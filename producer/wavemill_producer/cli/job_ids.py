@@ -15,5 +15,7 @@ def found_job(producer: Producer, named: str, *, batch_id: str | None) -> dict[s
 
     With `batch_id` it is always a spectrogram's ID.
     """
-    is_number = batch_id is None and named.isascii() and named.isdecimal() and int(named) <= LAST_JOB_ID
+    is_number = (
+        batch_id is None and named.isascii() and named.isdecimal() and len(named) < 20 and int(named) <= LAST_JOB_ID
+    )
     return producer.job(int(named)) if is_number else producer.find_job(named, batch_id=batch_id)

@@ -6,7 +6,7 @@ import click
 
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
-from wavemill_cli.printing import json_option, print_json, print_table, say
+from wavemill_cli.printing import json_option, number_of, print_json, print_table, say
 from wavemill_producer.cli.job_ids import LAST_JOB_ID, found_job
 
 _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
@@ -92,7 +92,9 @@ def rate(rating: int, job_ids: tuple[int, ...], as_json: bool) -> None:
     if as_json:
         print_json({"rated": count})
     else:
-        say(f"rated {count} jobs" if rating else f"took the rating of {count} jobs away")
+        say(f"rated {number_of(count, 'job')}" if rating else f"took the rating of {number_of(count, 'job')} away")
+    if count < len(set(job_ids)):
+        raise click.ClickException("some of these jobs do not exist; list jobs with: wavemill jobs")
 
 
 @click.command()

@@ -46,7 +46,7 @@ def play(job_ids: Sequence[str], batch_id: str | None, which: str | None, player
     from wavemill_producer.job import Job
     from wavemill_producer.producer import Producer
 
-    command = _player() if player is None else shlex.split(player)
+    command = _player() if player is None else _split(player)
     sounds: list[Which] = ["original", "generated"] if which == "both" else ["original" if which else "generated"]
     with Producer.from_env() as producer:
         jobs = [Job(found_job(producer, job_id, batch_id=batch_id)) for job_id in job_ids]
@@ -54,6 +54,16 @@ def play(job_ids: Sequence[str], batch_id: str | None, which: str | None, player
         for sound in sounds:
             say(f"{job.spectrogram_id}: {sound}", err=True)
             _play(command, job, sound)
+
+
+def _split(player: str) -> list[str]:
+    try:
+        command = shlex.split(player)
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}", param_hint="--player") from exc
+    if not command:
+        raise click.BadParameter("expected a command", param_hint="--player")
+    return command
 
 
 def _player() -> list[str]:

@@ -32,7 +32,7 @@ def web(host: str, port: int, root_path: str, host_names: tuple[str, ...]) -> No
 
     warn_on_stderr()
     root = f"/{root_path.strip('/')}" if root_path.strip("/") else ""
-    options = WebOptions(host=host, port=port, root_path=root, host_names=host_names)
+    options = WebOptions(host=host, port=port, root_path=root, host_names=tuple(name.lower() for name in host_names))
     settings = Settings.from_env()
     database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     try:

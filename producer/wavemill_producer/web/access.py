@@ -13,6 +13,9 @@ from wavemill_producer.web.roles import Role
 __all__ = ["Caller", "RefusedError", "Role", "may"]
 
 
+SEND_ONE = "send a token, as `Authorization: Bearer TOKEN`; `wavemill token create` makes one"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """Who sent a request, as `request.state.caller`; None there for one without a valid token.
@@ -46,7 +49,7 @@ def may(role: Role) -> Callable[[Request], None]:
     def check(request: Request) -> None:
         caller: Caller | None = request.state.caller
         if caller is None:
-            raise RefusedError(401, "send a token, as `Authorization: Bearer TOKEN`; `wavemill token create` makes one")
+            raise RefusedError(401, SEND_ONE)
         if not caller.role.covers(role):
             raise RefusedError(403, f"token {caller.name!r} has the role {caller.role}; this needs the role {role}")
 

@@ -59,7 +59,9 @@ def refusal(scope: Scope, exc: Exception) -> Response:
     """Return the answer to a request that an error ends: JSON below /api, else text or the sign-in form."""
     status, code, sentence = _judged(exc)
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    headers = dict(getattr(exc, "headers", None) or {})
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
     if status == 503:
         headers["retry-after"] = _RETRY_AFTER_S
     if path.startswith("/api/"):

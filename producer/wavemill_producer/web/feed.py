@@ -71,7 +71,7 @@ class Feed:
         self._producer = producer
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
-        self._statuses: dict[str, dict[str, Any]] = {}
+        self._statuses: dict[str, dict[str, Any]] | None = None  # None until they are read
         self._workers: list[dict[str, Any]] = []
         self._workers_read_at = 0.0
         self._outage: str | None = None
@@ -120,18 +120,18 @@ class Feed:
             except Exception:
                 logger.exception("the events could not be read; trying again")
             await asyncio.sleep(max(0.1, begun + POLL_S - monotonic()))
-        self._statuses = {}
+        self._statuses = None
 
     async def _step(self) -> None:
         watched = [batch_id for batch_id, _ in Counter(one.batch_id for one in self._listeners).most_common()]
         statuses = await to_thread.run_sync(self._read_statuses, [ID for ID in watched if ID is not None])
-        is_first, was_away = not self._statuses, self._outage is not None
+        before, was_away = self._statuses, self._outage is not None
         if was_away:
             self._outage = None
             self._publish([Event(kind="table", data={"answers": True}), _RESYNC])
-        changed = [status for ID, status in statuses.items() if _content(self._statuses.get(ID)) != _content(status)]
         self._statuses = statuses
-        if not is_first and not was_away:
+        if before is not None and not was_away:
+            changed = [status for ID, status in statuses.items() if _content(before.get(ID)) != _content(status)]
             self._publish(Event(kind="batch", data=status, batch_id=status["id"]) for status in changed)
         await self._read_workers()
 

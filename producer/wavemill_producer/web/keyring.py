@@ -25,7 +25,7 @@ class Keyring:
     def __init__(self, database: Callable[[], Database]) -> None:
         self._database = database
         self._found: tuple[Holders, bool] | None = None
-        self._read_at = 0.0
+        self._read_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def living(self) -> tuple[Holders, bool]:
@@ -44,4 +44,4 @@ class Keyring:
 
     def forget(self) -> None:
         """Read the table again at the next request, after a change of the tokens."""
-        self._found = None
+        self._read_at = float("-inf")

@@ -24,7 +24,8 @@ def limited_receive(receive: Receive, scope: Scope, headers: Headers) -> Receive
     announced = headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > 18 or int(announced) > most:
         raise _too_large(most)
-    begun, size, is_complete = monotonic(), 0, False
+    begun, size = monotonic(), 0
+    is_complete = announced == "0" and "transfer-encoding" not in headers
 
     async def limited() -> Message:
         nonlocal size, is_complete

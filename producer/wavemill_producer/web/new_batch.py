@@ -16,8 +16,8 @@ from wavemill.operations.requests import DecodeParams, Operation, Params, params
 from wavemill_producer.batch import Batch
 from wavemill_producer.producer import Producer
 
-_Place = Annotated[str, Field(min_length=1, max_length=4_000)]
-_Id = Annotated[str, Field(max_length=1_000)]
+_Place = Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*$")]
+_Id = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
 _FROM_IDS = (Operation.RECONSTRUCT, Operation.ENCODE, Operation.INVERT, Operation.VARY)
 
 

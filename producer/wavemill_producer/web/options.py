@@ -26,9 +26,9 @@ class WebOptions:
     host_names: tuple[str, ...] = ()
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        return is_loopback(self.host)
+    def needs_no_token(self) -> bool:
+        """Whether only this machine can reach the server, so that it may be open while there is no token."""
+        return is_loopback(self.host) and not self.root_path
 
 
 def is_loopback(host: str) -> bool:

@@ -24,26 +24,32 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
-from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wavemill.errors import DatabaseUnavailableError
-from wavemill_producer.web.access import Caller, RefusedError
+from wavemill.text.shown import shown
+from wavemill_producer.web.access import SEND_ONE, Caller, RefusedError
 from wavemill_producer.web.answers import refusal
 from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.limits import limited_receive, limited_send
 from wavemill_producer.web.options import WebOptions, is_loopback
 from wavemill_producer.web.roles import Role
 
+logger = logging.getLogger(__name__)
+
 COOKIE = "wavemill_session"
 CSRF_HEADER = "x-csrf-token"
-SIGN_IN = "/sign-in"
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROBES = frozenset({"/health", "/ready"})
+_FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-proto"})  # a proxy is in between
 _COOKIE_AGE_S = 30 * 86_400
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
@@ -95,26 +101,40 @@ class Security:
         state.update(caller=None, csrf_token=csrf_token(visit))
         try:
             state["caller"] = await self._admit(scope, headers, cookie)
+            _require_caller(scope, state["caller"])
             guarded_receive = limited_receive(receive, scope, headers)
         except (RefusedError, HTTPException, DatabaseUnavailableError) as exc:
             await refusal(scope, exc)(scope, receive, guarded_send)
             return
-        await self._app(scope, guarded_receive, guarded_send)
+        is_begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await guarded_send(message)
+
+        try:
+            await self._app(scope, guarded_receive, sent)
+        except Exception as exc:
+            if is_begun:  # the answer is cut off: nothing else can be said
+                raise
+            logger.exception("%s %s failed", scope["method"], shown(scope["path"]))
+            await refusal(scope, exc)(scope, receive, guarded_send)
 
     async def _admit(self, scope: Scope, headers: Headers, cookie: str | None) -> Caller | None:
         host = _host_name(headers.get("host", ""))
         bearer = _bearer(headers)
         path = _path_in_app(scope)
-        if path.startswith("/static/") or path == "/health":  # the same for everybody: needs no look at the table
+        if path.startswith("/static/") or path in _PROBES:  # the same for everybody: needs no look at the table
             return None
-        caller = await self._caller(bearer, cookie, host)
+        caller = await self._caller(bearer, cookie, host, is_direct=not _FORWARDED & set(headers.keys()))
         if scope["method"] not in _SAFE and bearer is None:
             _require_own_page(headers, cookie, is_form=path == SIGN_IN)
         return caller
 
-    async def _caller(self, bearer: str | None, cookie: str | None, host: str) -> Caller | None:
+    async def _caller(self, bearer: str | None, cookie: str | None, host: str, *, is_direct: bool) -> Caller | None:
         holders, is_open = await self._keyring.living()
-        if is_open and self._options.is_loopback:
+        if is_open and self._options.needs_no_token and is_direct:
             if not is_loopback(host) and host not in self._options.host_names:
                 raise RefusedError(
                     421,
@@ -129,6 +149,12 @@ class Security:
         return Caller(name=holder.name, role=Role(holder.role), has_cookie=bearer is None)
 
 
+def _require_caller(scope: Scope, caller: Caller | None) -> None:
+    """Refuse a write before its body is read, unless it is the form that makes a caller."""
+    if scope["method"] not in _SAFE and caller is None and _path_in_app(scope) not in {SIGN_IN, SIGN_OUT}:
+        raise RefusedError(401, SEND_ONE)
+
+
 def _path_in_app(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
@@ -136,11 +162,7 @@ def _path_in_app(scope: Scope) -> str:
 
 
 def _cookie(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except Exception:  # malformed cookies of other programs on this host
-        return None
-    return found.value if found and found.value else None
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE) or None  # also beside malformed ones of other programs
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -47,6 +47,12 @@ class PunctualProtocol(H11Protocol):
         else:
             self._cancel()
 
+    def on_response_complete(self) -> None:
+        """Close the connection if the request's body, which nobody reads any more, is still coming."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._cancel()
@@ -69,10 +75,11 @@ class PunctualProtocol(H11Protocol):
 def require_safe(database: Database, options: WebOptions) -> None:
     """Refuse to listen beyond this machine while there is no token; SettingsError says what to do."""
     holders, _ = living_tokens(database)
-    if not options.is_loopback and not holders:
+    if not options.needs_no_token and not holders:
+        how = f"--root-path {options.root_path}" if options.root_path else f"--host {options.host}"
         raise SettingsError(
-            f"--host {options.host} lets other machines in, and there is no token that they would need: "
-            "make one with `wavemill token create NAME --role admin`, or listen on 127.0.0.1"
+            f"{how} lets other machines in, and there is no token that they would need: "
+            "make one with `wavemill token create NAME --role admin`, or listen on 127.0.0.1 alone"
         )
 
 
@@ -89,7 +96,8 @@ def bind(options: WebOptions) -> socket.socket:
 
 def address_of(listening: socket.socket, options: WebOptions) -> str:
     """Return the URL under which this machine's browser finds the page."""
-    host = f"[{options.host}]" if ":" in options.host else options.host
+    bare = options.host.strip("[]")
+    host = f"[{bare}]" if ":" in bare else bare
     return f"http://{host}:{listening.getsockname()[1]}{options.root_path}/"
 
 

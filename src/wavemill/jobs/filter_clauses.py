@@ -32,6 +32,8 @@ def clause(condition: Condition, *, is_postgresql: bool) -> ColumnElement[bool]:
     if condition.is_pattern:
         like = _like(value, condition.value, is_postgresql=is_postgresql)
         return like if condition.operator == "=" else or_(value.is_(None), not_(like))
+    if condition.kind is Kind.NUMBER:  # PostgreSQL would refuse numbers too large for the column
+        return _compared(cast(value, Double), condition.operator, float(condition.value))
     return _compared(value, condition.operator, condition.value)
 
 

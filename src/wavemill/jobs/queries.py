@@ -27,6 +27,8 @@ _NAMED = 3  # batches of one name that an error lists
 
 def batch_status(database: Database, batch_id: str) -> dict[str, Any]:
     """Return a batch's status as `wavemill status BATCH --json` prints it."""
+    if "\0" in batch_id:  # PostgreSQL refuses it
+        raise NotFoundError.of_batch(batch_id)
     query = _batches().where(batches.c.id == batch_id)
     with database.reading() as connection:
         row = connection.execute(query).one_or_none()
@@ -40,7 +42,7 @@ def find_batch(database: Database, id_or_name: str, *, pruned_too: bool = False)
 
     With `pruned_too`, it also finds batches whose removal has begun.
     """
-    if not is_utf8(id_or_name):
+    if not is_utf8(id_or_name) or "\0" in id_or_name:
         raise NotFoundError.of_batch(id_or_name)
     IDs = select(batches.c.id)
     if not pruned_too:

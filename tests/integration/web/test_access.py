@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -151,6 +152,42 @@ def test_a_server_without_tokens_answers_only_under_names_of_this_machine(client
     assert client.get("/").status_code == 200
 
 
+def test_a_proxy_in_between_needs_a_token(client: httpx.Client) -> None:
+    url = "/api/v1/tokens"
+    assert client.get(url).status_code == 200
+    for header in ("x-forwarded-for", "forwarded", "via", "x-forwarded-proto"):
+        assert client.get(url, headers={header: "1.2.3.4"}).status_code == 401
+        assert client.post(url, headers={header: "1.2.3.4"}, json={"name": "x", "role": "admin"}).status_code == 401
+
+
+def test_the_form_of_the_filter_puts_it_into_the_url(client: httpx.Client) -> None:
+    answer = client.get("/jobs", params={"where": "id=a*", "field": "state", "op": "=", "value": "failed"})
+    assert answer.status_code == 303
+    assert httpx.URL(answer.headers["location"]).params.get_list("where") == ["id=a*", "state=failed"]
+
+
+def test_hostile_characters_are_refused_as_wrong_arguments(client: httpx.Client) -> None:
+    asked = {"operation": "sample", "model": "\0", "output": "/tmp/x", "count": 1}
+    assert client.post("/api/v1/batches", json=asked, headers=own(client)).status_code == 422
+    assert client.get("/api/v1/batches/%00").status_code in {404, 422}
+    assert client.get("/batches/%00").status_code == 404
+    assert client.get("/api/v1/jobs", params={"where": "attempt>3000000000"}).json()["jobs"] == []
+
+
+def test_a_body_that_nobody_reads_does_not_hold_its_connection(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000\r\n\r\nx")
+        said = b""
+        while piece := connection.recv(65_536):  # ends when the server closes the connection
+            said += piece
+    assert said.startswith(b"HTTP/1.1 200")
+
+
+def own(client: httpx.Client) -> dict[str, str]:
+    """The CSRF header of the server's own page."""
+    return {"x-csrf-token": client.get("/").text.split('data-csrf="')[1].split('"')[0]}
+
+
 def test_what_others_named_is_shown_as_text_under_a_strict_policy(client: httpx.Client, batch_id: str) -> None:
     for path in ("/", f"/batches/{batch_id}", "/jobs", "/jobs/2", f"/batches/{batch_id}/listen"):
         answer = client.get(path)
@@ -224,8 +261,7 @@ def test_wrong_arguments_get_a_sentence(client: httpx.Client) -> None:
         assert "there is no field" in answer.text
     assert client.get("/api/v1/batches/none").status_code == 404
     assert client.get("/batches/none").status_code == 404
-    own = {"x-csrf-token": client.get("/").text.split('data-csrf="')[1].split('"')[0]}
-    assert client.put("/api/v1/jobs/1/rating", json={"rating": 9}, headers=own).status_code == 422
+    assert client.put("/api/v1/jobs/1/rating", json={"rating": 9}, headers=own(client)).status_code == 422
 
 
 def test_no_request_that_the_description_allows_makes_the_server_fail(tokens: Tokens, client: httpx.Client) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
-BatchId = Annotated[str, Path(max_length=200, description="A batch's ID, or its name where only one has it.")]
+BatchId = Annotated[
+    str, Path(max_length=200, pattern=r"^[^\x00]*$", description="A batch's ID, or its name where only one has it.")
+]
 JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Which = Annotated[Literal["generated", "original"], Path(description="The sound made, or the one it was made from.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="Most entries in the answer.")]

@@ -29,7 +29,7 @@ async function readMore() {
     const answer = await fetch(`${grid.dataset.jobs}&after=${after}`);
     if (!answer.ok) throw new Error((await answer.json()).error.message);
     const page = await answer.json();
-    jobs.push(...page.jobs);
+    jobs.push(...page.jobs.filter((job) => job.generated_path));
     after = page.after;
   })();
   try {

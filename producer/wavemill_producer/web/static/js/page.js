@@ -33,8 +33,17 @@ export async function rate(field, rating) {
 }
 
 const live = document.getElementById("live");
-document.body.addEventListener("htmx:sseError", () => (live.hidden = false));
+document.body.addEventListener("htmx:sseError", () => say("connecting again"));
 document.body.addEventListener("htmx:sseOpen", () => (live.hidden = true));
+
+function say(sentence) {
+  live.textContent = sentence;
+  live.hidden = false;
+}
+addEventListener("unhandledrejection", (event) => say(event.reason.message));
+document.body.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.requestConfig.verb !== "get") say(event.detail.xhr.responseText.slice(0, 300));
+});
 
 // A page that was asked for while the table was away.
 if (document.body.dataset.away) setTimeout(() => location.reload(), 2000);
