@@ -24,7 +24,8 @@ from sqlalchemy import DateTime, Integer, Row
 from wavemill.errors import UsageError
 from wavemill.jobs.schema import jobs
 from wavemill.labels import LabelValue
-from wavemill.storage.locations import batch_root, opened
+from wavemill.storage.locations import batch_root
+from wavemill.storage.reading import open_output
 from wavemill.text.shown import is_plain_text, json_text, shown_lines
 from wavemill_producer.source_labels import SourceLabels
 
@@ -147,7 +148,7 @@ def _add(archive: zipfile.ZipFile, path: str, root: str, digest: str | None) -> 
     if name == path or not _is_safe(name):  # a forged row could name a member that unpacks elsewhere
         return False
     with tempfile.SpooledTemporaryFile(_SPOOLED) as copy:
-        if not _copied(path, copy, digest):
+        if not _copied(path, root, copy, digest):
             return False
         copy.seek(0)
         about = zipfile.ZipInfo(name, time.localtime()[:6])
@@ -161,11 +162,12 @@ def _is_safe(name: str) -> bool:
     return is_plain_text(name) and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
-def _copied(path: str, copy: IO[bytes], digest: str | None) -> bool:
+def _copied(path: str, root: str, copy: IO[bytes], digest: str | None) -> bool:
     """Copy a file in pieces. Return False if it is too large, or its SHA-256 is not `digest`."""
     found = hashlib.sha256()
     try:
-        with opened(path) as file:
+        output, _, batch_id = root.rpartition("/")
+        with open_output(path, output=output, batch_id=batch_id) as (file, _size):  # follows no link out of the batch
             while piece := file.read(_SPOOLED):
                 found.update(piece)
                 copy.write(piece)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -272,3 +273,12 @@ def test_no_request_that_the_description_allows_makes_the_server_fail(tokens: To
     done = subprocess.run([*command, *what, *how], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout[-4_000:]
     assert "passed" in done.stdout
+
+
+def test_an_export_follows_no_link_out_of_the_batch(client: httpx.Client, tmp_path: Path, batch_id: str) -> None:
+    path = next((tmp_path / "out").rglob("one.wav"))
+    url = f"/api/v1/batches/{batch_id}/export?format=zip"
+    assert "generated/a/one.wav" in zipfile.ZipFile(BytesIO(client.get(url).content)).namelist()
+    path.rename(tmp_path / "aside.wav")
+    path.symlink_to(tmp_path / "aside.wav")
+    assert "generated/a/one.wav" not in zipfile.ZipFile(BytesIO(client.get(url).content)).namelist()
