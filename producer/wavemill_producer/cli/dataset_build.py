@@ -77,7 +77,7 @@ label_options = options(
 @click.option(
     "--from-batch",
     metavar="BATCH",
-    help="Copy the generated sounds of this batch into AUDIO_DIR first, with their labels and ratings.  [default "
+    help="Copy the generated sounds of this batch into AUDIO_DIR, a new folder, with their labels and ratings.  [default "
     "AUDIO_DIR: DATASET-recordings]",
 )
 @click.option(
