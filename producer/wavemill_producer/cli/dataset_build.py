@@ -77,8 +77,8 @@ label_options = options(
 @click.option(
     "--from-batch",
     metavar="BATCH",
-    help="Copy the generated sounds of this batch into AUDIO_DIR, a new folder, with their labels and ratings.  [default "
-    "AUDIO_DIR: DATASET-recordings]",
+    help="Copy the generated sounds of this batch into AUDIO_DIR, a new folder, with their labels and ratings.  "
+    "[default AUDIO_DIR: DATASET-recordings]",
 )
 @click.option(
     "--where", multiple=True, metavar="CONDITION",
