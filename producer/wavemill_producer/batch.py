@@ -100,8 +100,7 @@ class Batch:
             if status["state"] in FINISHED:
                 return BatchState(status["state"])
             if deadline is not None and time.monotonic() >= deadline:
-                counts = ", ".join(f"{count} {state}" for state, count in status["counts"].items() if count)
-                raise TimeoutError(f"batch {self.id} is {status['state']} after {timeout_s} s: {counts}")
+                raise TimeoutError(f"batch {self.id} is {status['state']} after {timeout_s} s: {counts(status)}")
             left = poll_s if deadline is None else deadline - time.monotonic()
             time.sleep(max(0.0, min(poll_s, left)))  # the table does not notify anybody of changes
 

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from wavemill.errors import WavemillError
+from wavemill.operations.formats import MEDIA_TYPES
 from wavemill.text.secrets_in_urls import without_secrets
 from wavemill.text.shown import shown
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 2**20  # of a sound within a notebook; its file would grow by a third more
 _COLOURS = {"done": "#2e7d32", "failed": "#c62828", "running": "#1565c0", "cancelled": "#757575", "queued": "#bdbdbd"}
-_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "opus": "audio/ogg", "mp3": "audio/mpeg"}
 
 
 def text(value: object) -> str:
@@ -88,7 +88,7 @@ def _sound_html(job: Job, which: Which) -> str:
         return f"<figure><figcaption>{which}: {text(exc)}</figcaption></figure>"
     caption = f"{which}, {len(samples) / rate_hz:.2f} s at {rate_hz} Hz"
     picture = _data_url("image/png", spectrogram_png(io.BytesIO(data), width=480, height=128))
-    sound = _data_url(_TYPES[_form_of(path)], data)
+    sound = _data_url(MEDIA_TYPES[_form_of(path)], data)
     return (
         f"<figure style='margin:0'><figcaption>{caption}</figcaption>"
         f"<img alt='spectrogram, {caption}' style='width:18em;height:8em;display:block' src='{picture}'>"
@@ -98,7 +98,7 @@ def _sound_html(job: Job, which: Which) -> str:
 
 def _form_of(path: str) -> str:
     suffix = path.rpartition(".")[2]
-    return suffix if suffix in _TYPES else "wav"
+    return suffix if suffix in MEDIA_TYPES else "wav"
 
 
 def _data_url(kind: str, data: bytes) -> str:

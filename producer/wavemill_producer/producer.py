@@ -36,7 +36,7 @@ from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
 from wavemill_producer.job import Job
 from wavemill_producer.notebook import progress_html, table_html, text
-from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.pages import PAGE, pages_of_jobs
 from wavemill_producer.submission import Submission
 from wavemill_producer.submitter import Submitter
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -45,7 +45,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-PAGE = 1_000  # jobs in one query
 
 _REPR_S = 1.0  # a notebook must not hang because the table is away
 _SHOWN = 5  # batches in a notebook

@@ -13,12 +13,12 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from wavemill.jobs.queries import SoundPlace
+from wavemill.operations.formats import MEDIA_TYPES
 from wavemill.storage.reading import open_output
 
 NO_CHANGE = 304
 _PIECE = 2**17  # bytes
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "opus": "audio/ogg", "mp3": "audio/mpeg"}
 
 
 def etag_of(place: SoundPlace, what: str = "") -> str:
@@ -53,7 +53,7 @@ async def sound_response(request: Request, place: SoundPlace, *, is_pinned: bool
         stack.close()
         raise
     suffix = place.path.rpartition(".")[2].lower()
-    answer.headers["content-type"] = _TYPES.get(suffix, "application/octet-stream")
+    answer.headers["content-type"] = MEDIA_TYPES.get(suffix, "application/octet-stream")
     return answer
 
 

@@ -168,7 +168,7 @@ def retry_batch(
     """
     _take_cancel_back(database, batch_id, states)
     _take_stop_back(database, batch_id)
-    wanted = and_(true(), *[clause(one, is_postgresql=database.is_postgresql) for one in conditions])
+    wanted = and_(_EVERY, *[clause(one, is_postgresql=database.is_postgresql) for one in conditions])
     total = 0
     for state in states:
         after: int | None = 0

@@ -23,7 +23,7 @@ _COLUMNS: Mapping[str, ColumnElement[Any]] = {
 
 def clause(condition: Condition, *, is_postgresql: bool) -> ColumnElement[bool]:
     """Return the SQL of a condition. A job without a value matches `!=`, and no other comparison."""
-    value = expression(condition.field, is_postgresql=is_postgresql)
+    value = _value_of(condition.field, is_postgresql=is_postgresql)
     if condition.value is None:
         return value.is_(None) if condition.operator == "=" else value.is_not(None)
     if condition.kind is Kind.FLAG:
@@ -37,8 +37,7 @@ def clause(condition: Condition, *, is_postgresql: bool) -> ColumnElement[bool]:
     return _compared(value, condition.operator, condition.value)
 
 
-def expression(field: str, *, is_postgresql: bool) -> ColumnElement[Any]:
-    """Return a field's value in SQL, for conditions and for sorting."""
+def _value_of(field: str, *, is_postgresql: bool) -> ColumnElement[Any]:
     if field in QUALITY:
         return _number(jobs.c.quality, field, is_postgresql=is_postgresql)
     if field in TIMINGS:

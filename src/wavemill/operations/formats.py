@@ -64,3 +64,7 @@ def require_rate(name: str, rate_hz: int | None) -> None:
         raise UsageError(f"output rate {rate_hz!r:.40}: expected a whole number of Hz from {lowest} to {highest}")
     if (nearest := stored_rate_hz(name, rate_hz)) != rate_hz:
         raise UsageError(f"{name} cannot hold sound at {rate_hz} Hz; the nearest rate that it has is {nearest} Hz")
+
+
+# The suffix of a sound's file -> its media type.
+MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "opus": "audio/ogg", "mp3": "audio/mpeg"}

@@ -58,33 +58,14 @@ def banner(request: Request) -> HTMLResponse:
 @router.get("/batches/{batch_id}", response_class=HTMLResponse)
 def batch(request: Request, batch_id: str, listed: Annotated[JobList, Depends(job_list)]) -> HTMLResponse:
     """Show one batch."""
-    producer: Producer = request.app.state.producer
-    status = queries.batch_status(producer.database, batch_id)
-    return render(
-        request,
-        "batch.html",
-        batch=status,
-        is_finished=status["state"] in FINISHED,
-        why_queued=_why_queued(producer, status["state"], batch_id),
-        failures=_failures(producer, status),
-        listed=listed,
-        events=f"/batches/{batch_id}/events",
-    )
+    events = f"/batches/{batch_id}/events"
+    return render(request, "batch.html", listed=listed, events=events, **_moving(request, batch_id))
 
 
 @router.get("/batches/{batch_id}/progress", response_class=HTMLResponse)
 def progress(request: Request, batch_id: str) -> HTMLResponse:
     """Return the part of a batch's page that moves."""
-    producer: Producer = request.app.state.producer
-    status = queries.batch_status(producer.database, batch_id)
-    return render(
-        request,
-        "parts/progress.html",
-        batch=status,
-        is_finished=status["state"] in FINISHED,
-        why_queued=_why_queued(producer, status["state"], batch_id),
-        failures=_failures(producer, status),
-    )
+    return render(request, "parts/progress.html", **_moving(request, batch_id))
 
 
 @router.get("/batches/{batch_id}/figures", response_class=HTMLResponse)
@@ -106,9 +87,14 @@ def control(request: Request, batch_id: str, action: Literal["pause", "resume", 
     return render(request, "parts/controls.html", batch=queries.batch_status(producer.database, batch_id))
 
 
-def _failures(producer: Producer, status: dict[str, Any]) -> list[summary.FailureGroup]:
-    return summary.failure_groups(producer.database, status["id"]) if status["counts"]["failed"] else []
-
-
-def _why_queued(producer: Producer, state: str, batch_id: str) -> str | None:
-    return None if state in FINISHED else queries.why_queued(producer.database, batch_id)
+def _moving(request: Request, batch_id: str) -> dict[str, Any]:
+    """Return what the part of a batch's page that moves needs."""
+    database = request.app.state.producer.database
+    status = queries.batch_status(database, batch_id)
+    is_finished = status["state"] in FINISHED
+    return {
+        "batch": status,
+        "is_finished": is_finished,
+        "why_queued": None if is_finished else queries.why_queued(database, batch_id),
+        "failures": summary.failure_groups(database, batch_id) if status["counts"]["failed"] else [],
+    }

@@ -10,17 +10,15 @@ from fastapi import HTTPException, Query, Request
 
 from wavemill.errors import UsageError
 from wavemill.jobs.filtered import JobPage, filtered_page
-from wavemill.jobs.filters import FIELDS, MOST_CONDITIONS, parse
+from wavemill.jobs.filters import FIELDS, parse
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_producer.producer import Producer
+from wavemill_producer.web.api.arguments import Where
 from wavemill_producer.web.pages.rendering import Links
 
 PAGE = 50
-LONGEST_CONDITION = 300  # characters
 
-Text = Annotated[str, Query(max_length=LONGEST_CONDITION)]
-Where = Annotated[list[Text], Query(max_length=MOST_CONDITIONS)]
 Cursor = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
 

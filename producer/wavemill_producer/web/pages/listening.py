@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from wavemill_producer.producer import Producer
 from wavemill_producer.web.access import Role, may
-from wavemill_producer.web.pages.job_list import Where
+from wavemill_producer.web.api.arguments import Where
 from wavemill_producer.web.pages.rendering import render
 from wavemill_producer.web.pages.route import PageRoute
 
