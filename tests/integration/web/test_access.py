@@ -265,12 +265,14 @@ def test_wrong_arguments_get_a_sentence(client: httpx.Client) -> None:
     assert client.put("/api/v1/jobs/1/rating", json={"rating": 9}, headers=own(client)).status_code == 422
 
 
-def test_no_request_that_the_description_allows_makes_the_server_fail(tokens: Tokens, client: httpx.Client) -> None:
+def test_no_request_that_the_description_allows_makes_the_server_fail(
+    tokens: Tokens, client: httpx.Client, tmp_path: Path
+) -> None:
     (name, value), *_ = tokens[Role.ADMIN].items()
     command = [Path(sys.executable).with_name("schemathesis"), "run", f"{client.base_url}api/v1/openapi.json"]
     what = ["--checks", "not_a_server_error", "--exclude-path-regex", "events|tokens", "--max-examples", "10"]
     how = ["--phases", "coverage,fuzzing", "--seed", "1", "-H", f"{name}: {value}"]
-    done = subprocess.run([*command, *what, *how], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*command, *what, *how], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout[-4_000:]
     assert "passed" in done.stdout
 
