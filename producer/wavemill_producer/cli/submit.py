@@ -37,6 +37,7 @@ def submit() -> None:
 @common.choice_options
 @common.seed_option
 @common.posterior_option
+@common.refine_option
 @common.sound_options
 @common.latents_option
 @common.queue_options
@@ -47,7 +48,7 @@ def reconstruct(dataset: str, model: str, seed: int, from_posterior: bool, **opt
 
     Example: wavemill submit reconstruct --dataset data/fsdd --model fsdd-vae --output out --all --wait
     """
-    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents")
+    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents", "refine")
     params = ReconstructParams(seed=seed if from_posterior else None, **taken)
     _submit_ids("reconstruct", dataset, seed, options, model=model, params=params)
 
@@ -58,6 +59,7 @@ def reconstruct(dataset: str, model: str, seed: int, from_posterior: bool, **opt
 @common.choice_options
 @common.seed_option
 @common.posterior_option
+@common.refine_option
 @common.queue_options
 def encode(dataset: str, model: str, seed: int, from_posterior: bool, **options: Any) -> None:
     """Write the latents of spectrograms.
@@ -66,7 +68,7 @@ def encode(dataset: str, model: str, seed: int, from_posterior: bool, **options:
 
     Example: wavemill submit encode --dataset data/fsdd --model fsdd-vae --output out --all
     """
-    params = EncodeParams(seed=seed if from_posterior else None)
+    params = EncodeParams(seed=seed if from_posterior else None, **_taken(options, "refine"))
     _submit_ids("encode", dataset, seed, options, model=model, params=params)
 
 
@@ -97,6 +99,7 @@ def invert(dataset: str, seed: int, **options: Any) -> None:
     show_default=True,
     help="Distance from the clip: 0 is the clip itself, 1 is as far as one voice's takes of a word lie apart.",
 )
+@common.refine_option
 @common.seed_option
 @common.sound_options
 @common.latents_option
@@ -108,7 +111,8 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 
     Example: wavemill submit vary --dataset data/fsdd --model fsdd-vae --output out --ids ids.txt --count 8
     """
-    params = VaryParams(seed=seed, **_taken(options, *common.SOUND_PARAMS, "keep_latents", "temperature"))
+    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents", "refine", "temperature")
+    params = VaryParams(seed=seed, **taken)
     _submit_ids("vary", dataset, seed, options, model=model, params=params, count=count)
 
 
@@ -130,6 +134,7 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 @click.option(
     "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
 )
+@common.refine_option
 @common.sound_options
 @common.latents_option
 @common.queue_options
@@ -141,7 +146,7 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
     if (pairs_file is None) == (start is None and end is None) or (start is None) != (end is None):
         raise click.UsageError("choose --from ID with --to ID, or --pairs FILE")
     pairs = [(str(start), str(end))] if pairs_file is None else _pairs(pairs_file)
-    params = InterpolateParams(**_taken(options, *common.SOUND_PARAMS, "keep_latents", "path"))
+    params = InterpolateParams(**_taken(options, *common.SOUND_PARAMS, "keep_latents", "path", "refine"))
     arguments = _taken(options, "dataset", "model", "steps", "check_ids")
     common.submit(lambda submitter, queue: submitter.interpolate(pairs, params=params, **arguments, **queue), **options)
 
