@@ -176,10 +176,15 @@ class Model:
         return network_to_db(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
     def reconstruct(
-        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+        self,
+        db: FloatArray,
+        *,
+        seeds: Sequence[int] | None = None,
+        labels: Sequence[Labels] | None = None,
+        refine: int | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Encode and decode at each spectrogram's level; return (spectrograms in dB, latents)."""
-        latents = self.encode(db, seeds=seeds, labels=labels)
+        latents = self.encode(db, seeds=seeds, labels=labels, refine=refine)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
         return self.decode(latents, **levels), latents
 
