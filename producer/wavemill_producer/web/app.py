@@ -39,7 +39,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Producer(settings, patience_s=0.0) as producer:
             app.state.producer = producer
-            app.state.feed = Feed(producer)
+            app.state.feed = Feed(producer, app.state.keyring)
             ended = threading.Event()
             if settings.webhook_secret:
                 calls = Webhooks(producer.database, settings.webhook_secret)
