@@ -166,8 +166,7 @@ def retry_batch(
     Works a page at a time. If it ends half-way, the jobs of earlier pages are queued, and another
     retry moves the rest.
     """
-    _take_cancel_back(database, batch_id, states)
-    _take_stop_back(database, batch_id)
+    take_back(database, batch_id, states)
     wanted = and_(_EVERY, *[clause(one, is_postgresql=database.is_postgresql) for one in conditions])
     total = 0
     for state in states:
@@ -176,6 +175,12 @@ def retry_batch(
             moved, after = _retry_page(database, batch_id, state, after, extra_attempts, wanted)
             total += moved
     return total
+
+
+def take_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
+    """Let jobs of a cancelled or stopped batch be queued again; those that are not stay cancelled or failed."""
+    _take_cancel_back(database, batch_id, states)
+    _take_stop_back(database, batch_id)
 
 
 def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
@@ -231,24 +236,29 @@ def _retry_page(
         chosen = [row for row in rows if row.is_wanted]
         if not chosen or batch.cancelled_at is not None:
             return 0, None if batch.cancelled_at is not None else last
-        ids: BindParameter[list[int]] = bindparam(
-            "ids", [row.id for row in chosen], expanding=True, literal_execute=True
-        )
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id.in_(ids))
-            .values(
-                state=State.QUEUED,
-                max_attempts=jobs.c.attempt + extra_attempts,
-                error_code=None,
-                error=None,
-                worker_id=None,
-                finished_at=None,
-            )
-        )
-        add_chunks(connection, batch_id, _covering([row.seq for row in chosen], batch.chunk_size))
-        move_counts(connection, {batch_id: {State.QUEUED: len(chosen), state: -len(chosen)}})
+        queue_again(connection, batch, state, chosen, extra_attempts)
     return len(chosen), last
+
+
+def queue_again(
+    connection: Connection, batch: Row[Any], state: State, chosen: Sequence[Row[Any]], extra_attempts: int
+) -> None:
+    """Queue jobs, rows with `id` and `seq`, that are in `state`; the caller owns their batch."""
+    ids: BindParameter[list[int]] = bindparam("ids", [row.id for row in chosen], expanding=True, literal_execute=True)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.batch_id == batch.id, jobs.c.state == state, jobs.c.id.in_(ids))
+        .values(
+            state=State.QUEUED,
+            max_attempts=jobs.c.attempt + extra_attempts,
+            error_code=None,
+            error=None,
+            worker_id=None,
+            finished_at=None,
+        )
+    )
+    add_chunks(connection, batch.id, _covering([row.seq for row in chosen], batch.chunk_size))
+    move_counts(connection, {batch.id: {State.QUEUED: len(chosen), state: -len(chosen)}})
 
 
 def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]:
