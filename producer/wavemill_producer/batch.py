@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
+from wavemill.jobs.deliveries import deliveries_of
 from wavemill.jobs.filters import parse
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.states import BatchState, State
@@ -70,6 +71,10 @@ class Batch:
     def status(self) -> dict[str, Any]:
         """Return what `wavemill status BATCH --json` prints."""
         return self._repeat(lambda: queries.batch_status(self._database, self.id))
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the calls to the batch's webhook, oldest first: one each time that the batch ends."""
+        return self._repeat(lambda: deliveries_of(self._database, self.id))
 
     def _repeat(self, action: Callable[[], T]) -> T:
         return repeat(action, for_s=self._patience_s)

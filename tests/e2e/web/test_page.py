@@ -100,6 +100,19 @@ def test_a_batch_shows_its_counts_its_plots_and_its_jobs(page: Page, address: st
     expect(page.locator("table.jobs tbody tr")).to_have_count(4)
 
 
+def test_a_click_on_a_head_sorts_the_jobs_and_the_grid(page: Page, address: str, batch_id: str) -> None:
+    page.goto(f"{address}batches/{batch_id}")
+    page.get_by_role("link", name="Distance").click()
+    page.get_by_role("link", name="Distance").click()
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Distance")
+    distances = [float(text.split()[0]) for text in page.locator("[data-name=distance]").all_inner_texts()]
+    assert distances == sorted(distances, reverse=True)
+    names = page.locator("table.jobs a.id").all_inner_texts()
+    page.get_by_role("link", name="Listen").click()
+    expect(page.get_by_role("option")).to_have_count(4)
+    assert [one.get_attribute("aria-label") for one in page.get_by_role("option").all()] == names
+
+
 def test_batches_are_listed_by_tag_everywhere(page: Page, address: str, living: Stack, batch_id: str) -> None:
     page.goto(f"{address}?tag=project%3Dx")
     expect(page.locator("main table tbody tr")).to_have_count(1)
