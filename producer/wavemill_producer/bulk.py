@@ -18,6 +18,7 @@ from wavemill.jobs.bulk import Action, Surroundings
 from wavemill.jobs.ratings import require_rating
 from wavemill.jobs.schema import batches
 from wavemill.jobs.submit import NewJob
+from wavemill.operations.requests import require_plain_text
 from wavemill.storage.locations import absolute
 from wavemill_producer.export import FORMATS
 from wavemill_producer.job import Job
@@ -172,6 +173,7 @@ def _checked(action: Action, params: Mapping[str, Any]) -> dict[str, Any]:
     if action is Action.RENDER:
         for name, value in checked.items():
             _require_kind(name, value, (int, float) if name == "temperature" else (str,))
+        require_plain_text(checked)
     return checked
 
 

@@ -73,6 +73,10 @@ _PAGED: Mapping[Action, _Paged] = {
 }
 
 
+class StoppedError(Exception):
+    """This process ends before the action does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What the process that runs an action gives it.
@@ -81,7 +85,7 @@ class Surroundings:
     ----------
     whole : actions that do not change jobs page by page; each returns the action's result
     announce : called with the ID of each batch of which jobs were queued
-    told : called with the action's status after each page
+    told : called with the action's status after each page; raises StoppedError to leave the rest to another process
     """
 
     whole: Mapping[Action, Callable[[Row[Any]], dict[str, Any]]] = field(default_factory=dict)
@@ -160,6 +164,8 @@ def run(database: Database, action_id: int, surroundings: Surroundings | None = 
             _run(database, action_id, around)
         except DatabaseUnavailableError:
             raise
+        except StoppedError:
+            _release(database, action_id)
         except WavemillError as exc:
             _end(database, action_id, state=FAILED, error=str(exc))
         except Exception as exc:
@@ -247,6 +253,11 @@ def _end(database: Database, action_id: int, *, state: str, **values: Any) -> No
     with database.transaction() as connection:
         running = update(bulk_actions).where(_is(action_id), _IS_RUNNING)
         connection.execute(running.values(state=state, finished_at=now(), **values))
+
+
+def _release(database: Database, action_id: int) -> None:
+    with database.transaction() as connection:
+        connection.execute(update(bulk_actions).where(_is(action_id), _IS_RUNNING).values(beat_at=None))
 
 
 def _is(action_id: int) -> ColumnElement[bool]:

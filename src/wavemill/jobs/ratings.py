@@ -33,5 +33,5 @@ def rate_in(connection: Connection, job_ids: Sequence[int], rating: int | None) 
 
 def require_rating(rating: Any) -> None:
     """Raise UsageError for what is no rating; None takes a rating away."""
-    if rating is not None and (isinstance(rating, bool) or rating not in RATINGS):
+    if rating is not None and (type(rating) is not int or rating not in RATINGS):
         raise UsageError(f"expected a rating from 1 to 5, received {rating!r:.80}")
