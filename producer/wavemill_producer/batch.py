@@ -17,7 +17,7 @@ from wavemill.jobs.patience import answers_within
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
-from wavemill_producer.notebook import batch_html, counts
+from wavemill_producer.notebook import batch_html, counts, text
 from wavemill_producer.pages import pages_of_jobs
 from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -61,8 +61,11 @@ class Batch:
 
     def _repr_html_(self) -> str:
         """Show the batch in a notebook: its progress, and players of its first sounds."""
-        with answers_within(_REPR_S):
-            return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        try:
+            with answers_within(_REPR_S):
+                return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        except DatabaseUnavailableError:
+            return f"<p>{text(self)}</p>"
 
     def _status_soon(self) -> dict[str, Any]:
         with answers_within(_REPR_S):

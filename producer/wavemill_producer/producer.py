@@ -83,15 +83,22 @@ class Producer(Submitter[Batch]):
 
     def _repr_html_(self) -> str:
         """Show the newest batches and the living workers in a notebook."""
-        with answers_within(_REPR_S):
-            newest = queries.list_batches(self.database, limit=_SHOWN)
-            living = queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
+        where = f"<p>{text(self)}</p>"
+        try:
+            newest, living = self._shown_soon()
+        except DatabaseUnavailableError as exc:
+            return f"{where}<p>{text(exc)}</p>"
         columns = ("worker", "device", "jobs done", "jobs/s")
         names = ("id", "device", "jobs_done", "jobs_per_second")
         cells = [[text(row[name]) for name in names] for row in living]
-        where = f"<p>{text(self)}</p>"
         workers = table_html(columns, cells) if cells else "<p>no worker is alive; start one: wavemill worker</p>"
         return where + "".join(progress_html(status) for status in newest) + workers
+
+    def _shown_soon(self) -> tuple[list[dict[str, Any]], list[RowMapping]]:
+        """Return the newest batches and the living workers, or raise soon."""
+        with answers_within(_REPR_S):
+            newest = queries.list_batches(self.database, limit=_SHOWN)
+            return newest, queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
 
     @classmethod
     def from_env(cls, *, patience_s: float | None = PATIENCE_S) -> Self:
@@ -162,9 +169,14 @@ class Producer(Submitter[Batch]):
         """
         return self._batch(self._repeat(lambda: queries.find_batch(self.database, id_or_name)))
 
-    def batches(self, *, limit: int = 20, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return the statuses of the newest batches, or of those that have all `tags`, newest first."""
-        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags))
+    def batches(
+        self, *, limit: int = 20, tags: Mapping[str, str] | None = None, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the statuses of the newest batches, or of those that have all `tags`, newest first.
+
+        `before` is the ID of the last batch of the page before.
+        """
+        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags, before=before))
 
     def jobs(
         self,

@@ -42,7 +42,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Producer(settings, patience_s=0.0) as producer:
             app.state.producer = producer
-            app.state.feed = Feed(producer)
+            app.state.feed = Feed(producer, app.state.keyring)
             app.state.bulk = BulkRunner(producer)
             ended = threading.Event()
             if settings.webhook_secret:

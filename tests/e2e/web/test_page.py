@@ -142,6 +142,8 @@ def test_a_job_plays_and_one_key_switches_at_the_same_position(
     for image in page.locator(".pictures img").all():
         assert image.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 800
     expect(page.locator("#position")).to_have_text(re.compile(r"0\.00 s of 0\.[1-9]"))
+    expect(page.locator("[data-sound=generated] .heights span")).to_have_text(["1 kHz", "2 kHz", "3 kHz"])
+    expect(page.locator("[data-sound=generated] .times span").last).to_have_text(re.compile(r"0\.\d\d s"))
     page.keyboard.press(" ")
     eventually(lambda: position_s(page) > 0.1, timeout_s=20, what="sound")
     page.keyboard.press(" ")

@@ -24,9 +24,20 @@ def batch_of(request: Request, batch_id: str) -> Batch:
 
 
 @router.get("/batches", dependencies=_MAY_READ)
-def list_batches(request: Request, limit: Limit = 100, tag: Tags = []) -> Json:  # noqa: B006  FastAPI copies it
-    """Return the statuses of the newest batches, or of those that have all tags, newest first."""
-    return Json({"batches": request.app.state.producer.batches(limit=limit, tags=tags_from(tag))})
+def list_batches(
+    request: Request,
+    limit: Limit = 100,
+    tag: Tags = [],  # noqa: B006  FastAPI copies it
+    before: Annotated[str | None, Query(max_length=200, description="The `before` of the page before.")] = None,
+) -> Json:
+    """Return the statuses of the newest batches, or of those that have all tags, newest first.
+
+    `before` is null at the end.
+    """
+    producer = request.app.state.producer
+    last = None if before is None else producer.batch(before).id
+    found = producer.batches(limit=limit, tags=tags_from(tag), before=last)
+    return Json({"batches": found, "before": found[-1]["id"] if len(found) == limit else None})
 
 
 @router.get("/batches/{batch_id}", dependencies=_MAY_READ)
