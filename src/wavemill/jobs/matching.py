@@ -30,12 +30,12 @@ def count_matching(
     deadline = monotonic() + within_s
     count, after = 0, 0
     while True:
-        page = filtered_page(database, batch_id=batch_id, conditions=conditions, after=after, limit=at_most - count)
+        page = filtered_page(database, batch_id=batch_id, conditions=conditions, after=after, limit=at_most + 1 - count)
         count += len(page.rows)
-        if page.after is None:
+        if page.after is None and count <= at_most:
             return count, True
-        if count >= at_most or monotonic() >= deadline:
-            return count, False
+        if page.after is None or count > at_most or monotonic() >= deadline:
+            return min(count, at_most), False
         after = page.after
 
 
