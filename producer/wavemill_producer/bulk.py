@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Row, select
@@ -33,6 +35,7 @@ R = TypeVar("R")
 EXPORTS = "exports"  # the folder of exported files, below WAVEMILL_HOME
 EXPORT_FORMATS = ("csv", "jsonl", "zip")
 _CHANGES = ("method", "temperature")  # parameters that a batch can be rendered again with
+_KEPT_S = 7 * 86_400.0  # a file of an export
 _REPORTED = 1_000  # jobs between two reports
 _ANY = object()
 
@@ -114,6 +117,7 @@ class BulkActions:
     def _export(self, told: Tell, row: Row[Any]) -> dict[str, Any]:
         folder = self.producer.settings.home / EXPORTS
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_old(folder)
         kind = row.params["format"]
         path = folder / f"{_name_of(row)}.{kind}"
         aside = folder / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
@@ -151,6 +155,13 @@ def _again(
 def _name_of(row: Row[Any]) -> str:
     """Return a name that no other action has: IDs are given again when the rows of a batch are removed."""
     return f"bulk-{row.id}-{row.created_at:%Y%m%d%H%M%S%f}"
+
+
+def _remove_old(folder: Path) -> None:
+    for file in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime > _KEPT_S:
+                file.unlink()
 
 
 def _batch(producer: Producer, batch_id: str) -> Row[Any]:

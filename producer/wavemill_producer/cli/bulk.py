@@ -44,10 +44,12 @@ def change_matching(
 
     batch_id = producer.batch(batch).id
     count, is_exact = count_matching(producer.database, batch_id=batch_id, conditions=parse(where))
-    matching = number_of(count, "job") if is_exact else f"{count} jobs or more"
+    matching = (
+        number_of(count, "job") if is_exact else f"{count} or more jobs" if count else "an unknown number of jobs"
+    )
     if not quiet:
-        say(f"{matching} of batch {batch_id} {'matches' if (count, is_exact) == (1, True) else 'match'}", err=True)
-    if question is not None and count:
+        say(f"{matching} of batch {batch_id} {'matches' if matching == '1 job' else 'match'}", err=True)
+    if question is not None and (count or not is_exact):
         click.confirm(question.format(jobs=matching), abort=True, err=True)
     actions = BulkActions(producer)
     action_id = actions.start(action, batch=batch_id, where=where, params=params, is_mine=True)

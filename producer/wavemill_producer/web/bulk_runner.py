@@ -43,14 +43,18 @@ class BulkRunner:
             thread.join(_STOP_S)
 
     def _work(self) -> None:
+        is_away = False
         while not self._is_closed:
             try:
                 action_id = take_next(self._producer.database)
+                is_away = False
                 if action_id is not None:
                     BulkActions(self._producer).run(action_id, told=self._told)
                     continue
             except DatabaseUnavailableError as exc:
-                logger.warning("bulk actions wait: %s", exc)
+                if not is_away:
+                    logger.warning("%s; bulk actions wait for it", exc)
+                is_away = True
             except Exception:
                 logger.exception("a bulk action was left to others")
             with self._wake:
