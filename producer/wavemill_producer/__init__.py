@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from wavemill.settings import Settings
     from wavemill_producer.batch import Batch
+    from wavemill_producer.bulk import BulkActions
     from wavemill_producer.client import ApiError, AsyncClient
     from wavemill_producer.job import Job
     from wavemill_producer.producer import Producer

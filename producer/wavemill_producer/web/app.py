@@ -26,6 +26,7 @@ from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.options import WebOptions
 from wavemill_producer.web.picture_cache import PictureCache
 from wavemill_producer.web.security import Security
+from wavemill_producer.web.shared import Shared
 
 STATIC = Path(__file__).with_name("static")
 
@@ -44,6 +45,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
             app.state.producer = producer
             app.state.feed = Feed(producer, app.state.keyring)
             app.state.bulk = BulkRunner(producer)
+            app.state.shared = Shared(app.state.feed)
             ended = threading.Event()
             if settings.webhook_secret:
                 calls = Webhooks(producer.database, settings.webhook_secret)

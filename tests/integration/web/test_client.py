@@ -92,6 +92,14 @@ def test_a_program_submits_follows_listens_rates_and_exports(url: str, database:
     asyncio.run(run())
 
 
+async def until_refused(client: AsyncClient) -> None:
+    """Ask until the server has read the table's tokens again."""
+    while True:
+        with suppress(NotFoundError):
+            await client.batch("none")
+        await asyncio.sleep(0.1)
+
+
 def test_what_the_server_refuses_raises_a_sentence(url: str, database: Database, tmp_path: Path) -> None:
     async def run() -> None:
         async with AsyncClient(url, patience_s=0.5) as client:
@@ -105,10 +113,7 @@ def test_what_the_server_refuses_raises_a_sentence(url: str, database: Database,
         token = create_token(database, "reader", Role.READ)
         async with AsyncClient(url, patience_s=0.5) as client:
             with pytest.raises(ApiError, match="send a token"):
-                while True:  # until the server has read the tokens again
-                    await asyncio.sleep(0.1)
-                    with suppress(NotFoundError):
-                        await client.batch("none")
+                await until_refused(client)
         async with AsyncClient(url, token=token) as client:
             with pytest.raises(ApiError, match="needs the role submit") as refused:
                 await client.rate(1, 5)
