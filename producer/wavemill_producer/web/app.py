@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
@@ -20,6 +21,7 @@ from wavemill_producer.nearest import NearestClips
 from wavemill_producer.producer import Producer
 from wavemill_producer.web import api, operations, pages, sign_in
 from wavemill_producer.web.answers import Json, answer_error
+from wavemill_producer.web.bulk_runner import BulkRunner
 from wavemill_producer.web.feed import Feed
 from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.options import WebOptions
@@ -33,7 +35,8 @@ STATIC = Path(__file__).with_name("static")
 def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI:
     """Return the application. It holds one `Producer`, as `app.state.producer`, while it runs.
 
-    `app.state.feed` tells listeners what changes in the table; `app.state.pictures` draws sounds.
+    `app.state.feed` tells listeners what changes in the table; `app.state.pictures` draws sounds;
+    `app.state.bulk` runs bulk actions.
     """
     chosen = options or WebOptions()
 
@@ -42,6 +45,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
         with Producer(settings, patience_s=0.0) as producer:
             app.state.producer = producer
             app.state.feed = Feed(producer, app.state.keyring)
+            app.state.bulk = BulkRunner(producer)
             app.state.shared = Shared(app.state.feed)
             ended = threading.Event()
             if settings.webhook_secret:
@@ -52,6 +56,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
             finally:
                 ended.set()
                 await app.state.feed.close()
+                await to_thread.run_sync(app.state.bulk.close)
 
     app = FastAPI(
         title="wavemill",
