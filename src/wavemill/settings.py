@@ -87,6 +87,9 @@ class Settings(BaseSettings):
         description="First part of a worker's name; the host's by default.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="Form of log lines: text, or json for programs."
+    )
 
     @field_validator("home", "models")
     @classmethod

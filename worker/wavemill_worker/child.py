@@ -36,7 +36,7 @@ class Child:
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._device = devices.current()
-        self.worker_id = f"{settings.worker_name}/{self._device}{suffix_of(os.getpid())}"
+        self.worker_id = _worker_id(settings)
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.renderer = self._chunk_worker()
@@ -114,6 +114,10 @@ class Child:
             beat(self._database, name, jobs_done=done, jobs_per_second=rate, trouble=trouble)
 
 
+def _worker_id(settings: Settings) -> str:
+    return f"{settings.worker_name}/{devices.current()}{suffix_of(os.getpid())}"
+
+
 _child: Child | None = None
 
 
@@ -126,7 +130,8 @@ def child() -> Child:
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(**_: Any) -> None:
-    log.set_up(Settings.from_env().log_level)
+    settings = Settings.from_env()
+    log.set_up(settings, _worker_id(settings))
 
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]

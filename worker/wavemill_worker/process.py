@@ -30,7 +30,8 @@ def main() -> None:
     if not end_with_parent(supervisor_pid):
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
-    log.set_up(settings.log_level)
+    log.set_up(settings, name)
+    log.keep_celery_quiet(settings)
     lost_workers.name_process(token)
     signals.worker_shutting_down.connect(_tell_children)
     app = create_app(settings)
@@ -47,6 +48,7 @@ def main() -> None:
         loglevel=settings.log_level,
         quiet=True,
     )
+    log.keep_children_quiet()
     worker.start()
     sys.exit(worker.exitcode)
 

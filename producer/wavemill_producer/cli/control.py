@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from wavemill_cli.printing import json_option, number_of, print_json, say, warn_on_stderr
+from wavemill_cli.printing import json_option, number_of, print_json, say
+from wavemill_producer.cli.logs import warn_on_stderr
 
 
 @click.command()

@@ -6,7 +6,8 @@ from contextlib import nullcontext
 
 import click
 
-from wavemill_cli.printing import say
+from wavemill_cli.printing import tell
+from wavemill_producer.cli.logs import warn_on_stderr
 from wavemill_producer.web.options import DEFAULT_PORT
 
 _POLL_S = 0.5
@@ -39,6 +40,7 @@ def up(workers: int, devices: str, no_web: bool, web_port: int) -> None:
     from wavemill_producer.web.background import page_in_background
     from wavemill_producer.workers import worker_processes
 
+    warn_on_stderr()
     settings = Settings.from_env()
     stop = threading.Event()
     on_end_signals(stop.set)
@@ -51,10 +53,10 @@ def up(workers: int, devices: str, no_web: bool, web_port: int) -> None:
         nullcontext("no page") if no_web else page_in_background(settings, port=web_port) as page,
     ):
         for line in (broker.where, f"table: {database.name}", page, "queue jobs from another terminal; Ctrl-C stops"):
-            say(line, err=True)
+            tell(line, settings.log_format)
         while not stop.wait(_POLL_S):
             if broker.keep():
-                say(f"the broker had ended and was started again; {broker.where}", err=True)
+                tell(f"the broker had ended and was started again; {broker.where}", settings.log_format)
             if process is not None and process.poll() is not None:
                 raise click.ClickException(f"the workers ended with exit code {process.returncode}; see above")
-    say("stopped", err=True)
+    tell("stopped", settings.log_format)

@@ -118,7 +118,7 @@ class Security:
         except Exception as exc:
             if is_begun:  # the answer is cut off: nothing else can be said
                 raise
-            logger.exception("%s %s failed", scope["method"], shown(scope["path"]))
+            logger.exception("%s %s failed", scope["method"], shown(scope["path"]), extra=_log_fields(scope))
             await refusal(scope, exc)(scope, receive, guarded_send)
 
     async def _admit(self, scope: Scope, headers: Headers, cookie: str | None) -> Caller | None:
@@ -211,3 +211,9 @@ def _with_headers(send: Send, scope: Scope, visit: str | None) -> Send:
         await send(message)
 
     return wrapped
+
+
+def _log_fields(scope: Scope) -> dict[str, object]:
+    """Return batch and job of a request's path, for its log line."""
+    ids = scope.get("path_params", {})
+    return {name: ids[f"{name}_id"] for name in ("batch", "job") if f"{name}_id" in ids}

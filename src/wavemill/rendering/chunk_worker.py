@@ -10,11 +10,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cached_property
 from time import monotonic, sleep
 from typing import TypeVar
 
+from structlog.contextvars import bound_contextvars
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from wavemill.errors import DatabaseUnavailableError, OutageError, PermanentError, WavemillError
@@ -25,6 +26,7 @@ from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, reco
 from wavemill.jobs.states import State
 from wavemill.rendering.avoided import AvoidedBatches
 from wavemill.rendering.refused import RefusedModels
+from wavemill.rendering.threads import Threads
 from wavemill.settings import Settings
 from wavemill.storage.locations import batch_root, is_remote
 from wavemill.storage.stores import open_store
@@ -120,7 +122,7 @@ class ChunkWorker:
         return claims
 
     def _outcomes(self, claim: Claim) -> list[Outcome]:
-        with self._avoided.watching(claim.batch.id):
+        with _log_fields(claim), self._avoided.watching(claim.batch.id):
             return self._work(claim)
 
     def _ordered_state(self, claim: Claim) -> State | None:
@@ -137,7 +139,8 @@ class ChunkWorker:
 
     def _failure(self, job: ClaimedJob, exc: Exception, *, elsewhere_may_help: bool = False) -> Outcome:
         if not isinstance(exc, WavemillError):
-            logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
+            fields = {"job": job.id, "attempt": job.attempt}
+            logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc, extra=fields)
         code = getattr(exc, "code", "internal-error")
         message = without_secrets(str(exc)) or type(exc).__name__
         if isinstance(exc, OutageError):  # no job caused it, so none loses an attempt
@@ -178,8 +181,8 @@ class ChunkWorker:
                 store.remove_empty_folders()
 
     @cached_property
-    def _moves(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_REMOTE_MOVES, thread_name_prefix="moves")
+    def _moves(self) -> Threads:
+        return Threads(_REMOTE_MOVES, thread_name_prefix="moves")
 
     def _while_database_is_gone(self, action: Callable[[], T], *, patient: bool = False) -> T:
         """Retry `action` until the table answers.
@@ -209,6 +212,13 @@ class ChunkWorker:
             before_sleep=_say_once,
             reraise=True,
         )(action)
+
+
+def _log_fields(claim: Claim) -> AbstractContextManager[None]:
+    """Put batch, chunk and attempt on each log line about a claim. The attempt is the highest of its jobs'."""
+    first, last = claim.jobs[0].seq, claim.jobs[-1].seq
+    attempt = max(job.attempt for job in claim.jobs)
+    return bound_contextvars(batch=claim.batch.id, chunk=f"{first}-{last}", attempt=attempt)
 
 
 def _say_once(state: RetryCallState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_cli.printing import say
+from wavemill_cli.printing import tell
 
 
 @click.command()
@@ -43,6 +43,7 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     from wavemill.settings import Settings
     from wavemill_worker import devices, log
     from wavemill_worker.parent import end_with_parent
+    from wavemill_worker.pulse import supervisor_id
     from wavemill_worker.supervisor import Supervisor
 
     if parent is not None and not end_with_parent(parent):
@@ -52,7 +53,7 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     settings = Settings.from_env()
     if gpu_memory_mb is not None:
         settings = settings.model_copy(update={"gpu_memory_mb": gpu_memory_mb})
-    log.set_up(settings.log_level)
+    log.set_up(settings, supervisor_id(settings))
     chosen = devices.parse_devices(device_text, devices.discover_gpus())
     database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     ensure(database, to_write=True)
@@ -60,5 +61,7 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.stop)
-    say(f"working on {', '.join(chosen)} x {per_device}; Ctrl-C requeues unfinished jobs and stops", err=True)
+    tell(
+        f"working on {', '.join(chosen)} x {per_device}; Ctrl-C requeues unfinished jobs and stops", settings.log_format
+    )
     supervisor.run()
