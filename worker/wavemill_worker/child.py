@@ -19,7 +19,7 @@ from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.rendering.chunk_worker import ChunkWorker
 from wavemill.settings import Settings
-from wavemill_worker import beats, devices, log
+from wavemill_worker import beats, devices, log, meter
 from wavemill_worker.background import Background
 from wavemill_worker.lost_workers import suffix_of
 
@@ -40,6 +40,7 @@ class Child:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.renderer = self._chunk_worker()
+        self.renderer.meter = meter.meter(self._device)
         self._registered = False
         self._started = perf_counter()
         self._heartbeat = Background("the heartbeat", self._beat)
@@ -93,6 +94,7 @@ class Child:
         except DatabaseUnavailableError as exc:
             logger.warning("%s", exc)
         self._database.close()
+        beats.end_in_order()
 
     def _beat_until_ended(self) -> None:
         while True:

@@ -25,6 +25,7 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, record
 from wavemill.jobs.states import State
 from wavemill.rendering.avoided import AvoidedBatches
+from wavemill.rendering.meter import Meter
 from wavemill.rendering.refused import RefusedModels
 from wavemill.rendering.threads import Threads
 from wavemill.settings import Settings
@@ -65,6 +66,7 @@ class ChunkWorker:
         self._looked_at = 0.0
         self._avoided = AvoidedBatches()
         self._refused = RefusedModels(settings.models, look_again_s=min(settings.lease_s, _LOOK_AGAIN_S))
+        self.meter = Meter()
         self._jitter = 1.0  # the same for a whole chunk, so that it is retried as a whole
         self.jobs_done = 0
 
@@ -82,15 +84,18 @@ class ChunkWorker:
             return
         self._batch_ids = {job.id: claim.batch.id for claim in self._claims for job in claim.jobs}
         self._jitter = random.uniform(0.5, 1.5)
+        claimed_at = monotonic()
+        self.meter.claimed(self._claims)
         try:
             work = [(claim, self._outcomes(claim)) for claim in self._claims]
-            self._finish(work)
+            if (recorded := self._finish(work)) is not None:
+                self.meter.finished(recorded, monotonic() - claimed_at)
         finally:
             self._claims = ()
 
     def renew_leases(self) -> None:
         """Extend the leases of the claimed jobs; the heartbeat thread calls this."""
-        renew_leases(self._database, self._claims, lease_s=self._settings.lease_s)
+        self.meter.renewed(renew_leases(self._database, self._claims, lease_s=self._settings.lease_s))
 
     def close(self) -> None:
         """Release what this worker holds, such as threads."""
@@ -157,7 +162,8 @@ class ChunkWorker:
         # The bound on the exponent only prevents an overflow: the longest delay is reached long before.
         return min(self._settings.retry_delay_s * 2.0 ** min(n_before, 16), _MAX_RETRY_DELAY_S) * self._jitter
 
-    def _finish(self, work: Sequence[Work]) -> None:
+    def _finish(self, work: Sequence[Work]) -> Sequence[Work] | None:
+        """Place and record outcomes; return those that were still this worker's, or None if nothing was recorded."""
         moves = self._moves if any(is_remote(claim.batch.output) for claim, _ in work) else None
         try:
             placed = self._while_database_is_gone(
@@ -166,9 +172,10 @@ class ChunkWorker:
             finished = self._while_database_is_gone(lambda: record(self._database, placed), patient=True)
         except DatabaseUnavailableError:
             logger.warning("stopping while the table is unavailable: finished jobs are not recorded and will be redone")
-            return
+            return None
         self.jobs_done += sum(outcome.state is not State.QUEUED for _, outcomes in placed for outcome in outcomes)
         self._tidy(work, finished)
+        return placed
 
     def _tidy(self, work: Sequence[Work], finished: Finished) -> None:
         """Clear the staging of batches that are over; of pruned ones remove empty folders too."""

@@ -75,12 +75,21 @@ class Pipeline:
     ordered_state : called before each sub-batch
         Returns the state for the rest of the chunk, or None to continue.
     failure : returns the outcome of a job that raised
+    on_sub_batch : called with the number of jobs of each sub-batch that is rendered
     """
 
-    def __init__(self, n_threads: int, *, ordered_state: Callable[[Claim], State | None], failure: Failure) -> None:
+    def __init__(
+        self,
+        n_threads: int,
+        *,
+        ordered_state: Callable[[Claim], State | None],
+        failure: Failure,
+        on_sub_batch: Callable[[int], None],
+    ) -> None:
         self._n_threads = n_threads
         self._ordered_state = ordered_state
         self._failure = failure
+        self._on_sub_batch = on_sub_batch
         self._gpu_breaker = Breaker("inversion on the GPU", instead="the CPU takes over")
         self._cores = Threads(n_threads, thread_name_prefix="core")
         # Encoding is many short steps that each take the GIL: beside a forward pass, two threads
@@ -116,6 +125,7 @@ class Pipeline:
     def _sub_batch(self, chunk: _Chunk, jobs: Sequence[ClaimedJob], loading: _Loading) -> _SubBatch:
         if state := self._ordered_state(chunk.claim):
             return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in jobs])
+        self._on_sub_batch(len(jobs))
         loaded = loading.result()
         done = _SubBatch(outcomes=loaded.failed)
         usual = [one for one in loaded.inputs if one.huge is None]

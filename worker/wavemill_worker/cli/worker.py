@@ -20,8 +20,27 @@ from wavemill_cli.printing import tell
     help="Limit of each process's GPU memory, in MB. Default: WAVEMILL_GPU_MEMORY_MB, or as much as it needs.",
 )
 @click.option("--drain", is_flag=True, help="Exit with code 0 when no jobs are left.")
+@click.option(
+    "--metrics",
+    "metrics_port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus on this port; 0: a free one.",
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True,
+    help="Address of the metrics. They need no token: give other machines a private address only.",
+)  # fmt: skip
 @click.option("--parent", type=int, hidden=True, help="End when this parent process ends.")
-def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: bool, parent: int | None) -> None:
+def worker(
+    device_text: str,
+    per_device: int,
+    gpu_memory_mb: int | None,
+    drain: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    parent: int | None,
+) -> None:
     """Render queued jobs until Ctrl-C, with one process per device.
 
     Start as many workers as you like, on any machines that share the broker, the table and the
@@ -58,7 +77,13 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     ensure(database, to_write=True)
     database.close()
-    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain)
+    metrics = None
+    if metrics_port is not None:
+        from wavemill_worker.metrics import Metrics
+
+        metrics = Metrics(metrics_host, metrics_port)
+        tell(f"metrics: {metrics.url}", settings.log_format)
+    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain, metrics=metrics)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.stop)
     tell(
