@@ -37,6 +37,7 @@ from wavemill.errors import DatabaseUnavailableError
 from wavemill.text.shown import shown
 from wavemill_producer.web.access import SEND_ONE, Caller, RefusedError
 from wavemill_producer.web.answers import refusal
+from wavemill_producer.web.exposition import exposition
 from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.limits import limited_receive, limited_send
 from wavemill_producer.web.options import WebOptions, is_loopback
@@ -48,6 +49,7 @@ COOKIE = "wavemill_session"
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_METRICS = "/metrics"
 _PROBES = frozenset({"/health", "/ready"})
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-proto"})  # a proxy is in between
 _COOKIE_AGE_S = 30 * 86_400
@@ -104,7 +106,9 @@ class Security:
             _require_caller(scope, state["caller"])
             guarded_receive = limited_receive(receive, scope, headers)
         except (RefusedError, HTTPException, DatabaseUnavailableError) as exc:
-            await refusal(scope, exc)(scope, receive, guarded_send)
+            # Who may read is not known before the table was first seen, but that it is away is no secret.
+            is_away = isinstance(exc, DatabaseUnavailableError) and _path_in_app(scope) == _METRICS
+            await (exposition(None) if is_away else refusal(scope, exc))(scope, receive, guarded_send)
             return
         is_begun = False
 
