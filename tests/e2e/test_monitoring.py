@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import httpx
+from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from support.rehearsals import Rehearsals
@@ -42,6 +43,24 @@ def test_a_port_that_is_taken_is_one_sentence(rehearsals: Rehearsals) -> None:
         done = rehearsals.cli("worker", "--devices", "rehearsal", "--metrics", port, expect=2)
     why = f"cannot serve metrics on 127.0.0.1 port {port}: Address already in use; choose another with --metrics"
     assert done.stderr.strip() == f"wavemill: {why}"
+
+
+def test_with_events_on_celerys_tools_see_a_worker_but_cannot_give_it_orders(rehearsals: Rehearsals) -> None:
+    rehearsals.environment["WAVEMILL_CELERY_EVENTS"] = "1"
+    app = Celery(broker=rehearsals.settings.celery_broker_url, set_as_current=False)
+    seen: list[str] = []
+    with rehearsals.running("worker", "--devices", "rehearsal"):
+        (name,) = eventually(lambda: app.control.inspect(timeout=0.5).ping(), what="an answer to ping")
+        (answer,) = app.control.broadcast("shutdown", reply=True, limit=1)
+        assert "take no orders" in answer[name]["error"]
+        with app.connection() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["hostname"])})
+            for _ in receiver.itercapture(limit=None, timeout=20):
+                if seen:
+                    break
+        assert set(seen) == {name}
+        assert rehearsals.wait(rehearsals.submit(["a", "b"])) == "done"
+    app.close()
 
 
 def _url(stack: Rehearsals, pattern: str) -> str:
