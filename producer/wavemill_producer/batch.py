@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Row
 
-from wavemill.errors import DatabaseUnavailableError
-from wavemill.jobs import control, queries
+from wavemill.errors import DatabaseUnavailableError, WavemillError
+from wavemill.jobs import bulk, control, queries
 from wavemill.jobs.database import Database
-from wavemill.jobs.filters import parse
+from wavemill.jobs.deliveries import deliveries_of
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
-from wavemill_producer.notebook import batch_html, counts
+from wavemill_producer.notebook import batch_html, counts, text
 from wavemill_producer.pages import pages_of_jobs
 from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -60,8 +60,11 @@ class Batch:
 
     def _repr_html_(self) -> str:
         """Show the batch in a notebook: its progress, and players of its first sounds."""
-        with answers_within(_REPR_S):
-            return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        try:
+            with answers_within(_REPR_S):
+                return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        except DatabaseUnavailableError:
+            return f"<p>{text(self)}</p>"
 
     def _status_soon(self) -> dict[str, Any]:
         with answers_within(_REPR_S):
@@ -70,6 +73,10 @@ class Batch:
     def status(self) -> dict[str, Any]:
         """Return what `wavemill status BATCH --json` prints."""
         return self._repeat(lambda: queries.batch_status(self._database, self.id))
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the calls to the batch's webhook, oldest first: one each time that the batch ends."""
+        return self._repeat(lambda: deliveries_of(self._database, self.id))
 
     def _repeat(self, action: Callable[[], T]) -> T:
         return repeat(action, for_s=self._patience_s)
@@ -168,12 +175,21 @@ class Batch:
         queued.
         """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
-        conditions = parse(where)
         try:
-            count = control.retry_batch(
-                self._database, self.id, states=states, extra_attempts=self._extra_attempts, conditions=conditions
-            )
+            if where:
+                return self._retry_matching([f"state={State.FAILED}", *where] if only_failed else where)
+            count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
         except DatabaseUnavailableError as exc:
             raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already; repeat the retry") from exc
         self._announce(self.id)
         return count
+
+    def _retry_matching(self, where: Sequence[str]) -> int:
+        params = {"extra_attempts": self._extra_attempts}
+        action_id = bulk.start(
+            self._database, bulk.Action.RETRY, batch_id=self.id, where=where, params=params, is_mine=True
+        )
+        status = bulk.run(self._database, action_id, bulk.Surroundings(announce=self._announce))
+        if status["state"] != bulk.DONE:
+            raise WavemillError(status["error"])
+        return int(status["changed"])

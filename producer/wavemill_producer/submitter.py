@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from math import ceil
 from pathlib import Path
-from typing import Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
+
+from sqlalchemy import Row
 
 from wavemill import contract
 from wavemill.dataset.index import Dataset
@@ -23,6 +26,8 @@ from wavemill.operations.requests import (
     ReconstructParams,
     SampleParams,
     VaryParams,
+    params_from_row,
+    params_kind,
     require_plain_text,
 )
 from wavemill.presets import Features
@@ -158,6 +163,31 @@ class Submitter(ABC, Generic[R]):
         jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
         return self._submit(Operation.DECODE, jobs, None, model, params, options, checked=checked)
 
+    def again(
+        self,
+        earlier: Row[Any],
+        new_jobs: Iterable[NewJob],
+        *,
+        model: str | Path | None = None,
+        changes: Mapping[str, Any],
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue jobs of an earlier batch, a row of `batches`, with another model or with changed parameters."""
+        operation = Operation(earlier.operation)
+        known = {one.name for one in fields(params_kind(operation))}
+        if unknown := sorted(changes.keys() - known):
+            raise UsageError(f"{operation} has no {unknown[0]}; it has: {', '.join(sorted(known))}")
+        if model is not None and earlier.model is None:
+            raise UsageError(f"{operation} uses no model: omit the model")
+        params = params_from_row(operation, {**earlier.params, **changes})
+        chosen = earlier.model if model is None else model
+        if isinstance(params, SampleParams):
+            require_labels(read_record(find_model(expanded_path(chosen), self.settings.models)), params.labels)
+        if earlier.dataset is None:
+            return self._submit(operation, new_jobs, None, chosen, params, options)
+        with Dataset.open(Path(earlier.dataset)) as dataset:
+            return self._submit(operation, new_jobs, dataset, chosen, params, options)
+
     def _checked(self) -> Checked:
         return Checked(counts_unknown=self.counts_unknown)
 
@@ -212,6 +242,7 @@ class Submitter(ABC, Generic[R]):
             max_attempts=self.settings.max_attempts,
             key=options.get("key"),
             tags=options.get("tags") or {},
+            webhook_url=self._webhook(options.get("webhook_url")),
         )
         require_plain_text(vars(request))
         if options.get("reuse"):
@@ -226,6 +257,14 @@ class Submitter(ABC, Generic[R]):
                 reuse=options.get("reuse", False),
             )
         )
+
+    def _webhook(self, url: str | None) -> str | None:
+        if url is not None and not self.settings.webhook_secret:
+            raise UsageError(
+                "a webhook needs the secret that signs its calls: set WAVEMILL_WEBHOOK_SECRET here, and where the "
+                "workers or the page run, to whsec_ and 32 random bytes in base64"
+            )
+        return url
 
 
 def _sound_bytes(dataset: Dataset | None, model: CheckedModel | None, params: Params) -> int:

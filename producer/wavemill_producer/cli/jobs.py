@@ -7,6 +7,7 @@ import click
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_cli.printing import json_option, number_of, print_json, print_table, say
+from wavemill_producer.cli.bulk import rate_where, where_option
 from wavemill_producer.cli.job_ids import LAST_JOB_ID, found_job
 
 _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
@@ -18,11 +19,14 @@ _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
 @click.option(
     "--flag", type=click.Choice([flag.value for flag in Flag]), help="Only jobs with this flag on their output."
 )
+@where_option("rating>=4, id=7_*, log_spectral_distance_db<3")
 @click.option(
-    "--where", multiple=True, metavar="CONDITION",
-    help="Only jobs that meet it: rating>=4, id=7_*, log_spectral_distance_db<3, ...; repeatable.",
+    "--sort", metavar="FIELD", help="In the order of this field, such as rating; -rating has the largest first."
+)
+@click.option(
+    "--after", type=_JOB_ID, default=0, show_default=True,
+    help="Only jobs with a higher ID: the next page. With --sort, how many jobs to skip.",
 )  # fmt: skip
-@click.option("--after", type=_JOB_ID, default=0, show_default=True, help="Only jobs with a higher ID: the next page.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List at most this many.")
 @json_option
 def jobs(
@@ -30,11 +34,12 @@ def jobs(
     state: str | None,
     flag: str | None,
     where: tuple[str, ...],
+    sort: str | None,
     after: int,
     limit: int,
     as_json: bool,
 ) -> None:
-    """List jobs in the order of their IDs; with --json, one object per line.
+    """List jobs in the order of their IDs or of a field; with --json, one object per line.
 
     Example: wavemill jobs --batch 20260101-120000-1a2b3c4d --state failed
     """
@@ -42,13 +47,15 @@ def jobs(
 
     with Producer.from_env() as producer:
         chosen = None if state is None else State(state)
-        rows = producer.jobs(batch_id=batch_id, state=chosen, flag=flag, where=where, after=after, limit=limit)
+        rows = producer.jobs(
+            batch_id=batch_id, state=chosen, flag=flag, where=where, sort=sort, after=after, limit=limit
+        )
         if as_json:
-            shown = 0
+            shown, last = 0, after
             for row in rows:
                 print_json(dict(row._mapping))
-                after, shown = row.id, shown + 1
-            _say_more(after, is_cut=shown == limit)
+                last, shown = row.id, shown + 1
+            _say_more(after + shown if sort else last, is_cut=shown == limit)
             return
         listed = list(rows)
     if not listed:
@@ -68,7 +75,7 @@ def jobs(
         for r in listed
     ]
     print_table(columns, cells, whole=("job", "batch", "spectrogram"))
-    _say_more(listed[-1].id, is_cut=len(listed) == limit)
+    _say_more(after + len(listed) if sort else listed[-1].id, is_cut=len(listed) == limit)
 
 
 def _say_more(last: int, *, is_cut: bool) -> None:
@@ -78,15 +85,22 @@ def _say_more(last: int, *, is_cut: bool) -> None:
 
 @click.command()
 @click.argument("rating", type=click.IntRange(0, 5))
-@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, type=_JOB_ID)
+@click.argument("job_ids", metavar="[JOB]...", nargs=-1, type=_JOB_ID)
+@click.option("--batch", "batch_id", help="Rate jobs of this batch, named by its ID or name, that meet --where.")
+@where_option("state=done, id=7_*")
 @json_option
-def rate(rating: int, job_ids: tuple[int, ...], as_json: bool) -> None:
+def rate(rating: int, job_ids: tuple[int, ...], batch_id: str | None, where: tuple[str, ...], as_json: bool) -> None:
     """Rate the sounds of jobs from 1 to 5; 0 takes a rating away.
 
-    Example: wavemill rate 5 17 23
+    Example: wavemill rate 5 17 23, or wavemill rate 5 --batch 20260101-120000-1a2b3c4d --where 'peak<1'
     """
     from wavemill_producer.producer import Producer
 
+    if bool(job_ids) == bool(where) or bool(where) != bool(batch_id):
+        raise click.UsageError("name jobs by their numbers, or by --batch BATCH with --where CONDITION")
+    if batch_id is not None:
+        rate_where(batch_id, where, rating, as_json=as_json)
+        return
     with Producer.from_env() as producer:
         count = producer.rate(job_ids, rating or None)
     if as_json:

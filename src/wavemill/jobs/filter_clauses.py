@@ -23,7 +23,7 @@ _COLUMNS: Mapping[str, ColumnElement[Any]] = {
 
 def clause(condition: Condition, *, is_postgresql: bool) -> ColumnElement[bool]:
     """Return the SQL of a condition. A job without a value matches `!=`, and no other comparison."""
-    value = _value_of(condition.field, is_postgresql=is_postgresql)
+    value = value_of(condition.field, is_postgresql=is_postgresql)
     if condition.value is None:
         return value.is_(None) if condition.operator == "=" else value.is_not(None)
     if condition.kind is Kind.FLAG:
@@ -37,7 +37,8 @@ def clause(condition: Condition, *, is_postgresql: bool) -> ColumnElement[bool]:
     return _compared(value, condition.operator, condition.value)
 
 
-def _value_of(field: str, *, is_postgresql: bool) -> ColumnElement[Any]:
+def value_of(field: str, *, is_postgresql: bool) -> ColumnElement[Any]:
+    """Return the SQL of a field's value."""
     if field in QUALITY:
         return _number(jobs.c.quality, field, is_postgresql=is_postgresql)
     if field in TIMINGS:

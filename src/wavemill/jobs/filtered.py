@@ -55,7 +55,7 @@ def filtered_page(
     seen = 0
     while seen < MOST_LOOKED_AT:
         with database.reading() as connection:
-            ids = _window(connection, batch_id, conditions, after)
+            ids = candidates(connection, batch_id, conditions, after=after, size=_WINDOW)
             rows = _matching(connection, ids, conditions, is_postgresql=database.is_postgresql)[: limit - len(found)]
         found += rows
         seen += len(ids)
@@ -67,14 +67,16 @@ def filtered_page(
     return JobPage(rows=found, after=after, seen=seen)
 
 
-def _window(connection: Connection, batch_id: str | None, conditions: Sequence[Condition], after: int) -> list[int]:
-    """Return the next IDs that may match, along an index."""
+def candidates(
+    connection: Connection, batch_id: str | None, conditions: Sequence[Condition], *, after: int, size: int
+) -> list[int]:
+    """Return the `size` lowest IDs over `after` of jobs that may match, along an index."""
     ratings = _ratings(conditions)
     if ratings is not None:
         of_them = [jobs.c.rating.is_not(None), jobs.c.rating.in_(ratings), jobs.c.id > after]
         if batch_id is not None:
             of_them.append(jobs.c.batch_id == batch_id)
-        return list(connection.scalars(select(jobs.c.id).where(*of_them).order_by(jobs.c.id).limit(_WINDOW)))
+        return list(connection.scalars(select(jobs.c.id).where(*of_them).order_by(jobs.c.id).limit(size)))
     state, flag = (_value_of(conditions, field) for field in ("state", "flag"))
     return page_of_ids(
         connection,
@@ -82,7 +84,7 @@ def _window(connection: Connection, batch_id: str | None, conditions: Sequence[C
         state=None if state is None else State(state),
         flag=flag,
         after=after,
-        size=_WINDOW,
+        size=size,
     )
 
 
