@@ -11,13 +11,13 @@ from sqlalchemy import Row
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
-from wavemill.jobs.filters import parse
+from wavemill.jobs.filters import conditions_of, parse
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
 from wavemill_producer.notebook import batch_html, counts
-from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
 
@@ -113,10 +113,17 @@ class Batch:
         *,
         state: State | str | None = None,
         flag: str | None = None,
+        where: Sequence[str] = (),
         after: int = 0,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Yield the batch's jobs, a page at a time from the table."""
+        """Yield the batch's jobs, a page at a time from the table; with `where`, those that meet all conditions."""
+        if where:
+            conditions = conditions_of(where, state=state, flag=flag)
+            rows = pages_of_matching_jobs(
+                self._database, self._patience_s, batch_id=self.id, conditions=conditions, after=after, limit=limit
+            )
+            return (Job(dict(row)) for row in rows)
         return (Job(row._asdict()) for row in self.rows(state=state, flag=flag, after=after, limit=limit))
 
     def rows(

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Self, TypeVar
 
 from celery import Celery
@@ -16,8 +15,7 @@ from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
 from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
-from wavemill.jobs.filtered import filtered_page
-from wavemill.jobs.filters import Condition, parse
+from wavemill.jobs.filters import conditions_of
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.patience import answers_within, day_if_none
@@ -36,7 +34,7 @@ from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
 from wavemill_producer.job import Job
 from wavemill_producer.notebook import progress_html, table_html, text
-from wavemill_producer.pages import PAGE, pages_of_jobs
+from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.submission import Submission
 from wavemill_producer.submitter import Submitter
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -188,24 +186,15 @@ class Producer(Submitter[Batch]):
         if batch_id is not None:
             batch_id = self.batch(batch_id).id
         if where:
-            asked = [f"{name}={value}" for name, value in (("state", state), ("flag", flag)) if value is not None]
-            return self._filtered(batch_id, parse([*asked, *where]), after, limit)
-        rows = pages_of_jobs(
+            conditions = conditions_of(where, state=state, flag=flag)
+            rows = pages_of_matching_jobs(
+                self.database, self._patience_s, batch_id=batch_id, conditions=conditions, after=after, limit=limit
+            )
+            return (Job(dict(row)) for row in rows)
+        every = pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
-        return (Job(row._asdict()) for row in rows)
-
-    def _filtered(
-        self, batch_id: str | None, conditions: Sequence[Condition], after: int, limit: int | None
-    ) -> Iterator[Job]:
-        at: int | None = after
-        left = limit
-        while at is not None and (left is None or left > 0):
-            size = PAGE if left is None else min(PAGE, left)
-            find = partial(filtered_page, batch_id=batch_id, conditions=conditions, after=at, limit=size)
-            page = self._repeat(partial(find, self.database))
-            yield from (Job(dict(row)) for row in page.rows)
-            at, left = page.after, None if left is None else left - len(page.rows)
+        return (Job(row._asdict()) for row in every)
 
     def rate(self, job_ids: Sequence[int], rating: int | None) -> int:
         """Rate jobs' sounds from 1 to 5, or None to take their ratings away; return how many jobs there were."""

@@ -38,7 +38,16 @@ from wavemill_producer.checks import (
     require_no_posterior,
     require_reusable,
 )
-from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
+from wavemill_producer.ids import (
+    Checked,
+    GivenId,
+    GivenPair,
+    checked_ids,
+    interpolation_jobs,
+    plain_jobs,
+    sample_jobs,
+    variation_jobs,
+)
 from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
@@ -54,6 +63,10 @@ class Submitter(ABC, Generic[R]):
     `dataset` and `model` are folders as the workers see them; `model` may be a name below
     `WAVEMILL_MODELS`. IDs are streamed; a duplicate ID is queued once. With `check_ids`, an ID that
     is not in the dataset's index refuses the whole batch; without it, only that ID's job fails.
+
+    An ID may be a mapping such as `{"id": "7_theo_3", "custom_id": "order-19", "metadata": {"speaker": "theo"}}`, and
+    a pair one with `from` and `to` in place of `id`. Both values come back with every job made from it. Samples have no
+    ID to carry them: give the batch a name or tags.
     """
 
     settings: Settings
@@ -64,7 +77,7 @@ class Submitter(ABC, Generic[R]):
 
     def reconstruct(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
         dataset: str | Path,
         model: str | Path,
@@ -79,7 +92,7 @@ class Submitter(ABC, Generic[R]):
 
     def encode(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
         dataset: str | Path,
         model: str | Path,
@@ -94,7 +107,7 @@ class Submitter(ABC, Generic[R]):
 
     def invert(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
         dataset: str | Path,
         params: InvertParams | None = None,
@@ -108,7 +121,7 @@ class Submitter(ABC, Generic[R]):
 
     def vary(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
         dataset: str | Path,
         model: str | Path,
@@ -126,7 +139,7 @@ class Submitter(ABC, Generic[R]):
 
     def interpolate(
         self,
-        pairs: Iterable[tuple[str, str]],
+        pairs: Iterable[GivenPair],
         *,
         dataset: str | Path,
         model: str | Path,
@@ -152,7 +165,9 @@ class Submitter(ABC, Generic[R]):
         jobs = sample_jobs(count, labels=params.labels, seed=params.seed)
         return self._submit(Operation.SAMPLE, jobs, None, model, params, options)
 
-    def decode(self, names: Iterable[str], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]) -> R:
+    def decode(
+        self, names: Iterable[GivenId], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]
+    ) -> R:
         """Queue one job per name: the sound of the latents in `params.latents`/NAME.npy."""
         checked = self._checked()
         jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
@@ -164,7 +179,7 @@ class Submitter(ABC, Generic[R]):
     def _from_ids(
         self,
         operation: Operation,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         dataset: str | Path,
         model: str | Path | None,
         params: Params,

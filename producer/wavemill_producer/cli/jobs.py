@@ -20,7 +20,7 @@ _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
 )
 @click.option(
     "--where", multiple=True, metavar="CONDITION",
-    help="Only jobs that meet it: rating>=4, id=7_*, log_spectral_distance_db<3, ...; repeatable.",
+    help="Only jobs that meet it: rating>=4, id=7_*, custom_id=order-*, metadata.speaker=theo, ...; repeatable.",
 )  # fmt: skip
 @click.option("--after", type=_JOB_ID, default=0, show_default=True, help="Only jobs with a higher ID: the next page.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List at most this many.")
@@ -54,12 +54,14 @@ def jobs(
     if not listed:
         say("no jobs match")
         return
-    columns = ["job", "batch", "spectrogram", "state", "attempt", "flags", "output or error"]
+    named = ["custom ID"] if any(r.custom_id for r in listed) else []
+    columns = ["job", "batch", "spectrogram", *named, "state", "attempt", "flags", "output or error"]
     cells = [
         [
             r.id,
             r.batch_id,
             r.spectrogram_id,
+            *([r.custom_id] if named else []),
             r.state,
             f"{r.attempt}/{r.max_attempts}",
             r.flags,

@@ -22,6 +22,7 @@ from wavemill_cli.printing import warn_on_stderr
 from wavemill_producer.cli import submitting as common
 
 if TYPE_CHECKING:
+    from wavemill_producer.ids import GivenPair
     from wavemill_producer.submitter import Submitter
 
 
@@ -119,7 +120,8 @@ def vary(dataset: str, model: str, count: int, seed: int, **options: Any) -> Non
 @click.option("--to", "end", help="ID of the last clip.")
 @click.option(
     "--pairs", "pairs_file", type=common.TEXT_FILE,
-    help="File of pairs instead: two IDs per line with a tab between them; - is standard input.",
+    help="File of pairs instead: two IDs per line with a tab between them, or JSON with from, to, custom_id and "
+    "metadata; - is standard input.",
 )  # fmt: skip
 @click.option(
     "--steps", type=click.IntRange(min=2), default=5, show_default=True, help="Sounds per pair, both ends included."
@@ -140,7 +142,7 @@ def interpolate(start: str | None, end: str | None, pairs_file: TextIO | None, *
     """
     if (pairs_file is None) == (start is None and end is None) or (start is None) != (end is None):
         raise click.UsageError("choose --from ID with --to ID, or --pairs FILE")
-    pairs = [(str(start), str(end))] if pairs_file is None else _pairs(pairs_file)
+    pairs: Iterable[GivenPair] = [(str(start), str(end))] if pairs_file is None else _pairs(pairs_file)
     params = InterpolateParams(**_taken(options, *common.SOUND_PARAMS, "keep_latents", "path"))
     arguments = _taken(options, "dataset", "model", "steps", "check_ids")
     common.submit(lambda submitter, queue: submitter.interpolate(pairs, params=params, **arguments, **queue), **options)
@@ -179,7 +181,8 @@ def sample(model: str, count: int, labels: tuple[str, ...], seed: int, **options
 )
 @click.option(
     "--ids", "ids_file", type=common.TEXT_FILE,
-    help="File of names below --latents without .npy, one per line; - is standard input. Default: all of them.",
+    help="File of names below --latents without .npy, one per line; - is standard input. Default: all of them. "
+    f"{common.OBJECTS}",
 )  # fmt: skip
 @common.sound_options
 @common.queue_options
@@ -193,7 +196,7 @@ def decode(model: str, latents: str, ids_file: TextIO | None, **options: Any) ->
     from wavemill.storage.locations import absolute, names_below
 
     folder = absolute(latents)
-    names = names_below(folder, ".npy") if ids_file is None else common.lines(ids_file)
+    names = names_below(folder, ".npy") if ids_file is None else common.entries(ids_file)
     params = DecodeParams(latents=folder, **_taken(options, *common.SOUND_PARAMS))
     common.submit(lambda submitter, queue: submitter.decode(names, model=model, params=params, **queue), **options)
 
@@ -226,9 +229,12 @@ def _labels(texts: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def _pairs(file: TextIO) -> Iterator[tuple[str, str]]:
-    for line in common.lines(file):
-        start, separator, end = line.partition("\t")
+def _pairs(file: TextIO) -> Iterator[GivenPair]:
+    for entry in common.entries(file):
+        if not isinstance(entry, str):
+            yield entry
+            continue
+        start, separator, end = entry.partition("\t")
         if not separator:
-            raise click.UsageError(f"--pairs: expected two IDs with a tab between, received {line[:80]!r}")
+            raise click.UsageError(f"--pairs: expected two IDs with a tab between, received {entry[:80]!r}")
         yield start, end

@@ -10,6 +10,7 @@ import click
 
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.operations.formats import FORMATS, OUTPUT_RATES_HZ
+from wavemill.operations.named_ids import parsed_line
 from wavemill.operations.requests import LOUDNESS_LUFS, METHODS
 from wavemill.text.terminal import progress_bar
 from wavemill_cli.paths import Location
@@ -18,6 +19,7 @@ from wavemill_cli.printing import duration, json_option, number_of, print_json, 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
     from wavemill_producer.batch import Batch
+    from wavemill_producer.ids import GivenId
     from wavemill_producer.submitter import Submitter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +37,7 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 TEXT_FILE = click.File(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+OBJECTS = "A line may be JSON with id, custom_id and metadata."
 
 dataset_option = click.option(
     "--dataset", type=Location(), required=True, help="Dataset folder, as the workers see it."
@@ -47,7 +50,9 @@ model_option = click.option(
 )
 
 choice_options = options(
-    click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one per line; - is standard input."),
+    click.option(
+        "--ids", "ids_file", type=TEXT_FILE, help=f"File of IDs, one per line; - is standard input. {OBJECTS}"
+    ),
     click.option("--all", "take_all", is_flag=True, help="Every spectrogram of the dataset."),
     click.option(
         "--random", "n_random", type=click.IntRange(min=1), help="This many spectrograms, drawn without replacement."
@@ -114,12 +119,12 @@ queue_options = options(
 
 def chosen_ids(
     dataset: Dataset, *, ids_file: TextIO | None, take_all: bool, n_random: int | None, seed: int
-) -> Iterable[str]:
+) -> Iterable[GivenId]:
     """Return the IDs chosen with --ids, --all or --random. Exactly one of them must be given."""
     if sum([ids_file is not None, take_all, n_random is not None]) != 1:
         raise click.UsageError("choose one of --ids FILE, --all and --random N")
     if ids_file is not None:
-        return lines(ids_file)
+        return entries(ids_file)
     return dataset.ids() if n_random is None else dataset.random_ids(n_random, seed)
 
 
@@ -129,6 +134,11 @@ def lines(file: TextIO) -> Iterator[str]:
         yield from (text for line in file if (text := line.rstrip("\r\n")))
     except UnicodeDecodeError as exc:
         raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry per line: {exc}") from exc
+
+
+def entries(file: TextIO) -> Iterator[GivenId]:
+    """Yield the IDs of a file; a line may be a JSON object with `custom_id` and `metadata`."""
+    return (parsed_line(line) if line[0] == "{" else line for line in lines(file))
 
 
 def submit(

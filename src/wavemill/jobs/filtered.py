@@ -1,6 +1,6 @@
 """Jobs that match a filter, a page at a time, in the order of their IDs.
 
-State, flag and rating have indexes. Other conditions are checked on the jobs that those leave, on a
+State, flag, rating and custom ID have indexes. Other conditions are checked on the jobs that those leave, on a
 bounded number of them in each call, so that no filter takes long on a batch of a million.
 """
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select
 from wavemill.jobs.database import Database
 from wavemill.jobs.filter_clauses import clause
 from wavemill.jobs.filters import Condition
-from wavemill.jobs.pages import page_of_ids
+from wavemill.jobs.pages import page_of_custom_id, page_of_ids
 from wavemill.jobs.queries import as_they_are
 from wavemill.jobs.ratings import RATINGS
 from wavemill.jobs.schema import jobs
@@ -69,6 +69,9 @@ def filtered_page(
 
 def _window(connection: Connection, batch_id: str | None, conditions: Sequence[Condition], after: int) -> list[int]:
     """Return the next IDs that may match, along an index."""
+    named = next((one for one in conditions if one.field == "custom_id" and one.operator == "="), None)
+    if named is not None and named.value is not None and not named.is_pattern:
+        return page_of_custom_id(connection, named.value, batch_id=batch_id, after=after, size=_WINDOW)
     ratings = _ratings(conditions)
     if ratings is not None:
         of_them = [jobs.c.rating.is_not(None), jobs.c.rating.in_(ratings), jobs.c.id > after]
