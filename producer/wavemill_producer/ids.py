@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -17,11 +17,6 @@ from wavemill.operations.identifiers import validate_id
 from wavemill.operations.named_ids import NamedId, NamedPair, named_id, named_pair
 from wavemill.operations.requests import interpolation_weights
 from wavemill_producer.seen import SeenIds, SeenPairs
-
-# An ID, or an object such as {"id": "7_theo_3", "custom_id": "order-19", "metadata": {"speaker": "theo"}}.
-GivenId = str | Mapping[str, Any]
-# Two IDs, or an object with `from`, `to`, and perhaps `custom_id` and `metadata`.
-GivenPair = tuple[str, str] | Mapping[str, Any]
 
 _PAGE = 20_000
 _SHOWN = 5
@@ -37,10 +32,12 @@ class Checked:
     unknown_examples: tuple[str, ...] = ()
 
 
-def checked_ids(ids: Iterable[GivenId], *, dataset: Dataset | None, checked: Checked) -> Iterator[str | NamedId]:
+def checked_ids(
+    ids: Iterable[Any], *, dataset: Dataset | None, checked: Checked, named: Callable[[Any], NamedId] = named_id
+) -> Iterator[str | NamedId]:
     """Yield each ID once, in the order given; a million take no more memory than a thousand.
 
-    Plain IDs stay texts, which are faster.
+    Plain IDs stay texts, which are faster; `named` reads what else is given.
 
     Raises UsageError for a single string or a wrong object, InvalidIdError for an invalid ID, and, after the last ID,
     UnknownSpectrogramError if `dataset` lacks any of them. If `dataset` is None, nothing is looked
@@ -55,14 +52,14 @@ def checked_ids(ids: Iterable[GivenId], *, dataset: Dataset | None, checked: Che
             if _are_plain(page):
                 new = seen.add([validate_id(ID) for ID in page])
             else:
-                new = seen.add_named([named_id(one) for one in page])
+                new = seen.add_named([named(one) for one in page])
             checked.duplicates += len(page) - len(new)
             yield from new
         if dataset is not None:
             _judge_unknown(seen, dataset, checked)
 
 
-def _are_plain(page: list[GivenId]) -> TypeGuard[list[str]]:
+def _are_plain(page: Sequence[object]) -> TypeGuard[list[str]]:
     return set(map(type, page)) == {str}
 
 
@@ -95,7 +92,12 @@ def _variations(ids: Iterable[str | NamedId], count: int) -> Iterator[NewJob]:
 
 
 def interpolation_jobs(
-    pairs: Iterable[GivenPair], steps: int, *, dataset: Dataset | None, checked: Checked
+    pairs: Iterable[Any],
+    steps: int,
+    *,
+    dataset: Dataset | None,
+    checked: Checked,
+    named: Callable[[Any], NamedPair] = named_pair,
 ) -> Iterator[NewJob]:
     """Yield a job for each step between each pair of IDs, named `A_to_B_step-1-of-5` and so on.
 
@@ -105,7 +107,7 @@ def interpolation_jobs(
     width = len(str(steps))
     iterator = iter(pairs)
     with closing(SeenPairs()) as seen:
-        while page := [named_pair(pair) for pair in islice(iterator, _PAGE)]:
+        while page := [named(pair) for pair in islice(iterator, _PAGE)]:
             _look_up({ID: None for pair in page for ID in (pair.start, pair.end)}, dataset, checked)
             new = seen.add(page, [f"{pair.start}_to_{pair.end}" for pair in page])
             checked.duplicates += len(page) - len(new)

@@ -128,6 +128,9 @@ class Producer(Submitter[Batch]):
         self.announce(batch_id)
         return self._batch(batch_id)
 
+    def _status_of(self, batch_id: str) -> dict[str, Any]:
+        return self._repeat(lambda: queries.batch_status(self.database, batch_id))
+
     def _reuse(self, batch_id: str, submission: Submission) -> None:
         worker_id = f"{self.settings.worker_name}/reuse/{os.getpid()}-{secrets.token_hex(3)}"
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil
 from pathlib import Path
-from typing import Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 
 from wavemill import contract
 from wavemill.dataset.index import Dataset
@@ -40,14 +40,13 @@ from wavemill_producer.checks import (
 )
 from wavemill_producer.ids import (
     Checked,
-    GivenId,
-    GivenPair,
     checked_ids,
     interpolation_jobs,
     plain_jobs,
     sample_jobs,
     variation_jobs,
 )
+from wavemill_producer.job_sources import GivenId, GivenPair, JobSources, with_dataset
 from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
@@ -67,6 +66,10 @@ class Submitter(ABC, Generic[R]):
     An ID may be a mapping such as `{"id": "7_theo_3", "custom_id": "order-19", "metadata": {"speaker": "theo"}}`, and
     a pair one with `from` and `to` in place of `id`. Both values come back with every job made from it. Samples have no
     ID to carry them: give the batch a name or tags.
+
+    A `Job` may stand for the ID that it was made from, such as `batch.jobs(where=["rating>=4"])`, with its `custom_id`
+    and `metadata`. Then the dataset is that of its batch, unless another is named. `interpolate` takes jobs of
+    interpolations for their pairs, `decode` jobs for the latents that they wrote.
     """
 
     settings: Settings
@@ -75,11 +78,14 @@ class Submitter(ABC, Generic[R]):
     @abstractmethod
     def _accept(self, submission: Submission) -> R: ...
 
+    @abstractmethod
+    def _status_of(self, batch_id: str) -> Mapping[str, Any]: ...
+
     def reconstruct(
         self,
         ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         params: ReconstructParams | None = None,
         check_ids: bool = True,
@@ -94,7 +100,7 @@ class Submitter(ABC, Generic[R]):
         self,
         ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         params: EncodeParams | None = None,
         check_ids: bool = True,
@@ -109,7 +115,7 @@ class Submitter(ABC, Generic[R]):
         self,
         ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         params: InvertParams | None = None,
         check_ids: bool = True,
         **options: Unpack[Options],
@@ -123,7 +129,7 @@ class Submitter(ABC, Generic[R]):
         self,
         ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         count: int = 4,
         params: VaryParams | None = None,
@@ -132,8 +138,9 @@ class Submitter(ABC, Generic[R]):
     ) -> R:
         """Queue `count` jobs per ID, each for a sound near it in the model's latent space."""
         checked = self._checked()
+        dataset, ids, sources = with_dataset(ids, dataset, self._status_of)
         with Dataset.open(expanded_path(dataset)) as opened:
-            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
+            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked, named=sources.id_of)
             jobs = variation_jobs(known, count)
             return self._submit(Operation.VARY, jobs, opened, model, params or VaryParams(), options, checked=checked)
 
@@ -141,7 +148,7 @@ class Submitter(ABC, Generic[R]):
         self,
         pairs: Iterable[GivenPair],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         steps: int = 5,
         params: InterpolateParams | None = None,
@@ -150,8 +157,10 @@ class Submitter(ABC, Generic[R]):
     ) -> R:
         """Queue `steps` jobs per pair of IDs: the sounds from one to the other."""
         checked = self._checked()
+        dataset, pairs, sources = with_dataset(pairs, dataset, self._status_of)
         with Dataset.open(expanded_path(dataset)) as opened:
-            jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
+            known = opened if check_ids else None
+            jobs = interpolation_jobs(pairs, steps, dataset=known, checked=checked, named=sources.pair_of)
             return self._submit(
                 Operation.INTERPOLATE, jobs, opened, model, params or InterpolateParams(), options, checked=checked
             )
@@ -170,7 +179,8 @@ class Submitter(ABC, Generic[R]):
     ) -> R:
         """Queue one job per name: the sound of the latents in `params.latents`/NAME.npy."""
         checked = self._checked()
-        jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
+        named = JobSources(self._status_of).latents_of
+        jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked, named=named))
         return self._submit(Operation.DECODE, jobs, None, model, params, options, checked=checked)
 
     def _checked(self) -> Checked:
@@ -180,7 +190,7 @@ class Submitter(ABC, Generic[R]):
         self,
         operation: Operation,
         ids: Iterable[GivenId],
-        dataset: str | Path,
+        dataset: str | Path | None,
         model: str | Path | None,
         params: Params,
         check_ids: bool,
@@ -189,8 +199,10 @@ class Submitter(ABC, Generic[R]):
         n_sounds: int,
     ) -> R:
         checked = self._checked()
+        dataset, ids, sources = with_dataset(ids, dataset, self._status_of)
         with Dataset.open(expanded_path(dataset)) as opened:
-            jobs = plain_jobs(checked_ids(ids, dataset=opened if check_ids else None, checked=checked))
+            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked, named=sources.id_of)
+            jobs = plain_jobs(known)
             return self._submit(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
 
     def _submit(

@@ -86,3 +86,28 @@ def test_the_api_takes_objects_in_the_body_and_in_an_upload(
     assert "order-19" in client.get(f"/batches/{found['batch_id']}").text
     wrong = client.post("/api/v1/batches", json={**asked, "ids": [{"id": "7_anna_0", "metadata": {"k": "x" * 5_000}}]})
     assert (wrong.status_code, wrong.json()["error"]["message"][:19]) == (400, "metadata of 5009 by")
+
+
+def test_what_matching_jobs_were_made_from_is_submitted_again_by_the_command_and_the_api(
+    producer: Producer, client: httpx.Client, small_dataset: Path, tmp_path: Path
+) -> None:
+    place = {"output": str(tmp_path / "out")}
+    first = producer.invert(["7_anna_0", "4_dan_0"], dataset=small_dataset, name="liked", **place)
+    producer.rate([next(first.jobs()).id], 5)
+    asked = ("submit", "invert", "--output", tmp_path / "out", "--from-batch", "liked", "--json")
+    again = json.loads(command(producer, *asked, "--where", "rating>=4"))
+    assert [job.spectrogram_id for job in producer.batch(again["batch_id"]).jobs()] == ["7_anna_0"]
+    assert "no job of batch" in command(producer, *asked, "--where", "rating<3", code=2)
+    assert "choose one of --ids FILE" in command(producer, *asked, "--all", code=2)
+    assert "name it with --from-batch" in command(producer, *asked[:4], "--all", "--where", "rating>=4", code=2)
+    body = {"operation": "invert", "from_batch": "liked", "where": ["rating=5"], **place}
+    answer = client.post("/api/v1/batches", json=body)
+    assert (answer.status_code, answer.json()["total"]) == (201, 1)
+    for wrong, says in (
+        ({"where": ["rating=1"]}, "no job of batch"),
+        ({"ids": ["7_anna_0"]}, "choose one of `ids`"),
+        ({"from_batch": None, "ids": ["7_anna_0"]}, "`where` chooses jobs"),
+        ({"operation": "sample", "model": "fsdd-vae"}, "it takes no IDs"),
+    ):
+        refused = client.post("/api/v1/batches", json={**body, **wrong})
+        assert (refused.status_code, says in refused.json()["error"]["message"]) == (400, True), refused.text
