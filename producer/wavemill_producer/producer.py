@@ -33,6 +33,7 @@ from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
 from wavemill_producer.job import Job
+from wavemill_producer.job_labels import labels_of_jobs
 from wavemill_producer.notebook import progress_html, table_html, text
 from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.submission import Submission
@@ -71,6 +72,7 @@ class Producer(Submitter[Batch]):
         self.settings = settings
         self._patience_s = patience_s
         self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
+        self.database.labels_of = labels_of_jobs
         self._repeat(lambda: ensure(self.database))
         self._app = Celery("wavemill-producer", **contract.app_arguments(settings.celery_broker_url))
         self._send = sender(self._app)

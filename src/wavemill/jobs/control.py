@@ -20,6 +20,7 @@ from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.filter_clauses import clause
 from wavemill.jobs.filters import Condition
+from wavemill.jobs.label_filters import COLUMNS, divided, with_labels
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, jobs
@@ -168,12 +169,13 @@ def retry_batch(
     """
     _take_cancel_back(database, batch_id, states)
     _take_stop_back(database, batch_id)
-    wanted = and_(_EVERY, *[clause(one, is_postgresql=database.is_postgresql) for one in conditions])
+    by_sql, by_label = divided(conditions)
+    wanted = and_(_EVERY, *[clause(one, is_postgresql=database.is_postgresql) for one in by_sql])
     total = 0
     for state in states:
         after: int | None = 0
         while after is not None:
-            moved, after = _retry_page(database, batch_id, state, after, extra_attempts, wanted)
+            moved, after = _retry_page(database, batch_id, state, after, extra_attempts, wanted, by_label)
             total += moved
     return total
 
@@ -210,6 +212,7 @@ def _retry_page(
     after: int,
     extra_attempts: int,
     wanted: ColumnElement[bool] = _EVERY,
+    by_label: Sequence[Condition] = (),
 ) -> tuple[int, int | None]:
     """Queue the wanted jobs of a page of IDs over `after` again; return how many, and the page's last ID.
 
@@ -217,7 +220,7 @@ def _retry_page(
     meanwhile is not retried for ever.
     """
     page = (
-        select(jobs.c.id, jobs.c.seq, wanted.label("is_wanted"))
+        select(jobs.c.seq, *[jobs.c[name] for name in COLUMNS], wanted.label("is_wanted"))
         .join_from(jobs, batches)
         .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id > after)
         .order_by(jobs.c.id)
@@ -229,6 +232,10 @@ def _retry_page(
         rows = connection.execute(page).all()
         last = rows[-1].id if len(rows) == _PAGE else None
         chosen = [row for row in rows if row.is_wanted]
+        if by_label:
+            meeting = with_labels(database, [row._mapping for row in chosen], by_label, is_one_batch=True)
+            ids_meeting = {row["id"] for row in meeting}
+            chosen = [row for row in chosen if row.id in ids_meeting]
         if not chosen or batch.cancelled_at is not None:
             return 0, None if batch.cancelled_at is not None else last
         ids: BindParameter[list[int]] = bindparam(

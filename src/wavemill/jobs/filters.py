@@ -1,4 +1,4 @@
-"""Filters of jobs: `state=failed`, `id=7_*`, `rating>=4`, `rms_dbfs<-20`, `metadata.speaker=theo`.
+"""Filters of jobs: `state=failed`, `id=7_*`, `rating>=4`, `rms_dbfs<-20`, `metadata.speaker=theo`, `label.digit=7`.
 
 This module reads and checks what a user typed. `filter_clauses.py` turns it into SQL.
 """
@@ -81,6 +81,7 @@ FIELDS: Mapping[str, Kind] = {
     **dict.fromkeys((*QUALITY, *TIMINGS), Kind.NUMBER),
 }
 METADATA = "metadata."  # before a key of a job's metadata; a dot leads into an object within it
+LABEL = "label."  # before the name of a label of the recording
 _KEY = re.compile(r'[^."\\]+(\.(?!-?\d+(\.|\Z))[^."\\]+)*')  # PostgreSQL would take a number for a place in an array
 _WORDS: Mapping[Kind, tuple[str, ...]] = {
     Kind.STATE: tuple(state.value for state in State),
@@ -142,9 +143,20 @@ def kind_of(field: str) -> Kind:
     """Return the kind of a field; UsageError names all fields."""
     if field in FIELDS:
         return FIELDS[field]
-    if field.startswith(METADATA) and _KEY.fullmatch(field, len(METADATA)):
+    if _has_prefix(field):
         return Kind.VALUE
-    raise UsageError(f"there is no field {field[:80]!r}; fields: {', '.join(FIELDS)}, {METADATA}KEY")
+    raise UsageError(f"there is no field {field[:80]!r}; fields: {', '.join(FIELDS)}, {METADATA}KEY, {LABEL}NAME")
+
+
+def is_field(name: str) -> bool:
+    """Whether a condition can be on a field of this name."""
+    match = _CONDITION.fullmatch(f"{name}=x")
+    return match is not None and match[1] == name and (name in FIELDS or _has_prefix(name))
+
+
+def _has_prefix(field: str) -> bool:
+    is_label = field.startswith(LABEL) and field != LABEL
+    return is_label or (field.startswith(METADATA) and _KEY.fullmatch(field, len(METADATA)) is not None)
 
 
 def _parsed(text: str) -> Condition:

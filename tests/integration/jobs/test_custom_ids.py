@@ -46,35 +46,34 @@ def test_what_is_said_about_a_job_is_stored_with_it(database: Database, batch_id
     ]
 
 
-@pytest.mark.parametrize(
-    ("where", "expected"),
-    [
-        ("custom_id=order-*", "ab"),
-        ("custom_id=order_3", "c"),
-        ("custom_id=none", "de"),
-        ("metadata.speaker=theo", "a"),
-        ("metadata.speaker=[Tt]*", ""),
-        ("metadata.speaker=T*", "b"),
-        ("metadata.speaker!=T*", "acde"),
-        ("metadata.speaker=none", "cd"),
-        ("metadata.speaker!=none", "abe"),
-        ('metadata.speaker=say "x"\\ %_', "e"),
-        ("metadata.take=7", "ab"),
-        ("metadata.take=7.0", "a"),
-        ("metadata.take!=7", "cde"),
-        ("metadata.take>=7", "a"),
-        ("metadata.score<0", "b"),
-        ("metadata.when>=2026-11", "c"),
-        ("metadata.address.city=Basel", "a"),
-        ("metadata.paid=true", "a"),
-        ("metadata.paid=1", ""),
-    ],
-)
-def test_jobs_are_found_by_what_is_said_about_them(
-    database: Database, batch_id: str, where: str, expected: str
-) -> None:
-    page = filtered_page(database, batch_id=batch_id, conditions=parse([where]))
-    assert "".join(row["spectrogram_id"] for row in page.rows) == expected
+# A condition -> the jobs that meet it.
+WHERE = {
+    "custom_id=order-*": "ab",
+    "custom_id=order_3": "c",
+    "custom_id=none": "de",
+    "metadata.speaker=theo": "a",
+    "metadata.speaker=[Tt]*": "",
+    "metadata.speaker=T*": "b",
+    "metadata.speaker!=T*": "acde",
+    "metadata.speaker=none": "cd",
+    "metadata.speaker!=none": "abe",
+    'metadata.speaker=say "x"\\ %_': "e",
+    "metadata.take=7": "ab",
+    "metadata.take=7.0": "a",
+    "metadata.take!=7": "cde",
+    "metadata.take>=7": "a",
+    "metadata.score<0": "b",
+    "metadata.when>=2026-11": "c",
+    "metadata.address.city=Basel": "a",
+    "metadata.paid=true": "a",
+    "metadata.paid=1": "",
+}
+
+
+def test_jobs_are_found_by_what_is_said_about_them(database: Database, batch_id: str) -> None:
+    for where, expected in WHERE.items():
+        page = filtered_page(database, batch_id=batch_id, conditions=parse([where]))
+        assert "".join(row["spectrogram_id"] for row in page.rows) == expected, where
 
 
 def test_a_custom_id_is_found_among_many_jobs_at_once(

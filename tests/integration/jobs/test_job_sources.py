@@ -86,9 +86,7 @@ def test_jobs_that_cannot_stand_for_an_id_are_refused_with_what_to_do(
         with pytest.raises(UsageError, match=r"of the operation sample, which reads no dataset.*dataset build --from"):
             producer.invert(sampled.jobs(), dataset=dataset, output=tmp_path / "out")
     with pytest.raises(UsageError, match="has no latents"):
-        producer.decode(
-            sampled.jobs(), model="fsdd-vae", params=DecodeParams(latents="/l"), output=tmp_path / "out"
-        )
+        producer.decode(sampled.jobs(), model="fsdd-vae", params=DecodeParams(latents="/l"), output=tmp_path / "out")
     with pytest.raises(UsageError, match="expected a dataset"):
         producer.invert(["7_anna_0"], output=tmp_path / "out")
     two = [made(producer, "invert", place, ("7_anna_0", None)) for place in (small_dataset, tmp_path)]

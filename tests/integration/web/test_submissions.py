@@ -111,3 +111,21 @@ def test_what_matching_jobs_were_made_from_is_submitted_again_by_the_command_and
     ):
         refused = client.post("/api/v1/batches", json={**body, **wrong})
         assert (refused.status_code, says in refused.json()["error"]["message"]) == (400, True), refused.text
+
+
+def test_labels_and_metadata_are_filters_of_the_command_the_api_and_the_page(
+    producer: Producer, client: httpx.Client, small_dataset: Path, tmp_path: Path
+) -> None:
+    asked = [{"id": "7_anna_0", **ABOUT}, "4_dan_0"]
+    batch = producer.invert(asked, dataset=small_dataset, output=tmp_path / "out")
+    listed = json.loads(command(producer, "jobs", "--batch", batch.id, "--where", "label.speaker=dan", "--json"))
+    assert listed["spectrogram_id"] == "4_dan_0"
+    where = {"batch": batch.id, "where": "label.digit>=7"}
+    (found,) = client.get("/api/v1/jobs", params=where).json()["jobs"]
+    assert found["spectrogram_id"] == "7_anna_0"
+    page = client.get(f"/batches/{batch.id}", params={"where": "label.digit<7"}).text
+    assert (">4_dan_0<" in page, ">7_anna_0<" in page) == (True, False)
+    assert "<option>label.digit</option>" in page
+    assert "<option>metadata.speaker</option>" in client.get("/jobs").text
+    wrong = client.get(f"/batches/{batch.id}", params={"where": "label.spekaer=x"})
+    assert (wrong.status_code, "has no label spekaer; its labels: " in wrong.text) == (200, True)
