@@ -13,6 +13,7 @@ from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.filters import conditions_of, parse
 from wavemill.jobs.patience import answers_within
+from wavemill.jobs.rating_figures import rating_figures
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 _REPR_S = 1.0  # a debugger or a notebook must not hang because the table is away
 _PLAYERS = 3  # in a notebook
+MOST_RATED = 20_000
 FINISHED = frozenset({BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED})
 
 
@@ -148,6 +150,14 @@ class Batch:
         from wavemill_producer.frames import frame_of
 
         return frame_of(self.rows(state=state, flag=flag), self.status())
+
+    def rating_figures(self, *, where: Sequence[str] = (), limit: int = MOST_RATED) -> dict[str, Any]:
+        """Return the mean rating, quality by rating, and how both correlate, of up to `limit` rated jobs.
+
+        See `wavemill.jobs.rating_figures`. With `where`, only jobs that meet all conditions count.
+        """
+        rated = self.jobs(where=["rating>=1", *where], limit=limit)
+        return rating_figures((job.rating, job.quality) for job in rated)
 
     def cancel(self) -> int:
         """Cancel the unfinished jobs; return how many were still queued.

@@ -20,7 +20,7 @@ _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
 )
 @click.option(
     "--where", multiple=True, metavar="CONDITION",
-    help="Only jobs that meet it: rating>=4, id=7_*, label.digit=7, custom_id=order-*, metadata.speaker=theo, ...; repeatable.",
+    help="Only jobs that meet it: rating>=4, id=7_*, label.digit=7, custom_id=a*, metadata.KEY=x, ...; repeatable.",
 )  # fmt: skip
 @click.option("--after", type=_JOB_ID, default=0, show_default=True, help="Only jobs with a higher ID: the next page.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List at most this many.")
