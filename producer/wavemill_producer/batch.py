@@ -11,13 +11,14 @@ from sqlalchemy import Row
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs import control, queries
 from wavemill.jobs.database import Database
+from wavemill.jobs.deliveries import deliveries_of
 from wavemill.jobs.filters import conditions_of, parse
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.rating_figures import rating_figures
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
-from wavemill_producer.notebook import batch_html, counts
+from wavemill_producer.notebook import batch_html, counts, text
 from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -62,8 +63,11 @@ class Batch:
 
     def _repr_html_(self) -> str:
         """Show the batch in a notebook: its progress, and players of its first sounds."""
-        with answers_within(_REPR_S):
-            return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        try:
+            with answers_within(_REPR_S):
+                return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        except DatabaseUnavailableError:
+            return f"<p>{text(self)}</p>"
 
     def _status_soon(self) -> dict[str, Any]:
         with answers_within(_REPR_S):
@@ -72,6 +76,10 @@ class Batch:
     def status(self) -> dict[str, Any]:
         """Return what `wavemill status BATCH --json` prints."""
         return self._repeat(lambda: queries.batch_status(self._database, self.id))
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the calls to the batch's webhook, oldest first: one each time that the batch ends."""
+        return self._repeat(lambda: deliveries_of(self._database, self.id))
 
     def _repeat(self, action: Callable[[], T]) -> T:
         return repeat(action, for_s=self._patience_s)

@@ -22,6 +22,7 @@ from wavemill.jobs.patience import answers_within, day_if_none
 from wavemill.jobs.ratings import rate
 from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
+from wavemill.jobs.sorting import order_in
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.workers import supervisor_count, troubles
@@ -83,15 +84,22 @@ class Producer(Submitter[Batch]):
 
     def _repr_html_(self) -> str:
         """Show the newest batches and the living workers in a notebook."""
-        with answers_within(_REPR_S):
-            newest = queries.list_batches(self.database, limit=_SHOWN)
-            living = queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
+        where = f"<p>{text(self)}</p>"
+        try:
+            newest, living = self._shown_soon()
+        except DatabaseUnavailableError as exc:
+            return f"{where}<p>{text(exc)}</p>"
         columns = ("worker", "device", "jobs done", "jobs/s")
         names = ("id", "device", "jobs_done", "jobs_per_second")
         cells = [[text(row[name]) for name in names] for row in living]
-        where = f"<p>{text(self)}</p>"
         workers = table_html(columns, cells) if cells else "<p>no worker is alive; start one: wavemill worker</p>"
         return where + "".join(progress_html(status) for status in newest) + workers
+
+    def _shown_soon(self) -> tuple[list[dict[str, Any]], list[RowMapping]]:
+        """Return the newest batches and the living workers, or raise soon."""
+        with answers_within(_REPR_S):
+            newest = queries.list_batches(self.database, limit=_SHOWN)
+            return newest, queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
 
     @classmethod
     def from_env(cls, *, patience_s: float | None = PATIENCE_S) -> Self:
@@ -165,9 +173,14 @@ class Producer(Submitter[Batch]):
         """
         return self._batch(self._repeat(lambda: queries.find_batch(self.database, id_or_name)))
 
-    def batches(self, *, limit: int = 20, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return the statuses of the newest batches, or of those that have all `tags`, newest first."""
-        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags))
+    def batches(
+        self, *, limit: int = 20, tags: Mapping[str, str] | None = None, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the statuses of the newest batches, or of those that have all `tags`, newest first.
+
+        `before` is the ID of the last batch of the page before.
+        """
+        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags, before=before))
 
     def jobs(
         self,
@@ -176,10 +189,11 @@ class Producer(Submitter[Batch]):
         state: State | None = None,
         flag: str | None = None,
         where: Sequence[str] = (),
+        sort: str | None = None,
         after: int = 0,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Yield jobs of one batch or of all, in the order of their IDs.
+        """Yield jobs of one batch or of all, in the order of their IDs or of a field.
 
         Parameters
         ----------
@@ -187,13 +201,23 @@ class Producer(Submitter[Batch]):
             One of `wavemill.jobs.flags.Flag`.
         where : sequence of str
             Conditions that all must hold, such as `rating>=4` or `id=7_*`; see `wavemill.jobs.filters`.
+        sort : str, optional
+            A field of `wavemill.jobs.filters`, after a minus for the largest first; at most 4,000 jobs, see
+            `wavemill.jobs.sorting`.
+        after : int
+            Only jobs with a higher ID; with `sort`, how many jobs to skip.
         """
         if batch_id is not None:
             batch_id = self.batch(batch_id).id
-        if where:
-            conditions = conditions_of(where, state=state, flag=flag)
+        if where or sort is not None:
             rows = pages_of_matching_jobs(
-                self.database, self._patience_s, batch_id=batch_id, conditions=conditions, after=after, limit=limit
+                self.database,
+                self._patience_s,
+                batch_id=batch_id,
+                conditions=conditions_of(where, state=state, flag=flag),
+                order=None if sort is None else order_in(sort),
+                after=after,
+                limit=limit,
             )
             return (Job(dict(row)) for row in rows)
         every = pages_of_jobs(

@@ -27,6 +27,8 @@ class Options(TypedDict, total=False):
         same key with another request is an error.
     tags : mapping
         Such as {"project": "x"}: batches can be listed by their tags.
+    webhook_url : str
+        Called when the batch ends, by any worker's supervisor or page that has WAVEMILL_WEBHOOK_SECRET.
     reuse : bool
         Copy outputs that an earlier batch made from the same inputs and still has, instead of
         rendering them again.
@@ -38,6 +40,7 @@ class Options(TypedDict, total=False):
     progress: Callable[[int], None]
     key: str | None
     tags: Mapping[str, str] | None
+    webhook_url: str | None
     reuse: bool
 
 

@@ -239,6 +239,7 @@ class Submitter(ABC, Generic[R]):
             max_attempts=self.settings.max_attempts,
             key=options.get("key"),
             tags=options.get("tags") or {},
+            webhook_url=self._webhook(options.get("webhook_url")),
         )
         require_plain_text(vars(request))
         if options.get("reuse"):
@@ -253,6 +254,14 @@ class Submitter(ABC, Generic[R]):
                 reuse=options.get("reuse", False),
             )
         )
+
+    def _webhook(self, url: str | None) -> str | None:
+        if url is not None and not self.settings.webhook_secret:
+            raise UsageError(
+                "a webhook needs the secret that signs its calls: set WAVEMILL_WEBHOOK_SECRET here, and where the "
+                "workers or the page run, to whsec_ and 32 random bytes in base64"
+            )
+        return url
 
 
 def _sound_bytes(dataset: Dataset | None, model: CheckedModel | None, params: Params) -> int:

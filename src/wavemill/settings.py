@@ -17,6 +17,7 @@ from wavemill.errors import SettingsError
 from wavemill.places import expanded
 from wavemill.server_urls import check_broker_url, checked_database_url
 from wavemill.text.shown import is_plain_text, shown
+from wavemill.webhook_signing import webhook_key
 
 _MAX_NAME = 100  # with device and process it must fit the table's 200 characters
 _MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit for a Unix socket's path is 108 with the final NUL
@@ -86,6 +87,10 @@ class Settings(BaseSettings):
         max_length=_MAX_NAME,
         description="First part of a worker's name; the host's by default.",
     )
+    webhook_secret: str = Field(
+        "",
+        description="whsec_ and random bytes in base64: signs the calls to webhooks; empty: this process makes none.",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
 
     @field_validator("home", "models")
@@ -101,6 +106,13 @@ class Settings(BaseSettings):
         if url:
             check_broker_url(url)
         return url
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_secret(cls, secret: str) -> str:
+        if secret:
+            webhook_key(secret)
+        return secret
 
     @field_validator("worker_name")
     @classmethod
@@ -164,5 +176,5 @@ class Settings(BaseSettings):
 
 def _sentence(error: ErrorDetails) -> str:
     name = f"WAVEMILL_{error['loc'][0]}".upper()
-    value = "..." if name.endswith("_URL") else shown(repr(error["input"]))
+    value = "..." if name.endswith(("_URL", "_SECRET")) else shown(repr(error["input"]))
     return f"{name}={value}: {error['msg'].removeprefix('Value error, ')}"

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wavemill.errors import TransientError, WavemillError
-from wavemill.text.secrets_in_urls import without_secrets
+from wavemill.text.secrets_in_urls import HIDDEN, without_secrets
 from wavemill_cli.printing import json_option, print_json, print_table, say
 from wavemill_producer.cli.status import refusal
 
@@ -58,11 +58,15 @@ def _settings(settings: Settings, problems: Mapping[str, str]) -> list[dict[str,
     return [
         {
             "name": f"WAVEMILL_{name.upper()}",
-            "value": "not usable" if name in problems else without_secrets(str(getattr(settings, name))),
+            "value": "not usable" if name in problems else _shown(name, getattr(settings, name)),
             "meaning": field.description or "",
         }
         for name, field in type(settings).model_fields.items()
     ]
+
+
+def _shown(name: str, value: Any) -> str:
+    return HIDDEN if name.endswith("_secret") and value else without_secrets(str(value))
 
 
 def _findings(settings: Settings, problems: Mapping[str, str]) -> list[Finding]:

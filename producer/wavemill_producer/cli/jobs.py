@@ -22,7 +22,13 @@ _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
     "--where", multiple=True, metavar="CONDITION",
     help="Only jobs that meet it: rating>=4, id=7_*, label.digit=7, custom_id=a*, metadata.KEY=x, ...; repeatable.",
 )  # fmt: skip
-@click.option("--after", type=_JOB_ID, default=0, show_default=True, help="Only jobs with a higher ID: the next page.")
+@click.option(
+    "--sort", metavar="FIELD", help="In the order of this field, such as rating; -rating has the largest first."
+)
+@click.option(
+    "--after", type=_JOB_ID, default=0, show_default=True,
+    help="Only jobs with a higher ID: the next page. With --sort, how many jobs to skip.",
+)  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List at most this many.")
 @json_option
 def jobs(
@@ -30,11 +36,12 @@ def jobs(
     state: str | None,
     flag: str | None,
     where: tuple[str, ...],
+    sort: str | None,
     after: int,
     limit: int,
     as_json: bool,
 ) -> None:
-    """List jobs in the order of their IDs; with --json, one object per line.
+    """List jobs in the order of their IDs or of a field; with --json, one object per line.
 
     Example: wavemill jobs --batch 20260101-120000-1a2b3c4d --state failed
     """
@@ -42,13 +49,15 @@ def jobs(
 
     with Producer.from_env() as producer:
         chosen = None if state is None else State(state)
-        rows = producer.jobs(batch_id=batch_id, state=chosen, flag=flag, where=where, after=after, limit=limit)
+        rows = producer.jobs(
+            batch_id=batch_id, state=chosen, flag=flag, where=where, sort=sort, after=after, limit=limit
+        )
         if as_json:
-            shown = 0
+            shown, last = 0, after
             for row in rows:
                 print_json(dict(row._mapping))
-                after, shown = row.id, shown + 1
-            _say_more(after, is_cut=shown == limit)
+                last, shown = row.id, shown + 1
+            _say_more(after + shown if sort else last, is_cut=shown == limit)
             return
         listed = list(rows)
     if not listed:
@@ -70,7 +79,7 @@ def jobs(
         for r in listed
     ]
     print_table(columns, cells, whole=("job", "batch", "spectrogram"))
-    _say_more(listed[-1].id, is_cut=len(listed) == limit)
+    _say_more(after + len(listed) if sort else listed[-1].id, is_cut=len(listed) == limit)
 
 
 def _say_more(last: int, *, is_cut: bool) -> None:

@@ -58,17 +58,29 @@ def status(batch_id: str | None, tags: tuple[str, ...], watch: bool, limit: int,
 
             watch_until_finished(producer, batch_id, limit)
         elif batch_id is not None:
-            _show_batch(producer.batch(batch_id).status(), as_json=as_json)
+            _show_batch(producer.batch(batch_id), as_json=as_json)
         else:
             _show_all(producer, limit, tags_from(tags), as_json=as_json)
 
 
-def _show_batch(status: dict[str, Any], *, as_json: bool) -> None:
+def _show_batch(batch: Batch, *, as_json: bool) -> None:
+    status = batch.status()
     if as_json:
         print_json(status)
         return
     for line in batch_lines(status):
         say(line)
+    for delivery in batch.deliveries()[-1:]:
+        say(f"webhook  {_delivery(delivery)}")
+
+
+def _delivery(delivery: Mapping[str, Any]) -> str:
+    if delivery["delivered_at"] is not None:
+        return f"delivered at {delivery['delivered_at']:%Y-%m-%d %H:%M:%S} UTC"
+    if delivery["error"] is None:
+        return "due; made by a worker's supervisor or the page that has WAVEMILL_WEBHOOK_SECRET"
+    given_up = "given up" if delivery["due_at"] is None else f"again at {delivery['due_at']:%Y-%m-%d %H:%M:%S} UTC"
+    return f"attempt {delivery['attempts']} failed: {delivery['error']}; {given_up}"
 
 
 def batch_lines(status: Mapping[str, Any]) -> list[str]:

@@ -121,6 +121,9 @@ queue_options = options(
     ),
     click.option("--key", help="Idempotency key: the same request returns the same batch; another request is refused."),
     click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag to find the batch by; repeatable."),
+    click.option(
+        "--webhook", "webhook_url", metavar="URL", help="Called when the batch ends; needs WAVEMILL_WEBHOOK_SECRET."
+    ),
     click.option("--reuse", is_flag=True, help="Copy outputs that an earlier batch made from the same inputs."),
     click.option("--dry-run", is_flag=True, help="Check everything and say what would be queued; queue nothing."),
     click.option("--wait", "wait_for_it", is_flag=True, help="Wait until the batch is finished."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 import wavemill
 from wavemill.errors import WavemillError
 from wavemill.settings import Settings
+from wavemill.webhooks import Webhooks
 from wavemill_producer.producer import Producer
 from wavemill_producer.web import api, operations, pages, sign_in
 from wavemill_producer.web.answers import Json, answer_error
@@ -37,10 +39,15 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Producer(settings, patience_s=0.0) as producer:
             app.state.producer = producer
-            app.state.feed = Feed(producer)
+            app.state.feed = Feed(producer, app.state.keyring)
+            ended = threading.Event()
+            if settings.webhook_secret:
+                calls = Webhooks(producer.database, settings.webhook_secret)
+                threading.Thread(target=calls.run, args=(ended,), name="webhooks", daemon=True).start()
             try:
                 yield
             finally:
+                ended.set()
                 await app.state.feed.close()
 
     app = FastAPI(

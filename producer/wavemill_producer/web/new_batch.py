@@ -74,6 +74,7 @@ class NewBatch(BaseModel):
     tags: dict[str, str] = Field(
         default_factory=dict, description="Such as {'project': 'x'}: batches are listed by them."
     )
+    webhook_url: _Place | None = Field(None, description="Called, with a signature, when the batch ends.")
     reuse: bool = Field(False, description="Copy outputs that an earlier batch made from the same inputs.")
 
 
@@ -86,6 +87,7 @@ def submit(producer: Producer, new: NewBatch, *, ids: Iterable[GivenId] | None, 
         "priority": new.priority,
         "reuse": new.reuse,
         "tags": new.tags,
+        "webhook_url": new.webhook_url,
         "key": key,
         "params": _params(producer, new),
     }

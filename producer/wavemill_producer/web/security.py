@@ -44,7 +44,6 @@ from wavemill_producer.web.roles import Role
 
 logger = logging.getLogger(__name__)
 
-COOKIE = "wavemill_session"
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -66,6 +65,12 @@ _HEADERS = {
 }
 
 
+def cookie_name(scope: Scope) -> str:
+    """Return the name of the session's cookie. Browsers send cookies to all ports of a host, so the port is in it."""
+    server = scope.get("server") or ("", 0)
+    return f"wavemill_session_{server[1]}"
+
+
 def csrf_token(cookie: str) -> str:
     """Return the CSRF token that belongs to a cookie; another site can read neither."""
     return hmac.new(cookie.encode(errors="replace"), b"wavemill csrf", hashlib.sha256).hexdigest()
@@ -73,7 +78,7 @@ def csrf_token(cookie: str) -> str:
 
 def set_cookie(headers: MutableHeaders, value: str, scope: Scope) -> None:
     """Set the session's cookie, or remove it if `value` is empty."""
-    parts = [f"{COOKIE}={value}", f"Path={scope.get('root_path') or '/'}", "HttpOnly", "SameSite=Strict"]
+    parts = [f"{cookie_name(scope)}={value}", f"Path={scope.get('root_path') or '/'}", "HttpOnly", "SameSite=Strict"]
     parts.append(f"Max-Age={_COOKIE_AGE_S if value else 0}")
     if scope["scheme"] == "https":
         parts.append("Secure")
@@ -94,7 +99,7 @@ class Security:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        cookie = _cookie(headers)
+        cookie = _cookie(headers, scope)
         visit = cookie or secrets.token_urlsafe(24)
         guarded_send = _with_headers(limited_send(send), scope, None if cookie else visit)
         state = scope.setdefault("state", {})
@@ -143,10 +148,10 @@ class Security:
                 )
             return Caller(name="anybody", role=Role.ADMIN, has_cookie=cookie is not None)
         token = bearer if bearer is not None else cookie
-        holder = None if token is None else holders.get(self._keyring.digest(token))
-        if holder is None:
+        digest = "" if token is None else self._keyring.digest(token)
+        if (holder := holders.get(digest)) is None:
             return None
-        return Caller(name=holder.name, role=Role(holder.role), has_cookie=bearer is None)
+        return Caller(name=holder.name, role=Role(holder.role), has_cookie=bearer is None, token_sha256=digest)
 
 
 def _require_caller(scope: Scope, caller: Caller | None) -> None:
@@ -161,8 +166,9 @@ def _path_in_app(scope: Scope) -> str:
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-def _cookie(headers: Headers) -> str | None:
-    return cookie_parser(headers.get("cookie", "")).get(COOKIE) or None  # also beside malformed ones of other programs
+def _cookie(headers: Headers, scope: Scope) -> str | None:
+    found = cookie_parser(headers.get("cookie", ""))  # also beside malformed ones of other programs
+    return found.get(cookie_name(scope)) or None
 
 
 def _bearer(headers: Headers) -> str | None:

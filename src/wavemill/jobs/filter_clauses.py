@@ -25,7 +25,7 @@ def clause(condition: Condition, *, is_postgresql: bool) -> ColumnElement[bool]:
     """Return the SQL of a condition. A job without a value matches `!=`, and no other comparison."""
     if condition.kind is Kind.VALUE:
         return _of_metadata(condition, is_postgresql=is_postgresql)
-    value = _value_of(condition.field, is_postgresql=is_postgresql)
+    value = value_of(condition.field, is_postgresql=is_postgresql)
     if condition.value is None:
         return value.is_(None) if condition.operator == "=" else value.is_not(None)
     if condition.kind is Kind.FLAG:
@@ -75,7 +75,8 @@ def _number_and_text(path: Sequence[str], *, is_postgresql: bool) -> tuple[Colum
     return number, case((kind == "text", value), (kind.in_(("true", "false")), kind), else_=None)
 
 
-def _value_of(field: str, *, is_postgresql: bool) -> ColumnElement[Any]:
+def value_of(field: str, *, is_postgresql: bool) -> ColumnElement[Any]:
+    """Return the SQL of a field's value."""
     if field in QUALITY:
         return _number(jobs.c.quality, field, is_postgresql=is_postgresql)
     if field in TIMINGS:

@@ -59,12 +59,12 @@ def filtered_page(
     seen = 0
     while seen < (MOST_LABELLED if by_label else MOST_LOOKED_AT):
         with database.reading() as connection:
-            ids = _window(connection, batch_id, conditions, after)
-            rows = _matching(database, connection, ids, by_sql, COLUMNS if by_label else ())
+            ids = candidates(connection, batch_id, conditions, after=after, size=_WINDOW)
+            rows = [] if by_label else _rows(database, connection, ids, by_sql)
         if by_label:
-            meeting = with_labels(database, rows, by_label, is_one_batch=batch_id is not None)[: limit - len(found)]
+            meeting = meeting_all(database, ids, conditions, is_one_batch=batch_id is not None)
             with database.reading() as connection:
-                rows = _matching(database, connection, [row["id"] for row in meeting], by_sql)
+                rows = _rows(database, connection, meeting[: limit - len(found)], by_sql)
         found += rows[: limit - len(found)]
         seen += len(ids)
         if len(found) == limit:
@@ -75,17 +75,29 @@ def filtered_page(
     return JobPage(rows=found, after=after, seen=seen)
 
 
-def _window(connection: Connection, batch_id: str | None, conditions: Sequence[Condition], after: int) -> list[int]:
-    """Return the next IDs that may match, along an index."""
+def meeting_all(
+    database: Database, ids: Sequence[int], conditions: Sequence[Condition], *, is_one_batch: bool
+) -> list[int]:
+    """Return those of the jobs that meet all conditions, on labels too; `ids` are in order, and so is the answer."""
+    by_sql, by_label = divided(conditions)
+    with database.reading() as connection:
+        rows = _rows(database, connection, ids, by_sql, COLUMNS)
+    return [row["id"] for row in with_labels(database, rows, by_label, is_one_batch=is_one_batch)]
+
+
+def candidates(
+    connection: Connection, batch_id: str | None, conditions: Sequence[Condition], *, after: int, size: int
+) -> list[int]:
+    """Return the `size` lowest IDs over `after` of jobs that may match, along an index."""
     named = next((one for one in conditions if one.field == "custom_id" and one.operator == "="), None)
     if named is not None and named.value is not None and not named.is_pattern:
-        return page_of_custom_id(connection, named.value, batch_id=batch_id, after=after, size=_WINDOW)
+        return page_of_custom_id(connection, named.value, batch_id=batch_id, after=after, size=size)
     ratings = _ratings(conditions)
     if ratings is not None:
         of_them = [jobs.c.rating.is_not(None), jobs.c.rating.in_(ratings), jobs.c.id > after]
         if batch_id is not None:
             of_them.append(jobs.c.batch_id == batch_id)
-        return list(connection.scalars(select(jobs.c.id).where(*of_them).order_by(jobs.c.id).limit(_WINDOW)))
+        return list(connection.scalars(select(jobs.c.id).where(*of_them).order_by(jobs.c.id).limit(size)))
     state, flag = (_value_of(conditions, field) for field in ("state", "flag"))
     return page_of_ids(
         connection,
@@ -93,7 +105,7 @@ def _window(connection: Connection, batch_id: str | None, conditions: Sequence[C
         state=None if state is None else State(state),
         flag=flag,
         after=after,
-        size=_WINDOW,
+        size=size,
     )
 
 
@@ -110,7 +122,7 @@ def _ratings(conditions: Sequence[Condition]) -> list[int] | None:
     return [rating for rating in RATINGS if all(one.holds_for(rating) for one in asked)]
 
 
-def _matching(
+def _rows(
     database: Database,
     connection: Connection,
     ids: Sequence[int],

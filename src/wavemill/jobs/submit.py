@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from wavemill.errors import UsageError
 from wavemill.jobs.confirmed_write import write_confirmed
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.deliveries import require_webhook
 from wavemill.jobs.locks import own_batch, own_key
 from wavemill.jobs.management_schema import batch_tags
 from wavemill.jobs.outbox import add_chunks
@@ -57,9 +58,12 @@ class BatchRequest:
     max_attempts: int
     key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
 
     def __post_init__(self) -> None:
         require_tags(self.tags)
+        if self.webhook_url is not None:
+            require_webhook(self.webhook_url)
         if self.key is not None and not (0 < len(self.key) <= _MAX_KEY and self.key.isprintable()):
             raise UsageError(f"key {self.key[:80]!r}: expected 1 to {_MAX_KEY} printable characters")
 

@@ -100,6 +100,19 @@ def test_a_batch_shows_its_counts_its_plots_and_its_jobs(page: Page, address: st
     expect(page.locator("table.jobs tbody tr")).to_have_count(4)
 
 
+def test_a_click_on_a_head_sorts_the_jobs_and_the_grid(page: Page, address: str, batch_id: str) -> None:
+    page.goto(f"{address}batches/{batch_id}")
+    page.get_by_role("link", name="Distance").click()
+    page.get_by_role("link", name="Distance").click()
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Distance")
+    distances = [float(text.split()[0]) for text in page.locator("[data-name=distance]").all_inner_texts()]
+    assert distances == sorted(distances, reverse=True)
+    names = page.locator("table.jobs a.id").all_inner_texts()
+    page.get_by_role("link", name="Listen").click()
+    expect(page.get_by_role("option")).to_have_count(4)
+    assert [one.get_attribute("aria-label") for one in page.get_by_role("option").all()] == names
+
+
 def test_batches_are_listed_by_tag_everywhere(page: Page, address: str, living: Stack, batch_id: str) -> None:
     page.goto(f"{address}?tag=project%3Dx")
     expect(page.locator("main table tbody tr")).to_have_count(1)
@@ -129,6 +142,8 @@ def test_a_job_plays_and_one_key_switches_at_the_same_position(
     for image in page.locator(".pictures img").all():
         assert image.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 800
     expect(page.locator("#position")).to_have_text(re.compile(r"0\.00 s of 0\.[1-9]"))
+    expect(page.locator("[data-sound=generated] .heights span")).to_have_text(["1 kHz", "2 kHz", "3 kHz"])
+    expect(page.locator("[data-sound=generated] .times span").last).to_have_text(re.compile(r"0\.\d\d s"))
     page.keyboard.press(" ")
     eventually(lambda: position_s(page) > 0.1, timeout_s=20, what="sound")
     page.keyboard.press(" ")

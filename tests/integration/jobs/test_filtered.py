@@ -10,7 +10,7 @@ from support.batches import claim, failed, finish, job_rows, submit
 from support.batches import seqs as seqs_of
 
 from wavemill.errors import UsageError
-from wavemill.jobs import filtered, summary
+from wavemill.jobs import filtered, sorting, summary
 from wavemill.jobs.control import retry_batch
 from wavemill.jobs.database import Database
 from wavemill.jobs.filtered import filtered_page
@@ -19,6 +19,7 @@ from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.queries import batch_status
 from wavemill.jobs.ratings import rate
 from wavemill.jobs.schema import batches, chunks, jobs
+from wavemill.jobs.sorting import listed_page, order_in
 from wavemill.jobs.states import State
 
 
@@ -62,6 +63,44 @@ def test_a_filter_finds_the_jobs_that_meet_all_conditions(
     assert seqs(database, None, *where) == expected
 
 
+def sorted_seqs(database: Database, batch_id: str | None, order: str, *where: str) -> list[int]:
+    """All jobs in an order, read three at a time."""
+    found: list[int] = []
+    after: int | None = 0
+    while after is not None:
+        page = listed_page(
+            database, batch_id=batch_id, conditions=parse(where), order=order_in(order), after=after, limit=3
+        )
+        found += [row["seq"] for row in page.rows]
+        after = page.after
+    return found
+
+
+def test_jobs_are_sorted_by_a_field_those_without_it_last(database: Database, batch_id: str) -> None:
+    ids = [row.id for row in job_rows(database, batch_id)]
+    rate(database, [ids[1], ids[6]], 2)
+    rate(database, [ids[4]], 5)
+    for of in (batch_id, None):
+        assert sorted_seqs(database, of, "-log_spectral_distance_db") == [5, 4, 3, 2, 1, 0, 6, 7, 8, 9]
+        assert sorted_seqs(database, of, "rating") == [1, 6, 4, 0, 2, 3, 5, 7, 8, 9]
+        assert sorted_seqs(database, of, "-rating", "state=done") == [4, 1, 0, 2, 3, 5]
+        assert sorted_seqs(database, of, "-id", "state=failed") == [7, 6]
+        assert sorted_seqs(database, of, "-created_at", "state=running") == []
+
+
+def test_more_jobs_than_can_be_sorted_at_once_are_not_sorted(
+    database: Database, batch_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorting, "MOST_SORTED", 7)
+    assert not sorting.can_sort(database, batch_id=batch_id, conditions=())
+    assert sorting.can_sort(database, batch_id=batch_id, conditions=parse(["state=done"]))
+    assert sorted_seqs(database, batch_id, "-id", "state=done") == [5, 4, 3, 2, 1, 0]
+    with pytest.raises(UsageError, match="choose fewer"):
+        sorted_seqs(database, batch_id, "-id")
+    with pytest.raises(UsageError, match="no field 'worth'"):
+        order_in("-worth")
+
+
 def test_ratings_are_given_changed_filtered_and_taken_away(database: Database, batch_id: str) -> None:
     ids = [row.id for row in job_rows(database, batch_id)]
     assert rate(database, ids[:3], 5) == 3
@@ -78,7 +117,8 @@ def test_ratings_are_given_changed_filtered_and_taken_away(database: Database, b
 
 def test_a_page_goes_on_where_the_last_one_ended(database: Database, batch_id: str) -> None:
     conditions = parse(["state=done"])
-    found, after = [], 0
+    found: list[int] = []
+    after: int | None = 0
     while after is not None:
         page = filtered_page(database, batch_id=batch_id, conditions=conditions, after=after, limit=4)
         found += [row["seq"] for row in page.rows]

@@ -16,6 +16,13 @@ Where = Annotated[
     list[Annotated[str, Query(max_length=300)]],
     Query(max_length=20, description="A condition, such as `state=failed` or `rating>=4`. All must hold."),
 ]
+Sort = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="A field, after a minus for the largest first. Refused if more than 4,000 jobs would be sorted.",
+    ),
+]
 Tags = Annotated[
     list[Annotated[str, Query(max_length=400)]],
     Query(max_length=20, description="A tag that batches must have: KEY=VALUE."),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from wavemill.jobs.deliveries import deliveries_of
 from wavemill.jobs.tags import tags_from
 from wavemill_producer.batch import Batch
 from wavemill_producer.web.access import Role, may
@@ -24,9 +25,20 @@ def batch_of(request: Request, batch_id: str) -> Batch:
 
 
 @router.get("/batches", dependencies=_MAY_READ)
-def list_batches(request: Request, limit: Limit = 100, tag: Tags = []) -> Json:  # noqa: B006  FastAPI copies it
-    """Return the statuses of the newest batches, or of those that have all tags, newest first."""
-    return Json({"batches": request.app.state.producer.batches(limit=limit, tags=tags_from(tag))})
+def list_batches(
+    request: Request,
+    limit: Limit = 100,
+    tag: Tags = [],  # noqa: B006  FastAPI copies it
+    before: Annotated[str | None, Query(max_length=200, description="The `before` of the page before.")] = None,
+) -> Json:
+    """Return the statuses of the newest batches, or of those that have all tags, newest first.
+
+    `before` is null at the end.
+    """
+    producer = request.app.state.producer
+    last = None if before is None else producer.batch(before).id
+    found = producer.batches(limit=limit, tags=tags_from(tag), before=last)
+    return Json({"batches": found, "before": found[-1]["id"] if len(found) == limit else None})
 
 
 @router.get("/batches/{batch_id}", dependencies=_MAY_READ)
@@ -40,6 +52,13 @@ def ratings(request: Request, batch_id: BatchId) -> Json:
     """Return the mean rating, the mean quality by rating, and their rank correlation, of up to 4,000 rated jobs."""
     found = batch_of(request, batch_id)
     return _done(found, **found.rating_figures(limit=_MOST_RATED))
+
+
+@router.get("/batches/{batch_id}/deliveries", dependencies=_MAY_READ)
+def deliveries(request: Request, batch_id: BatchId) -> Json:
+    """Return the calls to a batch's webhook, oldest first: one each time that the batch ends."""
+    found = batch_of(request, batch_id)
+    return Json({"deliveries": deliveries_of(request.app.state.producer.database, found.id)})
 
 
 @router.post("/batches/{batch_id}/cancel", dependencies=_MAY_SUBMIT)

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from wavemill.errors import NotFoundError
-from wavemill.jobs.filtered import filtered_page
 from wavemill.jobs.filters import parse
 from wavemill.jobs.ratings import rate
+from wavemill.jobs.sorting import listed_page, order_in
 from wavemill_producer.web.access import Role, may
 from wavemill_producer.web.answers import Json
-from wavemill_producer.web.api.arguments import JobId, Limit, Where
+from wavemill_producer.web.api.arguments import JobId, Limit, Sort, Where
 
 router = APIRouter(tags=["jobs"])
 _MAY_READ, _MAY_SUBMIT = [Depends(may(Role.READ))], [Depends(may(Role.SUBMIT))]
@@ -32,16 +32,24 @@ def list_jobs(
     request: Request,
     batch: Annotated[str | None, Query(max_length=200, description="A batch's ID or name; null: of all.")] = None,
     where: Where = [],  # noqa: B006  FastAPI copies it
+    sort: Sort = None,
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="The `after` of the page before.")] = 0,
     limit: Limit = 100,
 ) -> Json:
-    """Return a page of jobs that meet all conditions, in the order of their IDs.
+    """Return a page of jobs that meet all conditions, in the order of their IDs or of a field.
 
     `after` is null at the end. A page may be short, or empty, before the end: `seen` jobs were looked at.
     """
     producer = request.app.state.producer
     batch_id = None if batch is None else producer.batch(batch).id
-    page = filtered_page(producer.database, batch_id=batch_id, conditions=parse(where), after=after, limit=limit)
+    page = listed_page(
+        producer.database,
+        batch_id=batch_id,
+        conditions=parse(where),
+        order=None if sort is None else order_in(sort),
+        after=after,
+        limit=limit,
+    )
     return Json({"jobs": [dict(row) for row in page.rows], "after": page.after, "seen": page.seen})
 
 

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from fastapi import HTTPException, Query, Request
 
 from wavemill.errors import UsageError
-from wavemill.jobs.filtered import JobPage, filtered_page
+from wavemill.jobs.filtered import JobPage
 from wavemill.jobs.filters import FIELDS, LABEL, METADATA, is_field, parse
 from wavemill.jobs.flags import Flag
+from wavemill.jobs.sorting import can_sort, listed_page, order_in
 from wavemill.jobs.states import State
 from wavemill_producer.job_labels import label_names
 from wavemill_producer.producer import Producer
-from wavemill_producer.web.api.arguments import Where
+from wavemill_producer.web.api.arguments import Sort, Where
 from wavemill_producer.web.pages.rendering import Links
 
 PAGE = 50
@@ -30,6 +31,8 @@ class JobList:
 
     batch_id: str | None
     where: Sequence[str]
+    sort: str | None
+    can_sort: bool
     after: int
     page: JobPage
     problem: str | None
@@ -38,12 +41,20 @@ class JobList:
     @property
     def query(self) -> dict[str, Any]:
         """The parameters of this list without its place, for links and forms."""
-        return {"where": list(self.where)}
+        return {"where": list(self.where), "sort": self.sort}
 
     @property
     def path(self) -> str:
         """The path of the page that holds the list."""
         return "/jobs" if self.batch_id is None else f"/batches/{self.batch_id}"
+
+    def sort_by(self, field: str) -> str | None:
+        """Return the order that a click on a column's head asks for: up, then down, then by ID again."""
+        return {field: f"-{field}", f"-{field}": None}.get(self.sort or "", field)
+
+    def direction(self, field: str) -> str:
+        """Return how the list is sorted by a field, as `aria-sort` has it."""
+        return {field: "ascending", f"-{field}": "descending"}.get(self.sort or "", "none")
 
     def without(self, text: str) -> list[str]:
         """Return the conditions but this one."""
@@ -64,6 +75,11 @@ class JobList:
         return self.without(text) if text in self.where else [*self.where, text]
 
     @property
+    def sort_fields(self) -> list[str]:
+        """The fields that jobs can be sorted by."""
+        return list(FIELDS)
+
+    @property
     def fields(self) -> list[str]:
         """The fields that a filter can be on: also the labels of the dataset, and keys of metadata shown here."""
         keys = {key: None for row in self.page.rows for key in row["metadata"] or {}}
@@ -80,6 +96,7 @@ def job_list(
     request: Request,
     batch_id: str | None = None,
     where: Where = [],  # noqa: B006  FastAPI copies it
+    sort: Sort = None,
     after: Cursor = 0,
     field: Annotated[str, Query(max_length=200)] = "",
     op: Annotated[str, Query(max_length=2)] = "=",
@@ -87,18 +104,24 @@ def job_list(
 ) -> JobList:
     """Read a list's parameters and its page of jobs; a filter from the form goes into the URL's `where`."""
     if field and value:
-        changed = {"where": [*where, f"{field}{op}{value}"]}
+        changed = {"where": [*where, f"{field}{op}{value}"], "sort": sort}
         path = request.url.path.removeprefix(Links(request).root)
         raise HTTPException(303, headers={"Location": Links(request).page(path, changed)})
     producer: Producer = request.app.state.producer
-    page, problem = JobPage(rows=[], after=None, seen=0), None
+    page, problem, sorts = JobPage(rows=[], after=None, seen=0), None, False
     try:
-        page = filtered_page(producer.database, batch_id=batch_id, conditions=parse(where), after=after, limit=PAGE)
+        conditions, order = parse(where), order_in(sort) if sort else None
+        sorts = can_sort(producer.database, batch_id=batch_id, conditions=conditions)
+        page = listed_page(
+            producer.database, batch_id=batch_id, conditions=conditions, order=order, after=after, limit=PAGE
+        )
     except UsageError as exc:
         problem = str(exc)
     return JobList(
         batch_id=batch_id,
         where=where,
+        sort=sort,
+        can_sort=sorts,
         after=after,
         page=page,
         problem=problem,
