@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 GivenId = str | Mapping[str, Any] | Job
 GivenPair = tuple[str, str] | Mapping[str, Any] | Job
+_NOTHING: Any = object()
 StatusOf = Callable[[str], Mapping[str, Any]]  # a batch's ID -> its status
 
 
@@ -95,14 +96,17 @@ def with_dataset(
     if dataset is not None:
         return dataset, given, JobSources(status_of)
     iterator = iter(given)
-    first = next(iterator, None)
+    first: Any = next(iterator, _NOTHING)
+    if first is _NOTHING:
+        raise UsageError("there is nothing to do: no IDs were given")
     if not isinstance(first, Job):
         raise UsageError("expected a dataset, the folder of the spectrograms, or jobs in place of IDs")
     found = status_of(first.batch_id)["dataset"]
     sources = JobSources(status_of, dataset=found)
     if found is None:
         sources.id_of(first)  # says why it cannot be used
-    return found, chain([first], iterator), sources
+    given = chain([first], iterator)
+    return found, given, sources
 
 
 def matching_jobs(batch: Batch, where: Sequence[str]) -> Iterator[Job]:

@@ -11,11 +11,12 @@ from sqlalchemy import update
 
 from wavemill.errors import UsageError
 from wavemill.jobs.database import Database
-from wavemill.jobs.schema import batches
+from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.submit import BatchRequest, write_batch
 from wavemill.operations.requests import DecodeParams
 from wavemill.settings import Settings
 from wavemill_producer import Batch, Producer
+from wavemill_producer.job_sources import latents_folder
 
 ABOUT: dict[str, Any] = {"custom_id": "order-19", "metadata": {"speaker": "theo"}}
 INTERPOLATED = {"from": "7_anna_0", "to": "4_dan_0", "weight": 0.5}
@@ -27,7 +28,7 @@ def producer(database: Database, database_url: str) -> Iterator[Producer]:
         yield producer
 
 
-def made(producer: Producer, operation: str, dataset: Path | None, *jobs: Any) -> Batch:
+def made(producer: Producer, operation: str, dataset: Path | None, *new: Any) -> Batch:
     """Write a batch of these jobs, as if a model had been there."""
     request = BatchRequest(
         operation=operation,
@@ -39,7 +40,7 @@ def made(producer: Producer, operation: str, dataset: Path | None, *jobs: Any) -
         chunk_size=64,
         max_attempts=3,
     )
-    return producer.batch(write_batch(producer.database, request, jobs)[0])
+    return producer.batch(write_batch(producer.database, request, new)[0])
 
 
 def rows(batch: Batch) -> list[tuple[Any, ...]]:
@@ -78,6 +79,16 @@ def test_variations_stand_for_their_clip_and_interpolations_for_their_pair(
         producer.interpolate(varied.jobs(), model="fsdd-vae", output=tmp_path / "out")
 
 
+def test_the_latents_that_jobs_wrote_are_decoded(producer: Producer, tmp_path: Path) -> None:
+    sampled = made(producer, "sample", None, ("sample_seed-0_000001", None, *ABOUT.values()))
+    with producer.database.transaction() as connection:
+        connection.execute(update(jobs).values(latent_path="/out/x.npy"))
+    params = DecodeParams(latents=latents_folder(sampled))
+    assert params.latents == f"/out/{sampled.id}/latents"
+    decoded = producer.decode(sampled.jobs(), model="fsdd-vae", params=params, output=tmp_path / "out")
+    assert rows(decoded) == [("sample_seed-0_000001", *ABOUT.values())]
+
+
 def test_jobs_that_cannot_stand_for_an_id_are_refused_with_what_to_do(
     producer: Producer, small_dataset: Path, tmp_path: Path
 ) -> None:
@@ -87,8 +98,9 @@ def test_jobs_that_cannot_stand_for_an_id_are_refused_with_what_to_do(
             producer.invert(sampled.jobs(), dataset=dataset, output=tmp_path / "out")
     with pytest.raises(UsageError, match="has no latents"):
         producer.decode(sampled.jobs(), model="fsdd-vae", params=DecodeParams(latents="/l"), output=tmp_path / "out")
-    with pytest.raises(UsageError, match="expected a dataset"):
-        producer.invert(["7_anna_0"], output=tmp_path / "out")
+    for ids, says in ((["7_anna_0"], "expected a dataset"), ([], "no IDs were given")):
+        with pytest.raises(UsageError, match=says):
+            producer.invert(ids, output=tmp_path / "out")
     two = [made(producer, "invert", place, ("7_anna_0", None)) for place in (small_dataset, tmp_path)]
     with pytest.raises(UsageError, match="jobs of one dataset"):
         producer.invert((job for batch in two for job in batch.jobs()), output=tmp_path / "out")
@@ -96,8 +108,8 @@ def test_jobs_that_cannot_stand_for_an_id_are_refused_with_what_to_do(
 
 def test_jobs_of_a_removed_batch_are_refused(producer: Producer, small_dataset: Path, tmp_path: Path) -> None:
     first = made(producer, "invert", small_dataset, ("7_anna_0", None))
-    jobs = list(first.jobs())
+    read = list(first.jobs())
     with producer.database.transaction() as connection:
         connection.execute(update(batches).values(pruned_at=batches.c.created_at))
     with pytest.raises(Exception, match=first.id):
-        producer.invert(jobs, output=tmp_path / "out")
+        producer.invert(read, output=tmp_path / "out")
