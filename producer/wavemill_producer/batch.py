@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Row
 
-from wavemill.errors import DatabaseUnavailableError
-from wavemill.jobs import control, queries
+from wavemill.errors import DatabaseUnavailableError, WavemillError
+from wavemill.jobs import bulk, control, queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.deliveries import deliveries_of
-from wavemill.jobs.filters import conditions_of, parse
+from wavemill.jobs.filters import conditions_of
 from wavemill.jobs.patience import answers_within
 from wavemill.jobs.rating_figures import rating_figures
 from wavemill.jobs.states import BatchState, State
@@ -193,12 +193,21 @@ class Batch:
         queued.
         """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
-        conditions = parse(where)
         try:
-            count = control.retry_batch(
-                self._database, self.id, states=states, extra_attempts=self._extra_attempts, conditions=conditions
-            )
+            if where:
+                return self._retry_matching([f"state={State.FAILED}", *where] if only_failed else where)
+            count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
         except DatabaseUnavailableError as exc:
             raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already; repeat the retry") from exc
         self._announce(self.id)
         return count
+
+    def _retry_matching(self, where: Sequence[str]) -> int:
+        params = {"extra_attempts": self._extra_attempts}
+        action_id = bulk.start(
+            self._database, bulk.Action.RETRY, batch_id=self.id, where=where, params=params, is_mine=True
+        )
+        status = bulk.run(self._database, action_id, bulk.Surroundings(announce=self._announce))
+        if status["state"] != bulk.DONE:
+            raise WavemillError(status["error"])
+        return int(status["changed"])

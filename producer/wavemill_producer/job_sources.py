@@ -96,7 +96,7 @@ def with_dataset(
     if dataset is not None:
         return dataset, given, JobSources(status_of)
     iterator = iter(given)
-    first: Any = next(iterator, _NOTHING)
+    first = next(iterator, _NOTHING)
     if first is _NOTHING:
         raise UsageError("there is nothing to do: no IDs were given")
     if not isinstance(first, Job):
@@ -105,8 +105,8 @@ def with_dataset(
     sources = JobSources(status_of, dataset=found)
     if found is None:
         sources.id_of(first)  # says why it cannot be used
-    given = chain([first], iterator)
-    return found, given, sources
+    every: Iterable[Any] = chain([first], iterator)
+    return found, every, sources
 
 
 def matching_jobs(batch: Batch, where: Sequence[str]) -> Iterator[Job]:

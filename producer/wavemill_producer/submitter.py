@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from math import ceil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack
+
+from sqlalchemy import Row
 
 from wavemill import contract
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
-from wavemill.operations.formats import FORMATS, stored_rate_hz
 from wavemill.operations.requests import (
     DecodeParams,
     EncodeParams,
@@ -23,14 +24,14 @@ from wavemill.operations.requests import (
     ReconstructParams,
     SampleParams,
     VaryParams,
+    params_from_row,
+    params_kind,
     require_plain_text,
 )
-from wavemill.presets import Features
 from wavemill.settings import Settings
 from wavemill.vae.folder.finding import find_model
 from wavemill.vae.folder.record import read_record
 from wavemill_producer.checks import (
-    CheckedModel,
     check_model,
     checked_output,
     expanded_path,
@@ -47,6 +48,7 @@ from wavemill_producer.ids import (
     variation_jobs,
 )
 from wavemill_producer.job_sources import GivenId, GivenPair, JobSources, with_dataset
+from wavemill_producer.sizes import sound_bytes
 from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
@@ -183,6 +185,31 @@ class Submitter(ABC, Generic[R]):
         jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked, named=named))
         return self._submit(Operation.DECODE, jobs, None, model, params, options, checked=checked)
 
+    def again(
+        self,
+        earlier: Row[Any],
+        new_jobs: Iterable[NewJob],
+        *,
+        model: str | Path | None = None,
+        changes: Mapping[str, Any],
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue jobs of an earlier batch, a row of `batches`, with another model or with changed parameters."""
+        operation = Operation(earlier.operation)
+        known = {one.name for one in fields(params_kind(operation))}
+        if unknown := sorted(changes.keys() - known):
+            raise UsageError(f"{operation} has no {unknown[0]}; it has: {', '.join(sorted(known))}")
+        if model is not None and earlier.model is None:
+            raise UsageError(f"{operation} uses no model: omit the model")
+        params = params_from_row(operation, {**earlier.params, **changes})
+        chosen = earlier.model if model is None else model
+        if isinstance(params, SampleParams):
+            require_labels(read_record(find_model(expanded_path(chosen), self.settings.models)), params.labels)
+        if earlier.dataset is None:
+            return self._submit(operation, new_jobs, None, chosen, params, options)
+        with Dataset.open(Path(earlier.dataset)) as dataset:
+            return self._submit(operation, new_jobs, dataset, chosen, params, options)
+
     def _checked(self) -> Checked:
         return Checked(counts_unknown=self.counts_unknown)
 
@@ -249,7 +276,7 @@ class Submitter(ABC, Generic[R]):
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
-                bytes_per_job=n_sounds * _sound_bytes(dataset, checked_model, params),
+                bytes_per_job=n_sounds * sound_bytes(dataset, checked_model, params),
                 progress=options.get("progress", lambda _: None),
                 reuse=options.get("reuse", False),
             )
@@ -262,17 +289,3 @@ class Submitter(ABC, Generic[R]):
                 "workers or the page run, to whsec_ and 32 random bytes in base64"
             )
         return url
-
-
-def _sound_bytes(dataset: Dataset | None, model: CheckedModel | None, params: Params) -> int:
-    """Return the usual size of a sound, for an estimate of the space that a batch takes."""
-    features = model.features if dataset is None and model else _features(dataset)
-    duration_s = features.duration_s if dataset is None else dataset.usual_duration_s
-    form, rate_hz = FORMATS[params.format], features.sample_rate_hz
-    stored_hz = params.output_rate_hz or stored_rate_hz(params.format, rate_hz)
-    return form.header_bytes + ceil(form.sample_bytes * duration_s * stored_hz)
-
-
-def _features(dataset: Dataset | None) -> Features:
-    assert dataset is not None  # every operation has a model or a dataset
-    return dataset.features

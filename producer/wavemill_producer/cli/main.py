@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": (f"{_PRODUCER}.control:pause", "Pause a batch: start no more of its jobs."),
     "resume": (f"{_PRODUCER}.control:resume", "Resume a paused batch."),
     "retry": (f"{_PRODUCER}.control:retry", "Queue a batch's failed or cancelled jobs again."),
+    "delete": (f"{_PRODUCER}.bulk:delete", "Delete finished jobs of a batch that match, with their outputs."),
+    "rerender": (f"{_PRODUCER}.bulk:rerender", "Render jobs of a batch again, as a new batch."),
     "export": (f"{_PRODUCER}.export:export", "Write a batch's jobs or outputs into one file."),
     "gc": (f"{_PRODUCER}.gc:gc", "Remove old finished batches with their outputs and rows."),
     "web": (f"{_PRODUCER}.web:web", "Serve the page and the HTTP API."),

@@ -78,6 +78,7 @@ class Feed:
         self._workers: list[dict[str, Any]] = []
         self._workers_read_at = 0.0
         self._outage: str | None = None
+        self.version = 0  # rises with whatever is published
 
     @property
     def outage(self) -> str | None:
@@ -167,6 +168,7 @@ class Feed:
 
     def _publish(self, events: Iterable[Event]) -> None:
         for event in events:
+            self.version += 1
             for listener in self._listeners:
                 if event.batch_id is None or listener.batch_id in {None, event.batch_id}:
                     listener.put(event)

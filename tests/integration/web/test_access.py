@@ -33,6 +33,14 @@ from wavemill_producer.web.roles import Role
 
 SCRIPT = "<script>alert(1)</script>"
 OPEN = {"/sign-in", "/sign-out", "/health", "/ready"}  # to send a token, and for probes
+VALUES = {
+    "which": "generated",
+    "action": "cancel",
+    "name": "nobody",
+    "job_id": "1",
+    "action_id": "1",
+    "batch_id": "none",
+}  # of the parameters in paths
 Tokens = dict[Role, dict[str, str]]
 
 
@@ -86,7 +94,14 @@ def routes(settings: Settings) -> Iterator[tuple[str, str]]:
     for route in iter_route_contexts(create_app(settings).routes):
         if route.methods is not None:
             path = route.path or ""
-            values = {"which": "generated", "action": "cancel", "name": "nobody", "job_id": "1", "batch_id": "none"}
+            values = {
+                "which": "generated",
+                "action": "cancel",
+                "name": "nobody",
+                "job_id": "1",
+                "action_id": "1",
+                "batch_id": "none",
+            }
             for name, value in values.items():
                 path = path.replace(f"{{{name}}}", value)
             assert "{" not in path, f"give {path} a value in this test"
