@@ -12,12 +12,14 @@ from wavemill.errors import DatabaseUnavailableError, WavemillError
 from wavemill.jobs import bulk, control, queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.deliveries import deliveries_of
+from wavemill.jobs.filters import conditions_of
 from wavemill.jobs.patience import answers_within
+from wavemill.jobs.rating_figures import rating_figures
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
 from wavemill_producer.notebook import batch_html, counts, text
-from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
 
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 _REPR_S = 1.0  # a debugger or a notebook must not hang because the table is away
 _PLAYERS = 3  # in a notebook
+MOST_RATED = 20_000
 FINISHED = frozenset({BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED})
 
 
@@ -120,10 +123,17 @@ class Batch:
         *,
         state: State | str | None = None,
         flag: str | None = None,
+        where: Sequence[str] = (),
         after: int = 0,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Yield the batch's jobs, a page at a time from the table."""
+        """Yield the batch's jobs, a page at a time from the table; with `where`, those that meet all conditions."""
+        if where:
+            conditions = conditions_of(where, state=state, flag=flag)
+            rows = pages_of_matching_jobs(
+                self._database, self._patience_s, batch_id=self.id, conditions=conditions, after=after, limit=limit
+            )
+            return (Job(dict(row)) for row in rows)
         return (Job(row._asdict()) for row in self.rows(state=state, flag=flag, after=after, limit=limit))
 
     def rows(
@@ -148,6 +158,14 @@ class Batch:
         from wavemill_producer.frames import frame_of
 
         return frame_of(self.rows(state=state, flag=flag), self.status())
+
+    def rating_figures(self, *, where: Sequence[str] = (), limit: int = MOST_RATED) -> dict[str, Any]:
+        """Return the mean rating, quality by rating, and how both correlate, of up to `limit` rated jobs.
+
+        See `wavemill.jobs.rating_figures`. With `where`, only jobs that meet all conditions count.
+        """
+        rated = self.jobs(where=["rating>=1", *where], limit=limit)
+        return rating_figures((job.rating, job.quality) for job in rated)
 
     def cancel(self) -> int:
         """Cancel the unfinished jobs; return how many were still queued.

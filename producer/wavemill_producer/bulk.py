@@ -135,7 +135,8 @@ class BulkActions:
         with self.producer.database.reading() as connection:
             made = connection.scalar(select(batches.c.id).where(batches.c.key == key))
         if made is None:  # else a process that ran this action has died after it had written the batch
-            new_jobs = ((job.spectrogram_id, job.item) for job in self._jobs(told, row))
+            found = self._jobs(told, row)
+            new_jobs = ((job.spectrogram_id, job.item, job.custom_id, job.metadata) for job in found)
             made = _again(self.producer, _batch(self.producer, row.batch_id), new_jobs, row.params, key).id
         return {"batch_id": made}
 

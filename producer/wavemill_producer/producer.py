@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Self, TypeVar
 
 from celery import Celery
@@ -16,14 +15,14 @@ from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
 from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
-from wavemill.jobs.filters import Condition, parse
+from wavemill.jobs.filters import conditions_of
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.patience import answers_within, day_if_none
 from wavemill.jobs.ratings import rate
 from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
-from wavemill.jobs.sorting import Order, listed_page, order_in
+from wavemill.jobs.sorting import order_in
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.workers import supervisor_count, troubles
@@ -35,8 +34,9 @@ from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
 from wavemill_producer.job import Job
+from wavemill_producer.job_labels import labels_of_jobs
 from wavemill_producer.notebook import progress_html, table_html, text
-from wavemill_producer.pages import PAGE, pages_of_jobs
+from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.submission import Submission
 from wavemill_producer.submitter import Submitter
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -73,6 +73,7 @@ class Producer(Submitter[Batch]):
         self.settings = settings
         self._patience_s = patience_s
         self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
+        self.database.labels_of = labels_of_jobs
         self._repeat(lambda: ensure(self.database))
         self._app = Celery("wavemill-producer", **contract.app_arguments(settings.celery_broker_url))
         self._send = sender(self._app)
@@ -140,6 +141,9 @@ class Producer(Submitter[Batch]):
             self._reuse(batch_id, submission)
         self.announce(batch_id)
         return self._batch(batch_id)
+
+    def _status_of(self, batch_id: str) -> dict[str, Any]:
+        return self._repeat(lambda: queries.batch_status(self.database, batch_id))
 
     def _reuse(self, batch_id: str, submission: Submission) -> None:
         worker_id = f"{self.settings.worker_name}/reuse/{os.getpid()}-{secrets.token_hex(3)}"
@@ -215,30 +219,20 @@ class Producer(Submitter[Batch]):
         if batch_id is not None:
             batch_id = self.batch(batch_id).id
         if where or sort is not None:
-            asked = [f"{name}={value}" for name, value in (("state", state), ("flag", flag)) if value is not None]
-            order = None if sort is None else order_in(sort)
-            return self._filtered(batch_id, parse([*asked, *where]), order, after, limit)
-        rows = pages_of_jobs(
+            rows = pages_of_matching_jobs(
+                self.database,
+                self._patience_s,
+                batch_id=batch_id,
+                conditions=conditions_of(where, state=state, flag=flag),
+                order=None if sort is None else order_in(sort),
+                after=after,
+                limit=limit,
+            )
+            return (Job(dict(row)) for row in rows)
+        every = pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
-        return (Job(row._asdict()) for row in rows)
-
-    def _filtered(
-        self,
-        batch_id: str | None,
-        conditions: Sequence[Condition],
-        order: Order | None,
-        after: int,
-        limit: int | None,
-    ) -> Iterator[Job]:
-        at: int | None = after
-        left = limit
-        while at is not None and (left is None or left > 0):
-            size = PAGE if left is None else min(PAGE, left)
-            find = partial(listed_page, batch_id=batch_id, conditions=conditions, order=order, after=at, limit=size)
-            page = self._repeat(partial(find, self.database))
-            yield from (Job(dict(row)) for row in page.rows)
-            at, left = page.after, None if left is None else left - len(page.rows)
+        return (Job(row._asdict()) for row in every)
 
     def rate(self, job_ids: Sequence[int], rating: int | None) -> int:
         """Rate jobs' sounds from 1 to 5, or None to take their ratings away; return how many jobs there were."""

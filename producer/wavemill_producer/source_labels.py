@@ -17,6 +17,12 @@ _PAGE = 5_000
 # How the columns of an operation with several sources tell them apart.
 _SOURCES: Mapping[Operation, tuple[str, ...]] = {Operation.INTERPOLATE: ("from_", "to_")}
 
+
+def prefixes(operation: Operation) -> tuple[str, ...]:
+    """Return what stands before the labels' names of each source of an operation's jobs."""
+    return _SOURCES.get(operation, ("",))
+
+
 Kind = type[str] | type[int] | type[float]
 T = TypeVar("T")
 
@@ -60,7 +66,7 @@ class SourceLabels:
 
     @property
     def _which(self) -> tuple[str, ...]:
-        return _SOURCES.get(self._operation, ("",))
+        return prefixes(self._operation)
 
     def _of(self, page: Sequence[Any]) -> list[dict[str, LabelValue]]:
         if self._dataset is None or self.missing:

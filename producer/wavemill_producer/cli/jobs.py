@@ -19,7 +19,7 @@ _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
 @click.option(
     "--flag", type=click.Choice([flag.value for flag in Flag]), help="Only jobs with this flag on their output."
 )
-@where_option("rating>=4, id=7_*, log_spectral_distance_db<3")
+@where_option("rating>=4, id=7_*, label.digit=7, custom_id=order-*")
 @click.option(
     "--sort", metavar="FIELD", help="In the order of this field, such as rating; -rating has the largest first."
 )
@@ -61,12 +61,14 @@ def jobs(
     if not listed:
         say("no jobs match")
         return
-    columns = ["job", "batch", "spectrogram", "state", "attempt", "flags", "output or error"]
+    named = ["custom ID"] if any(r.custom_id for r in listed) else []
+    columns = ["job", "batch", "spectrogram", *named, "state", "attempt", "flags", "output or error"]
     cells = [
         [
             r.id,
             r.batch_id,
             r.spectrogram_id,
+            *([r.custom_id] if named else []),
             r.state,
             f"{r.attempt}/{r.max_attempts}",
             r.flags,

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": (f"{_PRODUCER}.jobs:jobs", "List jobs."),
     "job": (f"{_PRODUCER}.jobs:job", "Show one job with all its attempts."),
     "rate": (f"{_PRODUCER}.jobs:rate", "Rate the sounds of jobs."),
+    "ratings": (f"{_PRODUCER}.ratings:ratings", "Say how listeners rated batches, by quality."),
     "play": (f"{_PRODUCER}.play:play", "Play the sounds of jobs."),
     "wait": (f"{_PRODUCER}.status:wait", "Wait until batches are finished."),
     "cancel": (f"{_PRODUCER}.control:cancel", "Cancel a batch's unfinished jobs."),

@@ -14,6 +14,7 @@ from wavemill_producer.web.answers import Json
 from wavemill_producer.web.api.arguments import BatchId, Limit, Tags, Where
 
 router = APIRouter(tags=["batches"])
+_MOST_RATED = 4_000  # jobs read for one answer
 _MAY_READ, _MAY_SUBMIT = [Depends(may(Role.READ))], [Depends(may(Role.SUBMIT))]
 
 
@@ -44,6 +45,13 @@ def list_batches(
 def batch(request: Request, batch_id: BatchId) -> Json:
     """Return a batch's status, as `wavemill status BATCH --json` prints it."""
     return Json(batch_of(request, batch_id).status())
+
+
+@router.get("/batches/{batch_id}/ratings", dependencies=_MAY_READ)
+def ratings(request: Request, batch_id: BatchId) -> Json:
+    """Return the mean rating, the mean quality by rating, and their rank correlation, of up to 4,000 rated jobs."""
+    found = batch_of(request, batch_id)
+    return _done(found, **found.rating_figures(limit=_MOST_RATED))
 
 
 @router.get("/batches/{batch_id}/deliveries", dependencies=_MAY_READ)

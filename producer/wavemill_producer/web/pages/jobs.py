@@ -65,5 +65,7 @@ def nearest(request: Request, job_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) 
 def _facts(found: dict[str, Any]) -> dict[str, Any]:
     """Return where the job comes from: its columns that have a value, with the parameters one by one."""
     facts = {key: value for key, value in found.items() if key not in _APART and value not in (None, {}, "")}
-    params = facts.pop("params", {})
-    return facts | {f"params.{key}": value for key, value in params.items() if value is not None}
+    inner = {name: facts.pop(name, {}) for name in ("metadata", "params")}
+    return facts | {
+        f"{name}.{key}": value for name, values in inner.items() for key, value in values.items() if value is not None
+    }
