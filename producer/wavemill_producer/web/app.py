@@ -17,6 +17,7 @@ import wavemill
 from wavemill.errors import WavemillError
 from wavemill.settings import Settings
 from wavemill.webhooks import Webhooks
+from wavemill_producer.nearest import NearestClips
 from wavemill_producer.producer import Producer
 from wavemill_producer.web import api, operations, pages, sign_in
 from wavemill_producer.web.answers import Json, answer_error
@@ -71,6 +72,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
     app.state.options = chosen
     app.state.keyring = Keyring(lambda: app.state.producer.database)
     app.state.pictures = PictureCache(settings.home / "web-cache")
+    app.state.nearest_clips = NearestClips()
     for error in (WavemillError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     app.include_router(api.router, prefix="/api/v1")

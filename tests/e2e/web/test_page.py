@@ -203,6 +203,16 @@ def test_the_grid_goes_on_by_arrows_plays_and_rates(page: Page, address: str, li
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def test_a_sample_names_the_clip_that_it_is_most_like(
+    page: Page, address: str, living: Stack, small_dataset: Path, batch_id: str
+) -> None:
+    made = living.producer.sample(1, model="small", output=living.folder / "out")
+    living.wait(made)
+    page.goto(f"{address}jobs/{job_ids(living, made.id)[0]}")
+    part = page.locator("#nearest")
+    expect(part).to_contain_text(f"clips in {small_dataset}: their spectrograms differ by", timeout=20_000)
+
+
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str, living: Stack, batch_id: str) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 700}, color_scheme="dark")
     page = context.new_page()

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse
 
+from wavemill.errors import NotFoundError
 from wavemill_producer.producer import Producer
 from wavemill_producer.web.access import Role, may
+from wavemill_producer.web.api.sounds import nearest_clip
 from wavemill_producer.web.pages.job_list import JobList, job_list
 from wavemill_producer.web.pages.rendering import render
 from wavemill_producer.web.pages.route import PageRoute
@@ -47,6 +49,17 @@ def job(request: Request, job_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> H
         facts=_facts(found),
         advice=_ADVICE.get(found["error_code"] or ""),
     )
+
+
+@router.get("/jobs/{job_id}/nearest", response_class=HTMLResponse)
+def nearest(request: Request, job_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> HTMLResponse:
+    """Return the part of a sample's page that names the clip which it is most like."""
+    try:
+        found, problem = nearest_clip(request, job_id), None
+    except NotFoundError as exc:
+        found, problem = None, str(exc)
+    other = None if found is None or found["job_id"] is None else request.app.state.producer.job(found["job_id"])
+    return render(request, "parts/nearest.html", found=found, problem=problem, other=other)
 
 
 def _facts(found: dict[str, Any]) -> dict[str, Any]:
