@@ -12,7 +12,8 @@ import click
 from wavemill.jobs.states import State
 from wavemill.operations.requests import METHODS
 from wavemill_cli.paths import Location
-from wavemill_cli.printing import json_option, number_of, print_json, say, warn_on_stderr
+from wavemill_cli.printing import json_option, number_of, print_json, say
+from wavemill_producer.cli.logs import warn_on_stderr
 
 if TYPE_CHECKING:
     from wavemill_producer.producer import Producer
