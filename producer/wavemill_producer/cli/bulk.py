@@ -71,7 +71,12 @@ def _progress(action: str, *, quiet: bool) -> Iterator[Callable[[Mapping[str, An
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with progress_bar(*columns, quiet=quiet) as bar:
         task = bar.add_task(action, total=None)
-        yield lambda status: bar.update(task, total=max(status["total"], status["seen"]), completed=status["seen"])
+
+        def show(status: Mapping[str, Any]) -> None:
+            total = max(status["total"], status["seen"]) if status["is_exact"] else None
+            bar.update(task, total=total, completed=status["seen"])
+
+        yield show
 
 
 @click.command()
