@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from wavemill.settings import Settings
     from wavemill_producer.batch import Batch
+    from wavemill_producer.bulk import BulkActions
+    from wavemill_producer.client import ApiError, AsyncClient
     from wavemill_producer.job import Job
     from wavemill_producer.producer import Producer
 
@@ -57,15 +59,20 @@ _HOMES = {
     ),
     "wavemill.settings": ("Settings",),
     "wavemill_producer.batch": ("Batch",),
+    "wavemill_producer.bulk": ("BulkActions",),
+    "wavemill_producer.client": ("ApiError", "AsyncClient"),
     "wavemill_producer.job": ("Job",),
     "wavemill_producer.producer": ("Producer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ApiError",
+    "AsyncClient",
     "Batch",
     "BatchState",
     "BrokerUnavailableError",
+    "BulkActions",
     "DatabaseUnavailableError",
     "DecodeParams",
     "EncodeParams",

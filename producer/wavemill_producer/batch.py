@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Row
 
-from wavemill.errors import DatabaseUnavailableError
-from wavemill.jobs import control, queries
+from wavemill.errors import DatabaseUnavailableError, WavemillError
+from wavemill.jobs import bulk, control, queries
 from wavemill.jobs.database import Database
 from wavemill.jobs.deliveries import deliveries_of
-from wavemill.jobs.filters import parse
+from wavemill.jobs.filters import conditions_of
 from wavemill.jobs.patience import answers_within
+from wavemill.jobs.rating_figures import rating_figures
 from wavemill.jobs.states import BatchState, State
 from wavemill.text.shown import shown
 from wavemill_producer.job import Job
-from wavemill_producer.notebook import batch_html, counts
-from wavemill_producer.pages import pages_of_jobs
+from wavemill_producer.notebook import batch_html, counts, text
+from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.progress import shown_progress
 from wavemill_producer.waiting import PATIENCE_S, repeat
 
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 _REPR_S = 1.0  # a debugger or a notebook must not hang because the table is away
 _PLAYERS = 3  # in a notebook
+MOST_RATED = 20_000
 FINISHED = frozenset({BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED})
 
 
@@ -61,8 +63,11 @@ class Batch:
 
     def _repr_html_(self) -> str:
         """Show the batch in a notebook: its progress, and players of its first sounds."""
-        with answers_within(_REPR_S):
-            return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        try:
+            with answers_within(_REPR_S):
+                return batch_html(self._status_soon(), list(self.jobs(state=State.DONE, limit=_PLAYERS)))
+        except DatabaseUnavailableError:
+            return f"<p>{text(self)}</p>"
 
     def _status_soon(self) -> dict[str, Any]:
         with answers_within(_REPR_S):
@@ -118,10 +123,17 @@ class Batch:
         *,
         state: State | str | None = None,
         flag: str | None = None,
+        where: Sequence[str] = (),
         after: int = 0,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Yield the batch's jobs, a page at a time from the table."""
+        """Yield the batch's jobs, a page at a time from the table; with `where`, those that meet all conditions."""
+        if where:
+            conditions = conditions_of(where, state=state, flag=flag)
+            rows = pages_of_matching_jobs(
+                self._database, self._patience_s, batch_id=self.id, conditions=conditions, after=after, limit=limit
+            )
+            return (Job(dict(row)) for row in rows)
         return (Job(row._asdict()) for row in self.rows(state=state, flag=flag, after=after, limit=limit))
 
     def rows(
@@ -146,6 +158,14 @@ class Batch:
         from wavemill_producer.frames import frame_of
 
         return frame_of(self.rows(state=state, flag=flag), self.status())
+
+    def rating_figures(self, *, where: Sequence[str] = (), limit: int = MOST_RATED) -> dict[str, Any]:
+        """Return the mean rating, quality by rating, and how both correlate, of up to `limit` rated jobs.
+
+        See `wavemill.jobs.rating_figures`. With `where`, only jobs that meet all conditions count.
+        """
+        rated = self.jobs(where=["rating>=1", *where], limit=limit)
+        return rating_figures((job.rating, job.quality) for job in rated)
 
     def cancel(self) -> int:
         """Cancel the unfinished jobs; return how many were still queued.
@@ -173,12 +193,21 @@ class Batch:
         queued.
         """
         states = [State.FAILED] if only_failed else [State.FAILED, State.CANCELLED]
-        conditions = parse(where)
         try:
-            count = control.retry_batch(
-                self._database, self.id, states=states, extra_attempts=self._extra_attempts, conditions=conditions
-            )
+            if where:
+                return self._retry_matching([f"state={State.FAILED}", *where] if only_failed else where)
+            count = control.retry_batch(self._database, self.id, states=states, extra_attempts=self._extra_attempts)
         except DatabaseUnavailableError as exc:
             raise DatabaseUnavailableError(f"{exc}; some jobs may be queued again already; repeat the retry") from exc
         self._announce(self.id)
         return count
+
+    def _retry_matching(self, where: Sequence[str]) -> int:
+        params = {"extra_attempts": self._extra_attempts}
+        action_id = bulk.start(
+            self._database, bulk.Action.RETRY, batch_id=self.id, where=where, params=params, is_mine=True
+        )
+        status = bulk.run(self._database, action_id, bulk.Surroundings(announce=self._announce))
+        if status["state"] != bulk.DONE:
+            raise WavemillError(status["error"])
+        return int(status["changed"])

@@ -45,6 +45,9 @@ class DryRun(Submitter[dict[str, Any]]):
             **self._estimate(submission, total),
         }
 
+    def _status_of(self, batch_id: str) -> dict[str, Any]:
+        return queries.batch_status(self._database, batch_id)
+
     def _estimate(self, submission: Submission, total: int) -> dict[str, Any]:
         rate, source = queries.expected_rate(
             self._database,

@@ -27,6 +27,7 @@ from wavemill.labels import LabelValue
 from wavemill.storage.locations import batch_root
 from wavemill.storage.reading import open_output
 from wavemill.text.shown import is_plain_text, json_text, shown_lines
+from wavemill_producer.job import Job
 from wavemill_producer.source_labels import SourceLabels
 
 _PAGE = 10_000  # rows in a Parquet row group
@@ -36,6 +37,7 @@ _FORMULA = re.compile(r"(?:^|(?<=[;\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\
 _LARGEST_OUTPUT = 2**30  # bytes; wavemill writes no larger file
 _SPOOLED = 2**23  # bytes held in memory
 _COLUMNS = [column.name for column in jobs.c]
+JobRow = Row[Any] | Job
 # Column of the path -> column of its digest. A latent also has a .json file beside it, which has
 # none.
 _OUTPUTS = {"generated_path": "sha256", "original_path": "original_sha256", "latent_path": "latent_sha256"}
@@ -50,7 +52,7 @@ class Exported:
     damaged: list[str] = field(default_factory=list)
 
 
-def write_csv(labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
+def write_csv(labels: SourceLabels, rows: Iterable[JobRow], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
     """Write a header and one line per job. JSON values in the table stay JSON in their cells."""
     exported = Exported()
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
@@ -63,9 +65,7 @@ def write_csv(labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _
     return exported
 
 
-def write_jsonl(
-    labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]
-) -> Exported:
+def write_jsonl(labels: SourceLabels, rows: Iterable[JobRow], file: IO[bytes], _status: Mapping[str, Any]) -> Exported:
     """Write one object per line, as `wavemill jobs --json` prints them, with the labels of the source."""
     exported = Exported()
     for row, found in labels.beside(rows):
@@ -75,7 +75,7 @@ def write_jsonl(
 
 
 def write_parquet(
-    labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], _status: Mapping[str, Any]
+    labels: SourceLabels, rows: Iterable[JobRow], file: IO[bytes], _status: Mapping[str, Any]
 ) -> Exported:
     """Write a table with the same columns. JSON values are text, times are UTC microseconds."""
     try:
@@ -99,7 +99,7 @@ def write_parquet(
     return exported
 
 
-def write_zip(labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
+def write_zip(labels: SourceLabels, rows: Iterable[JobRow], file: IO[bytes], status: Mapping[str, Any]) -> Exported:
     """Write every output, under its path below the batch's folder, and two JSON files.
 
     `manifest.jsonl` has one line per job, `batch.json` the batch's status. An output that is
@@ -125,7 +125,7 @@ def write_zip(labels: SourceLabels, rows: Iterable[Row[Any]], file: IO[bytes], s
     return exported
 
 
-FORMATS: Mapping[str, Callable[[SourceLabels, Iterable[Row[Any]], IO[bytes], Mapping[str, Any]], Exported]] = {
+FORMATS: Mapping[str, Callable[[SourceLabels, Iterable[JobRow], IO[bytes], Mapping[str, Any]], Exported]] = {
     "csv": write_csv,
     "jsonl": write_jsonl,
     "parquet": write_parquet,
@@ -133,7 +133,7 @@ FORMATS: Mapping[str, Callable[[SourceLabels, Iterable[Row[Any]], IO[bytes], Map
 }
 
 
-def _outputs(row: Row[Any]) -> Iterator[tuple[str, str | None]]:
+def _outputs(row: JobRow) -> Iterator[tuple[str, str | None]]:
     for path_column, digest_column in _OUTPUTS.items():
         path = getattr(row, path_column)
         if path is not None:
@@ -178,7 +178,7 @@ def _copied(path: str, root: str, copy: IO[bytes], digest: str | None) -> bool:
     return digest is None or found.hexdigest() == digest
 
 
-def _json_line(row: Row[Any], labels: Mapping[str, LabelValue]) -> bytes:
+def _json_line(row: JobRow, labels: Mapping[str, LabelValue]) -> bytes:
     return f"{json_text({**row._mapping, **labels}, default=_plain)}\n".encode()
 
 

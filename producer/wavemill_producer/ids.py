@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, TypeGuard
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.jobs.submit import NewJob
 from wavemill.labels import Labels
 from wavemill.operations.identifiers import validate_id
+from wavemill.operations.named_ids import NamedId, NamedPair, named_id, named_pair
 from wavemill.operations.requests import interpolation_weights
 from wavemill_producer.seen import SeenIds, SeenPairs
 
@@ -30,10 +32,14 @@ class Checked:
     unknown_examples: tuple[str, ...] = ()
 
 
-def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked) -> Iterator[str]:
+def checked_ids(
+    ids: Iterable[Any], *, dataset: Dataset | None, checked: Checked, named: Callable[[Any], NamedId] = named_id
+) -> Iterator[str | NamedId]:
     """Yield each ID once, in the order given; a million take no more memory than a thousand.
 
-    Raises UsageError for a single string, InvalidIdError for an invalid ID, and, after the last ID,
+    Plain IDs stay texts, which are faster; `named` reads what else is given.
+
+    Raises UsageError for a single string or a wrong object, InvalidIdError for an invalid ID, and, after the last ID,
     UnknownSpectrogramError if `dataset` lacks any of them. If `dataset` is None, nothing is looked
     up.
     """
@@ -42,11 +48,19 @@ def checked_ids(ids: Iterable[str], *, dataset: Dataset | None, checked: Checked
     iterator = iter(ids)
     with closing(SeenIds(dataset)) as seen:
         while page := list(islice(iterator, _PAGE)):
-            new = seen.add([validate_id(ID) for ID in page])
+            new: Sequence[str | NamedId]
+            if _are_plain(page):
+                new = seen.add([validate_id(ID) for ID in page])
+            else:
+                new = seen.add_named([named(one) for one in page])
             checked.duplicates += len(page) - len(new)
             yield from new
         if dataset is not None:
             _judge_unknown(seen, dataset, checked)
+
+
+def _are_plain(page: Sequence[object]) -> TypeGuard[list[str]]:
+    return set(map(type, page)) == {str}
 
 
 def _judge_unknown(seen: SeenIds, dataset: Dataset, checked: Checked) -> None:
@@ -56,22 +70,34 @@ def _judge_unknown(seen: SeenIds, dataset: Dataset, checked: Checked) -> None:
     checked.unknown, checked.unknown_examples = count, tuple(examples)
 
 
-def plain_jobs(ids: Iterable[str]) -> Iterator[NewJob]:
+def plain_jobs(ids: Iterable[str | NamedId]) -> Iterator[NewJob]:
     """Yield a job for each ID."""
-    return ((ID, None) for ID in ids)
+    return ((ID, None) if isinstance(ID, str) else (ID.id, None, *_columns(ID)) for ID in ids)
 
 
-def variation_jobs(ids: Iterable[str], count: int) -> Iterator[NewJob]:
-    """Yield `count` jobs for each ID, named `ID_vary-1`, `ID_vary-2`, ..."""
+def variation_jobs(ids: Iterable[str | NamedId], count: int) -> Iterator[NewJob]:
+    """Yield `count` jobs for each ID, named `ID_vary-1`, `ID_vary-2`, ..., each with what is said about the ID."""
     if count < 1:
         raise UsageError(f"count {count}: expected 1 or more")
-    # The number is not padded with zeros. The name is part of the seed, so padding would change the
-    # first neighbours when `count` grows.
-    return ((validate_id(f"{ID}_vary-{k}"), {"of": ID}) for ID in ids for k in range(1, count + 1))
+    return _variations(ids, count)
+
+
+def _variations(ids: Iterable[str | NamedId], count: int) -> Iterator[NewJob]:
+    for one in ids:
+        ID, columns = (one, ()) if isinstance(one, str) else (one.id, _columns(one))
+        for k in range(1, count + 1):
+            # The number is not padded with zeros. The name is part of the seed, so padding would change
+            # the first neighbours when `count` grows.
+            yield validate_id(f"{ID}_vary-{k}"), {"of": ID}, *columns
 
 
 def interpolation_jobs(
-    pairs: Iterable[tuple[str, str]], steps: int, *, dataset: Dataset | None, checked: Checked
+    pairs: Iterable[Any],
+    steps: int,
+    *,
+    dataset: Dataset | None,
+    checked: Checked,
+    named: Callable[[Any], NamedPair] = named_pair,
 ) -> Iterator[NewJob]:
     """Yield a job for each step between each pair of IDs, named `A_to_B_step-1-of-5` and so on.
 
@@ -81,14 +107,20 @@ def interpolation_jobs(
     width = len(str(steps))
     iterator = iter(pairs)
     with closing(SeenPairs()) as seen:
-        while page := [_valid_pair(pair) for pair in islice(iterator, _PAGE)]:
-            _look_up({ID: None for pair in page for ID in pair}, dataset, checked)
-            new = seen.add(page, [f"{start}_to_{end}" for start, end in page])
+        while page := [named(pair) for pair in islice(iterator, _PAGE)]:
+            _look_up({ID: None for pair in page for ID in (pair.start, pair.end)}, dataset, checked)
+            new = seen.add(page, [f"{pair.start}_to_{pair.end}" for pair in page])
             checked.duplicates += len(page) - len(new)
-            for name, (start, end) in new.items():
+            for name, pair in new.items():
                 for k, weight in enumerate(weights, start=1):
-                    item = {"from": start, "to": end, "weight": weight}
-                    yield validate_id(f"{name}_step-{k:0{width}d}-of-{steps}"), item
+                    item = {"from": pair.start, "to": pair.end, "weight": weight}
+                    yield validate_id(f"{name}_step-{k:0{width}d}-of-{steps}"), item, *_columns(pair)
+
+
+def _columns(named: NamedId | NamedPair) -> tuple[str | None, Mapping[str, Any] | None] | tuple[()]:
+    """Return what a job's row needs besides its ID and item: nothing where nothing is said."""
+    about = named.about
+    return () if about.text is None else (about.custom_id, about.metadata or None)
 
 
 def sample_jobs(count: int, *, labels: Labels, seed: int | None) -> Iterator[NewJob]:
@@ -98,12 +130,6 @@ def sample_jobs(count: int, *, labels: Labels, seed: int | None) -> Iterator[New
     parts = [f"{key}-{value}" for key, value in sorted(labels.items())] or ["sample"]
     stem = re.sub(r"[^\w.=-]+", "-", "_".join(parts))
     return ((validate_id(f"{stem}_seed-{seed}_{k:06d}"), None) for k in range(1, count + 1))
-
-
-def _valid_pair(pair: tuple[str, str]) -> tuple[str, str]:
-    if isinstance(pair, str) or len(pair) != 2:
-        raise UsageError(f"expected pairs of IDs, received {pair!r}")
-    return validate_id(pair[0]), validate_id(pair[1])
 
 
 def _look_up(ids: Iterable[str], dataset: Dataset | None, checked: Checked) -> None:

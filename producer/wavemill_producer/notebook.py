@@ -65,7 +65,8 @@ def batch_html(status: Mapping[str, Any], jobs: Iterable[Job]) -> str:
 
 def job_html(job: Job) -> str:
     """Return a job's facts, and a player and a spectrogram for each of its sounds."""
-    facts = f"<strong>{text(job.spectrogram_id)}</strong> job {job.id}: {text(job.state)}, attempt {job.attempt}"
+    named = f" ({text(job.custom_id)})" if job.custom_id else ""
+    facts = f"<strong>{text(job.spectrogram_id)}</strong>{named} job {job.id}: {text(job.state)}, attempt {job.attempt}"
     error = f"<br>{text(job.error_code)}: {text(job.error)}" if job.error else ""
     distance = (job.quality or {}).get("log_spectral_distance_db")
     quality = "" if distance is None else f", {distance:.1f} dB from the original"

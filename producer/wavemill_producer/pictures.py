@@ -88,6 +88,13 @@ def spectrogram_png(file: IO[bytes], *, width: int, height: int) -> bytes:
     return _png(image)
 
 
+def read_start(file: IO[bytes], *, seconds: float) -> tuple[NDArray[np.float32], int]:
+    """Return the first seconds of a sound, all channels mixed, and its rate in Hz."""
+    with _sound(file) as sound:
+        block = sound.read(round(seconds * sound.samplerate), dtype="float32", always_2d=True)
+        return np.nan_to_num(block.mean(axis=1)), sound.samplerate
+
+
 @contextmanager
 def _sound(file: IO[bytes]) -> Iterator[soundfile.SoundFile]:
     try:

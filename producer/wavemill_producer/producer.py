@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Self, TypeVar
 
 from celery import Celery
@@ -16,14 +15,14 @@ from wavemill import contract
 from wavemill.errors import BrokerUnavailableError, DatabaseUnavailableError
 from wavemill.jobs import queries, refusals
 from wavemill.jobs.database import Database
-from wavemill.jobs.filters import Condition, parse
+from wavemill.jobs.filters import conditions_of
 from wavemill.jobs.migrate import ensure
 from wavemill.jobs.outbox import publish_due
 from wavemill.jobs.patience import answers_within, day_if_none
 from wavemill.jobs.ratings import rate
 from wavemill.jobs.readiness import require_rights
 from wavemill.jobs.reuse import reuse_outputs
-from wavemill.jobs.sorting import Order, listed_page, order_in
+from wavemill.jobs.sorting import order_in
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.workers import supervisor_count, troubles
@@ -35,8 +34,9 @@ from wavemill_producer.batch import Batch
 from wavemill_producer.dry_run import DryRun
 from wavemill_producer.inputs import input_digests
 from wavemill_producer.job import Job
+from wavemill_producer.job_labels import labels_of_jobs
 from wavemill_producer.notebook import progress_html, table_html, text
-from wavemill_producer.pages import PAGE, pages_of_jobs
+from wavemill_producer.pages import pages_of_jobs, pages_of_matching_jobs
 from wavemill_producer.submission import Submission
 from wavemill_producer.submitter import Submitter
 from wavemill_producer.waiting import PATIENCE_S, repeat
@@ -73,6 +73,7 @@ class Producer(Submitter[Batch]):
         self.settings = settings
         self._patience_s = patience_s
         self.database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
+        self.database.labels_of = labels_of_jobs
         self._repeat(lambda: ensure(self.database))
         self._app = Celery("wavemill-producer", **contract.app_arguments(settings.celery_broker_url))
         self._send = sender(self._app)
@@ -83,15 +84,22 @@ class Producer(Submitter[Batch]):
 
     def _repr_html_(self) -> str:
         """Show the newest batches and the living workers in a notebook."""
-        with answers_within(_REPR_S):
-            newest = queries.list_batches(self.database, limit=_SHOWN)
-            living = queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
+        where = f"<p>{text(self)}</p>"
+        try:
+            newest, living = self._shown_soon()
+        except DatabaseUnavailableError as exc:
+            return f"{where}<p>{text(exc)}</p>"
         columns = ("worker", "device", "jobs done", "jobs/s")
         names = ("id", "device", "jobs_done", "jobs_per_second")
         cells = [[text(row[name]) for name in names] for row in living]
-        where = f"<p>{text(self)}</p>"
         workers = table_html(columns, cells) if cells else "<p>no worker is alive; start one: wavemill worker</p>"
         return where + "".join(progress_html(status) for status in newest) + workers
+
+    def _shown_soon(self) -> tuple[list[dict[str, Any]], list[RowMapping]]:
+        """Return the newest batches and the living workers, or raise soon."""
+        with answers_within(_REPR_S):
+            newest = queries.list_batches(self.database, limit=_SHOWN)
+            return newest, queries.list_workers(self.database, alive_within_s=self.settings.lease_s)
 
     @classmethod
     def from_env(cls, *, patience_s: float | None = PATIENCE_S) -> Self:
@@ -124,11 +132,18 @@ class Producer(Submitter[Batch]):
             patience_s=day_if_none(self._patience_s),
         )
         if submission.checked.duplicates:
-            logger.warning("%d duplicate IDs were left out; each ID is queued once", submission.checked.duplicates)
+            logger.warning(
+                "%d duplicate IDs were left out; each ID is queued once",
+                submission.checked.duplicates,
+                extra={"batch": batch_id},
+            )
         if submission.reuse:
             self._reuse(batch_id, submission)
         self.announce(batch_id)
         return self._batch(batch_id)
+
+    def _status_of(self, batch_id: str) -> dict[str, Any]:
+        return self._repeat(lambda: queries.batch_status(self.database, batch_id))
 
     def _reuse(self, batch_id: str, submission: Submission) -> None:
         worker_id = f"{self.settings.worker_name}/reuse/{os.getpid()}-{secrets.token_hex(3)}"
@@ -136,7 +151,12 @@ class Producer(Submitter[Batch]):
             with input_digests(submission.request) as digests:
                 reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
         except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
-            logger.warning("%s. Batch %s is queued; outputs that were not copied yet are rendered", exc, batch_id)
+            logger.warning(
+                "%s. Batch %s is queued; outputs that were not copied yet are rendered",
+                exc,
+                batch_id,
+                extra={"batch": batch_id},
+            )
 
     def _batch(self, batch_id: str) -> Batch:
         return Batch(
@@ -162,9 +182,14 @@ class Producer(Submitter[Batch]):
         """
         return self._batch(self._repeat(lambda: queries.find_batch(self.database, id_or_name)))
 
-    def batches(self, *, limit: int = 20, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return the statuses of the newest batches, or of those that have all `tags`, newest first."""
-        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags))
+    def batches(
+        self, *, limit: int = 20, tags: Mapping[str, str] | None = None, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the statuses of the newest batches, or of those that have all `tags`, newest first.
+
+        `before` is the ID of the last batch of the page before.
+        """
+        return self._repeat(lambda: queries.list_batches(self.database, limit=limit, tags=tags, before=before))
 
     def jobs(
         self,
@@ -194,30 +219,20 @@ class Producer(Submitter[Batch]):
         if batch_id is not None:
             batch_id = self.batch(batch_id).id
         if where or sort is not None:
-            asked = [f"{name}={value}" for name, value in (("state", state), ("flag", flag)) if value is not None]
-            order = None if sort is None else order_in(sort)
-            return self._filtered(batch_id, parse([*asked, *where]), order, after, limit)
-        rows = pages_of_jobs(
+            rows = pages_of_matching_jobs(
+                self.database,
+                self._patience_s,
+                batch_id=batch_id,
+                conditions=conditions_of(where, state=state, flag=flag),
+                order=None if sort is None else order_in(sort),
+                after=after,
+                limit=limit,
+            )
+            return (Job(dict(row)) for row in rows)
+        every = pages_of_jobs(
             self.database, self._patience_s, batch_id=batch_id, state=state, flag=flag, after=after, limit=limit
         )
-        return (Job(row._asdict()) for row in rows)
-
-    def _filtered(
-        self,
-        batch_id: str | None,
-        conditions: Sequence[Condition],
-        order: Order | None,
-        after: int,
-        limit: int | None,
-    ) -> Iterator[Job]:
-        at: int | None = after
-        left = limit
-        while at is not None and (left is None or left > 0):
-            size = PAGE if left is None else min(PAGE, left)
-            find = partial(listed_page, batch_id=batch_id, conditions=conditions, order=order, after=at, limit=size)
-            page = self._repeat(partial(find, self.database))
-            yield from (Job(dict(row)) for row in page.rows)
-            at, left = page.after, None if left is None else left - len(page.rows)
+        return (Job(row._asdict()) for row in every)
 
     def rate(self, job_ids: Sequence[int], rating: int | None) -> int:
         """Rate jobs' sounds from 1 to 5, or None to take their ratings away; return how many jobs there were."""
@@ -261,6 +276,16 @@ class Producer(Submitter[Batch]):
             room = self.settings.max_messages - message_count(self._app)
             publish_due(self.database, self._send, batch_id=batch_id, at_most=room)
         except BrokerUnavailableError as exc:
-            logger.warning("%s. Batch %s is safe in the table and is sent when the broker is back", exc, batch_id)
+            logger.warning(
+                "%s. Batch %s is safe in the table and is sent when the broker is back",
+                exc,
+                batch_id,
+                extra={"batch": batch_id},
+            )
         except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
-            logger.warning("%s. Batch %s is already committed and is sent when the table is back", exc, batch_id)
+            logger.warning(
+                "%s. Batch %s is already committed and is sent when the table is back",
+                exc,
+                batch_id,
+                extra={"batch": batch_id},
+            )

@@ -13,11 +13,10 @@ from wavemill.dataset.index import Dataset
 from wavemill.dataset.index_reader import INDEX_ERRORS, index_error
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import UsageError
+from wavemill.operations.named_ids import NamedId, NamedPair
 
 _CACHE_KB = 48_000  # a million IDs of 30 characters; more go to a temporary file
 _UNKNOWN = "SELECT id FROM seen WHERE NOT EXISTS (SELECT 1 FROM dataset.spectrograms AS known WHERE known.id = seen.id)"
-
-Pair = tuple[str, str]
 
 
 class SeenIds:
@@ -32,7 +31,7 @@ class SeenIds:
             index = (dataset.path / INDEX_NAME).absolute().as_uri()
             with self._readable_index():
                 self._connection.execute("ATTACH ? AS dataset", [f"{index}?mode=ro"])
-        self._connection.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, page INTEGER) WITHOUT ROWID")
+        self._connection.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, page INTEGER, about TEXT) WITHOUT ROWID")
         self._connection.execute("BEGIN")
 
     def add(self, ids: Sequence[str]) -> Sequence[str]:
@@ -42,7 +41,7 @@ class SeenIds:
         # Sorted, so that neighbouring rows of the B-tree are inserted together: less than half the
         # time for IDs that come in no order.
         rows = ((ID,) for ID in sorted(ids))
-        self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, {self._pages})", rows)  # noqa: S608 a number
+        self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, {self._pages}, NULL)", rows)  # noqa: S608 a number
         added = self._connection.total_changes - before
         self.count += added
         return ids if added == len(ids) else self._added(ids)
@@ -52,6 +51,30 @@ class SeenIds:
         new = self._connection.execute(f"SELECT id FROM seen WHERE id IN ({marks}) AND page = {self._pages}", ids)  # noqa: S608 a number
         added = {row[0] for row in new}
         return [ID for ID in dict.fromkeys(ids) if ID in added]
+
+    def add_named(self, ids: Sequence[NamedId]) -> Sequence[NamedId]:
+        """Add a page of IDs with what a caller says about them; return those that are new, in order, each once.
+
+        Raises UsageError if different things are said about one ID.
+        """
+        self._pages += 1
+        before = self._connection.total_changes
+        rows = ((one.id, one.about.text) for one in ids)
+        self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, {self._pages}, ?)", rows)  # noqa: S608 a number
+        self.count += (added := self._connection.total_changes - before)
+        if added == len(ids):
+            return ids
+        marks = ",".join("?" * len(ids))
+        found = self._connection.execute(f"SELECT * FROM seen WHERE id IN ({marks})", [one.id for one in ids])  # noqa: S608 marks
+        first = {ID: (page, about) for ID, page, about in found}
+        for one in ids:
+            if one.about.text is not None and one.about.text != first[one.id][1]:
+                raise UsageError(
+                    f"{one.id} comes twice, with another custom_id or metadata; each ID is one job of a batch: queue "
+                    "the second one as a batch of its own"
+                )
+        unique = {one.id: one for one in reversed(ids)}
+        return [unique[ID] for ID in dict.fromkeys(one.id for one in ids) if first[ID][0] == self._pages]
 
     def unknown(self, n_examples: int) -> tuple[int, list[str]]:
         """Return how many of the IDs the dataset lacks, and a few of these."""
@@ -83,26 +106,32 @@ class SeenPairs:
     def __init__(self) -> None:
         self._connection = _private_database()
         self._connection.execute(
-            "CREATE TABLE seen (name TEXT PRIMARY KEY, start TEXT, end TEXT, page INTEGER) WITHOUT ROWID"
+            "CREATE TABLE seen (name TEXT PRIMARY KEY, start TEXT, end TEXT, about TEXT, page INTEGER) WITHOUT ROWID"
         )
         self._connection.execute("BEGIN")
         self._pages = 0
 
-    def add(self, pairs: Sequence[Pair], names: Sequence[str]) -> dict[str, Pair]:
+    def add(self, pairs: Sequence[NamedPair], names: Sequence[str]) -> dict[str, NamedPair]:
         """Add a page of pairs; return the new ones by name, in order.
 
-        Raises UsageError if two different pairs have the same name.
+        Raises UsageError if two different pairs have the same name, or different things are said about one pair.
         """
         self._pages += 1
-        rows = ((name, *pair) for name, pair in zip(names, pairs, strict=True))
-        self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, ?, ?, {self._pages})", rows)  # noqa: S608 a number
+        rows = ((name, one.start, one.end, one.about.text) for name, one in zip(names, pairs, strict=True))
+        self._connection.executemany(f"INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, {self._pages})", rows)  # noqa: S608 a number
         marks = ",".join("?" * len(names))
         found = self._connection.execute(f"SELECT * FROM seen WHERE name IN ({marks})", names)  # noqa: S608 marks
-        first = {name: ((start, end), page) for name, start, end, page in found}
+        first = {name: ((start, end), about, page) for name, start, end, about, page in found}
         for name, pair in zip(names, pairs, strict=True):
-            if first[name][0] != pair:
-                raise UsageError(f"the pairs {first[name][0]} and {pair} would both be named {name!r}")
-        return {name: first[name][0] for name in names if first[name][1] == self._pages}
+            ends, about, _ = first[name]
+            if ends != (pair.start, pair.end):
+                raise UsageError(f"the pairs {ends} and {(pair.start, pair.end)} would both be named {name!r}")
+            if pair.about.text is not None and pair.about.text != about:
+                raise UsageError(
+                    f"the pair {ends} comes twice, with another custom_id or metadata; queue it as a batch of its own"
+                )
+        unique = dict(zip(reversed(names), reversed(pairs), strict=True))
+        return {name: unique[name] for name in dict.fromkeys(names) if first[name][2] == self._pages}
 
     def close(self) -> None:
         """Discard the set."""

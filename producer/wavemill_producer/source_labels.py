@@ -17,6 +17,12 @@ _PAGE = 5_000
 # How the columns of an operation with several sources tell them apart.
 _SOURCES: Mapping[Operation, tuple[str, ...]] = {Operation.INTERPOLATE: ("from_", "to_")}
 
+
+def prefixes(operation: Operation) -> tuple[str, ...]:
+    """Return what stands before the labels' names of each source of an operation's jobs."""
+    return _SOURCES.get(operation, ("",))
+
+
 Kind = type[str] | type[int] | type[float]
 T = TypeVar("T")
 
@@ -24,7 +30,8 @@ T = TypeVar("T")
 class SourceLabels:
     """The labels of a batch's sources, as columns: `label_pitch`, or `label_from_pitch` and `label_to_pitch`.
 
-    Samples and decoded latents have no source, and so no such columns.
+    Samples and decoded latents have no source, and so no such columns; nor have jobs of several batches, for which
+    `batch` is None.
 
     Attributes
     ----------
@@ -32,12 +39,12 @@ class SourceLabels:
     missing : a sentence that says why there are none, or None
     """
 
-    def __init__(self, batch: Mapping[str, Any]) -> None:
-        self._operation = Operation(batch["operation"])
+    def __init__(self, batch: Mapping[str, Any] | None) -> None:
         self._dataset: Dataset | None = None
         self.missing: str | None = None
         self.columns: dict[str, Kind] = {}
-        if batch["dataset"] is not None:
+        if batch is not None and batch["dataset"] is not None:
+            self._operation = Operation(batch["operation"])
             try:
                 self._dataset = Dataset.open(Path(batch["dataset"]))
                 kinds = self._dataset.label_kinds()
@@ -59,7 +66,7 @@ class SourceLabels:
 
     @property
     def _which(self) -> tuple[str, ...]:
-        return _SOURCES.get(self._operation, ("",))
+        return prefixes(self._operation)
 
     def _of(self, page: Sequence[Any]) -> list[dict[str, LabelValue]]:
         if self._dataset is None or self.missing:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from math import ceil
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
+
+from sqlalchemy import Row
 
 from wavemill import contract
 from wavemill.dataset.index import Dataset
 from wavemill.errors import UsageError
 from wavemill.jobs.submit import BatchRequest, NewJob
-from wavemill.operations.formats import FORMATS, stored_rate_hz
 from wavemill.operations.requests import (
     DecodeParams,
     EncodeParams,
@@ -23,14 +24,14 @@ from wavemill.operations.requests import (
     ReconstructParams,
     SampleParams,
     VaryParams,
+    params_from_row,
+    params_kind,
     require_plain_text,
 )
-from wavemill.presets import Features
 from wavemill.settings import Settings
 from wavemill.vae.folder.finding import find_model
 from wavemill.vae.folder.record import read_record
 from wavemill_producer.checks import (
-    CheckedModel,
     check_model,
     checked_output,
     expanded_path,
@@ -38,7 +39,16 @@ from wavemill_producer.checks import (
     require_no_posterior,
     require_reusable,
 )
-from wavemill_producer.ids import Checked, checked_ids, interpolation_jobs, plain_jobs, sample_jobs, variation_jobs
+from wavemill_producer.ids import (
+    Checked,
+    checked_ids,
+    interpolation_jobs,
+    plain_jobs,
+    sample_jobs,
+    variation_jobs,
+)
+from wavemill_producer.job_sources import GivenId, GivenPair, JobSources, with_dataset
+from wavemill_producer.sizes import sound_bytes
 from wavemill_producer.submission import Options, Submission, require_known
 
 R = TypeVar("R")
@@ -54,6 +64,14 @@ class Submitter(ABC, Generic[R]):
     `dataset` and `model` are folders as the workers see them; `model` may be a name below
     `WAVEMILL_MODELS`. IDs are streamed; a duplicate ID is queued once. With `check_ids`, an ID that
     is not in the dataset's index refuses the whole batch; without it, only that ID's job fails.
+
+    An ID may be a mapping such as `{"id": "7_theo_3", "custom_id": "order-19", "metadata": {"speaker": "theo"}}`, and
+    a pair one with `from` and `to` in place of `id`. Both values come back with every job made from it. Samples have no
+    ID to carry them: give the batch a name or tags.
+
+    A `Job` may stand for the ID that it was made from, such as `batch.jobs(where=["rating>=4"])`, with its `custom_id`
+    and `metadata`. Then the dataset is that of its batch, unless another is named. `interpolate` takes jobs of
+    interpolations for their pairs, `decode` jobs for the latents that they wrote.
     """
 
     settings: Settings
@@ -62,11 +80,14 @@ class Submitter(ABC, Generic[R]):
     @abstractmethod
     def _accept(self, submission: Submission) -> R: ...
 
+    @abstractmethod
+    def _status_of(self, batch_id: str) -> Mapping[str, Any]: ...
+
     def reconstruct(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         params: ReconstructParams | None = None,
         check_ids: bool = True,
@@ -79,9 +100,9 @@ class Submitter(ABC, Generic[R]):
 
     def encode(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         params: EncodeParams | None = None,
         check_ids: bool = True,
@@ -94,9 +115,9 @@ class Submitter(ABC, Generic[R]):
 
     def invert(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         params: InvertParams | None = None,
         check_ids: bool = True,
         **options: Unpack[Options],
@@ -108,9 +129,9 @@ class Submitter(ABC, Generic[R]):
 
     def vary(
         self,
-        ids: Iterable[str],
+        ids: Iterable[GivenId],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         count: int = 4,
         params: VaryParams | None = None,
@@ -119,16 +140,17 @@ class Submitter(ABC, Generic[R]):
     ) -> R:
         """Queue `count` jobs per ID, each for a sound near it in the model's latent space."""
         checked = self._checked()
+        dataset, ids, sources = with_dataset(ids, dataset, self._status_of)
         with Dataset.open(expanded_path(dataset)) as opened:
-            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked)
+            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked, named=sources.id_of)
             jobs = variation_jobs(known, count)
             return self._submit(Operation.VARY, jobs, opened, model, params or VaryParams(), options, checked=checked)
 
     def interpolate(
         self,
-        pairs: Iterable[tuple[str, str]],
+        pairs: Iterable[GivenPair],
         *,
-        dataset: str | Path,
+        dataset: str | Path | None = None,
         model: str | Path,
         steps: int = 5,
         params: InterpolateParams | None = None,
@@ -137,8 +159,10 @@ class Submitter(ABC, Generic[R]):
     ) -> R:
         """Queue `steps` jobs per pair of IDs: the sounds from one to the other."""
         checked = self._checked()
+        dataset, pairs, sources = with_dataset(pairs, dataset, self._status_of)
         with Dataset.open(expanded_path(dataset)) as opened:
-            jobs = interpolation_jobs(pairs, steps, dataset=opened if check_ids else None, checked=checked)
+            known = opened if check_ids else None
+            jobs = interpolation_jobs(pairs, steps, dataset=known, checked=checked, named=sources.pair_of)
             return self._submit(
                 Operation.INTERPOLATE, jobs, opened, model, params or InterpolateParams(), options, checked=checked
             )
@@ -152,11 +176,39 @@ class Submitter(ABC, Generic[R]):
         jobs = sample_jobs(count, labels=params.labels, seed=params.seed)
         return self._submit(Operation.SAMPLE, jobs, None, model, params, options)
 
-    def decode(self, names: Iterable[str], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]) -> R:
+    def decode(
+        self, names: Iterable[GivenId], *, model: str | Path, params: DecodeParams, **options: Unpack[Options]
+    ) -> R:
         """Queue one job per name: the sound of the latents in `params.latents`/NAME.npy."""
         checked = self._checked()
-        jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked))
+        named = JobSources(self._status_of).latents_of
+        jobs = plain_jobs(checked_ids(names, dataset=None, checked=checked, named=named))
         return self._submit(Operation.DECODE, jobs, None, model, params, options, checked=checked)
+
+    def again(
+        self,
+        earlier: Row[Any],
+        new_jobs: Iterable[NewJob],
+        *,
+        model: str | Path | None = None,
+        changes: Mapping[str, Any],
+        **options: Unpack[Options],
+    ) -> R:
+        """Queue jobs of an earlier batch, a row of `batches`, with another model or with changed parameters."""
+        operation = Operation(earlier.operation)
+        known = {one.name for one in fields(params_kind(operation))}
+        if unknown := sorted(changes.keys() - known):
+            raise UsageError(f"{operation} has no {unknown[0]}; it has: {', '.join(sorted(known))}")
+        if model is not None and earlier.model is None:
+            raise UsageError(f"{operation} uses no model: omit the model")
+        params = params_from_row(operation, {**earlier.params, **changes})
+        chosen = earlier.model if model is None else model
+        if isinstance(params, SampleParams):
+            require_labels(read_record(find_model(expanded_path(chosen), self.settings.models)), params.labels)
+        if earlier.dataset is None:
+            return self._submit(operation, new_jobs, None, chosen, params, options)
+        with Dataset.open(Path(earlier.dataset)) as dataset:
+            return self._submit(operation, new_jobs, dataset, chosen, params, options)
 
     def _checked(self) -> Checked:
         return Checked(counts_unknown=self.counts_unknown)
@@ -164,8 +216,8 @@ class Submitter(ABC, Generic[R]):
     def _from_ids(
         self,
         operation: Operation,
-        ids: Iterable[str],
-        dataset: str | Path,
+        ids: Iterable[GivenId],
+        dataset: str | Path | None,
         model: str | Path | None,
         params: Params,
         check_ids: bool,
@@ -174,8 +226,10 @@ class Submitter(ABC, Generic[R]):
         n_sounds: int,
     ) -> R:
         checked = self._checked()
+        dataset, ids, sources = with_dataset(ids, dataset, self._status_of)
         with Dataset.open(expanded_path(dataset)) as opened:
-            jobs = plain_jobs(checked_ids(ids, dataset=opened if check_ids else None, checked=checked))
+            known = checked_ids(ids, dataset=opened if check_ids else None, checked=checked, named=sources.id_of)
+            jobs = plain_jobs(known)
             return self._submit(operation, jobs, opened, model, params, options, checked=checked, n_sounds=n_sounds)
 
     def _submit(
@@ -222,7 +276,7 @@ class Submitter(ABC, Generic[R]):
                 request=request,
                 new_jobs=new_jobs,
                 checked=checked or Checked(),
-                bytes_per_job=n_sounds * _sound_bytes(dataset, checked_model, params),
+                bytes_per_job=n_sounds * sound_bytes(dataset, checked_model, params),
                 progress=options.get("progress", lambda _: None),
                 reuse=options.get("reuse", False),
             )
@@ -235,17 +289,3 @@ class Submitter(ABC, Generic[R]):
                 "workers or the page run, to whsec_ and 32 random bytes in base64"
             )
         return url
-
-
-def _sound_bytes(dataset: Dataset | None, model: CheckedModel | None, params: Params) -> int:
-    """Return the usual size of a sound, for an estimate of the space that a batch takes."""
-    features = model.features if dataset is None and model else _features(dataset)
-    duration_s = features.duration_s if dataset is None else dataset.usual_duration_s
-    form, rate_hz = FORMATS[params.format], features.sample_rate_hz
-    stored_hz = params.output_rate_hz or stored_rate_hz(params.format, rate_hz)
-    return form.header_bytes + ceil(form.sample_bytes * duration_s * stored_hz)
-
-
-def _features(dataset: Dataset | None) -> Features:
-    assert dataset is not None  # every operation has a model or a dataset
-    return dataset.features

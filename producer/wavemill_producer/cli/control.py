@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import click
 
-from wavemill_cli.printing import json_option, number_of, print_json, say, warn_on_stderr
+from wavemill_cli.printing import json_option, number_of, print_json, say
+from wavemill_producer.cli.bulk import cancel_where, retry_where, where_option
+from wavemill_producer.cli.logs import warn_on_stderr
 
 
 @click.command()
 @click.argument("batch_id", metavar="BATCH")
+@where_option("id=7_*")
 @json_option
-def cancel(batch_id: str, as_json: bool) -> None:
+def cancel(batch_id: str, where: tuple[str, ...], as_json: bool) -> None:
     """Cancel a batch's unfinished jobs; finished outputs are kept.
+
+    With --where, only queued jobs are cancelled; those that run go on.
 
     BATCH is a batch's ID or name.
 
@@ -19,6 +24,9 @@ def cancel(batch_id: str, as_json: bool) -> None:
     """
     from wavemill_producer.producer import Producer
 
+    if where:
+        cancel_where(batch_id, where, as_json=as_json)
+        return
     with Producer.from_env() as producer:
         batch = producer.batch(batch_id)
         count = batch.cancel()
@@ -70,10 +78,7 @@ def resume(batch_id: str, as_json: bool) -> None:
 @click.command()
 @click.argument("batch_id", metavar="BATCH")
 @click.option("--failed", "only_failed", is_flag=True, help="Retry only failed jobs, not cancelled ones.")
-@click.option(
-    "--where", multiple=True, metavar="CONDITION",
-    help="Only jobs that meet it: error_code=storage-error, id=7_*, ...; repeatable.",
-)  # fmt: skip
+@where_option("error_code=storage-error, id=7_*")
 @json_option
 def retry(batch_id: str, only_failed: bool, where: tuple[str, ...], as_json: bool) -> None:
     """Queue a batch's failed and cancelled jobs again.
@@ -85,12 +90,13 @@ def retry(batch_id: str, only_failed: bool, where: tuple[str, ...], as_json: boo
     from wavemill_producer.producer import Producer
 
     warn_on_stderr()
+    if where:
+        retry_where(batch_id, where, only_failed=only_failed, as_json=as_json)
+        return
     with Producer.from_env() as producer:
         batch = producer.batch(batch_id)
-        count = batch.retry(only_failed=only_failed, where=where)
-    what = "failed jobs" if only_failed else "failed or cancelled jobs"
-    matching = f" that meet {' and '.join(where)}" if where else ""
-    none = f"batch {batch.id} has no {what}{matching}"
+        count = batch.retry(only_failed=only_failed)
+    none = f"batch {batch.id} has no {'failed jobs' if only_failed else 'failed or cancelled jobs'}"
     said = f"queued {number_of(count, 'job')} of batch {batch.id} again" if count else none
     _report(said, as_json=as_json, batch_id=batch.id, retried=count)
 

@@ -12,6 +12,7 @@ import click
 
 from wavemill_cli.paths import FilePath
 from wavemill_cli.printing import json_option, print_json, say
+from wavemill_producer.cli.bulk import where_option
 
 _TEXT = ("csv", "jsonl")
 
@@ -26,9 +27,12 @@ _TEXT = ("csv", "jsonl")
     "--output", type=FilePath(dir_okay=False),
     help="File to write. [default: standard output for csv and jsonl, else BATCH.FORMAT]",
 )  # fmt: skip
+@where_option("rating>=4, state=done")
 @json_option
 @click.pass_context
-def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as_json: bool) -> None:
+def export(
+    ctx: click.Context, batch_id: str, kind: str, output: Path | None, where: tuple[str, ...], as_json: bool
+) -> None:
     """Write a batch's jobs, or its outputs, into one file.
 
     The exit code is 1 if outputs of done jobs are missing or changed. The file holds all the
@@ -52,9 +56,10 @@ def export(ctx: click.Context, batch_id: str, kind: str, output: Path | None, as
         if output is None and kind not in _TEXT:
             output = Path(f"{batch.id}.{kind}")
         status = batch.status()
+        rows = producer.jobs(batch_id=batch.id, where=where) if where else batch.rows()
         with closing(SourceLabels(status)) as labels:
             with _opened(output) as file:
-                exported = FORMATS[kind](labels, batch.rows(), file, status)
+                exported = FORMATS[kind](labels, rows, file, status)
             if labels.missing:
                 say(labels.missing, err=True)
     _report(exported.jobs, exported.files, exported.damaged, output, as_json=as_json)

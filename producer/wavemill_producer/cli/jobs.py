@@ -7,6 +7,7 @@ import click
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_cli.printing import json_option, number_of, print_json, print_table, say
+from wavemill_producer.cli.bulk import rate_where, where_option
 from wavemill_producer.cli.job_ids import LAST_JOB_ID, found_job
 
 _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
@@ -18,10 +19,7 @@ _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
 @click.option(
     "--flag", type=click.Choice([flag.value for flag in Flag]), help="Only jobs with this flag on their output."
 )
-@click.option(
-    "--where", multiple=True, metavar="CONDITION",
-    help="Only jobs that meet it: rating>=4, id=7_*, log_spectral_distance_db<3, ...; repeatable.",
-)  # fmt: skip
+@where_option("rating>=4, id=7_*, label.digit=7, custom_id=order-*")
 @click.option(
     "--sort", metavar="FIELD", help="In the order of this field, such as rating; -rating has the largest first."
 )
@@ -63,12 +61,14 @@ def jobs(
     if not listed:
         say("no jobs match")
         return
-    columns = ["job", "batch", "spectrogram", "state", "attempt", "flags", "output or error"]
+    named = ["custom ID"] if any(r.custom_id for r in listed) else []
+    columns = ["job", "batch", "spectrogram", *named, "state", "attempt", "flags", "output or error"]
     cells = [
         [
             r.id,
             r.batch_id,
             r.spectrogram_id,
+            *([r.custom_id] if named else []),
             r.state,
             f"{r.attempt}/{r.max_attempts}",
             r.flags,
@@ -87,15 +87,22 @@ def _say_more(last: int, *, is_cut: bool) -> None:
 
 @click.command()
 @click.argument("rating", type=click.IntRange(0, 5))
-@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, type=_JOB_ID)
+@click.argument("job_ids", metavar="[JOB]...", nargs=-1, type=_JOB_ID)
+@click.option("--batch", "batch_id", help="Rate jobs of this batch, named by its ID or name, that meet --where.")
+@where_option("state=done, id=7_*")
 @json_option
-def rate(rating: int, job_ids: tuple[int, ...], as_json: bool) -> None:
+def rate(rating: int, job_ids: tuple[int, ...], batch_id: str | None, where: tuple[str, ...], as_json: bool) -> None:
     """Rate the sounds of jobs from 1 to 5; 0 takes a rating away.
 
-    Example: wavemill rate 5 17 23
+    Example: wavemill rate 5 17 23, or wavemill rate 5 --batch 20260101-120000-1a2b3c4d --where 'peak<1'
     """
     from wavemill_producer.producer import Producer
 
+    if bool(job_ids) == bool(where) or bool(where) != bool(batch_id):
+        raise click.UsageError("name jobs by their numbers, or by --batch BATCH with --where CONDITION")
+    if batch_id is not None:
+        rate_where(batch_id, where, rating, as_json=as_json)
+        return
     with Producer.from_env() as producer:
         count = producer.rate(job_ids, rating or None)
     if as_json:

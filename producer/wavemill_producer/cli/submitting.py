@@ -10,6 +10,7 @@ import click
 
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.operations.formats import FORMATS, OUTPUT_RATES_HZ
+from wavemill.operations.named_ids import parsed_line
 from wavemill.operations.requests import LOUDNESS_LUFS, METHODS, MOST_REFINE
 from wavemill.text.terminal import progress_bar
 from wavemill_cli.paths import Location
@@ -18,6 +19,8 @@ from wavemill_cli.printing import duration, json_option, number_of, print_json, 
 if TYPE_CHECKING:
     from wavemill.dataset.index import Dataset
     from wavemill_producer.batch import Batch
+    from wavemill_producer.job_sources import GivenId, GivenPair
+    from wavemill_producer.producer import Producer
     from wavemill_producer.submitter import Submitter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,9 +38,12 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 TEXT_FILE = click.File(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+OBJECTS = "A line may be JSON with id, custom_id and metadata."
 
 dataset_option = click.option(
-    "--dataset", type=Location(), required=True, help="Dataset folder, as the workers see it."
+    "--dataset",
+    type=Location(),
+    help="Dataset folder, as the workers see it.  [required, except with --from-batch: default is that of BATCH]",
 )
 model_option = click.option(
     "--model",
@@ -46,12 +52,22 @@ model_option = click.option(
     help="Model folder, or the name of a model below WAVEMILL_MODELS or of a shipped one.",
 )
 
+from_batch_options = options(
+    click.option("--from-batch", metavar="BATCH", help="What the jobs of this batch were made from, in place of IDs."),
+    click.option(
+        "--where", multiple=True, metavar="CONDITION",
+        help="With --from-batch, only jobs that meet it, such as rating>=4; repeatable.",
+    ),
+)  # fmt: skip
 choice_options = options(
-    click.option("--ids", "ids_file", type=TEXT_FILE, help="File of IDs, one per line; - is standard input."),
+    click.option(
+        "--ids", "ids_file", type=TEXT_FILE, help=f"File of IDs, one per line; - is standard input. {OBJECTS}"
+    ),
     click.option("--all", "take_all", is_flag=True, help="Every spectrogram of the dataset."),
     click.option(
         "--random", "n_random", type=click.IntRange(min=1), help="This many spectrograms, drawn without replacement."
     ),
+    from_batch_options,
     click.option(
         "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
     ),
@@ -122,14 +138,22 @@ queue_options = options(
 )
 
 
-def chosen_ids(
-    dataset: Dataset, *, ids_file: TextIO | None, take_all: bool, n_random: int | None, seed: int
-) -> Iterable[str]:
-    """Return the IDs chosen with --ids, --all or --random. Exactly one of them must be given."""
-    if sum([ids_file is not None, take_all, n_random is not None]) != 1:
-        raise click.UsageError("choose one of --ids FILE, --all and --random N")
+def require_batch(from_batch: str | None, where: tuple[str, ...]) -> None:
+    """Refuse --where without --from-batch."""
+    if where and from_batch is None:
+        raise click.UsageError("--where chooses jobs of a batch: name it with --from-batch")
+
+
+def require_dataset(dataset: str | None, from_batch: str | None) -> None:
+    """Refuse a submission without a dataset or a batch that has one."""
+    if dataset is None and from_batch is None:
+        raise click.UsageError("Missing option '--dataset'.")
+
+
+def chosen_ids(dataset: Dataset, *, ids_file: TextIO | None, n_random: int | None, seed: int) -> Iterable[GivenId]:
+    """Return the IDs chosen with --ids or --random, or else all."""
     if ids_file is not None:
-        return lines(ids_file)
+        return entries(ids_file)
     return dataset.ids() if n_random is None else dataset.random_ids(n_random, seed)
 
 
@@ -141,25 +165,42 @@ def lines(file: TextIO) -> Iterator[str]:
         raise click.UsageError(f"{file.name}: expected text in UTF-8, one entry per line: {exc}") from exc
 
 
+def entries(file: TextIO) -> Iterator[GivenId]:
+    """Yield the IDs of a file; a line may be a JSON object with `custom_id` and `metadata`."""
+    return (parsed_line(line) if line[0] == "{" else line for line in lines(file))
+
+
+def pairs(file: TextIO) -> Iterator[GivenPair]:
+    """Yield the pairs of a file: two IDs with a tab between them, or a JSON object with `from` and `to`."""
+    for entry in entries(file):
+        if not isinstance(entry, str):
+            yield entry
+            continue
+        start, separator, end = entry.partition("\t")
+        if not separator:
+            raise click.UsageError(f"--pairs: expected two IDs with a tab between, received {entry[:80]!r}")
+        yield start, end
+
+
 def submit(
-    call_operation: Callable[[Submitter[Any], dict[str, Any]], Any],
+    call_operation: Callable[[Producer, Submitter[Any], dict[str, Any]], Any],
     *,
     dry_run: bool,
     wait_for_it: bool,
     as_json: bool,
     **queue: Any,
 ) -> None:
-    """Submit, or only check, and report. `call_operation` is called with a `Submitter` and with queue options."""
+    """Submit, or only check, and report. `call_operation` gets the producer, a `Submitter` and queue options."""
     from wavemill.jobs.tags import tags_from
     from wavemill_producer.producer import Producer
 
     queue["tags"] = tags_from(queue["tags"])
     with Producer.from_env() as producer:
         if dry_run:
-            _report_dry_run(call_operation(producer.dry_run, queue), as_json=as_json)
+            _report_dry_run(call_operation(producer, producer.dry_run, queue), as_json=as_json)
             return
         with _progress(quiet=as_json) as progress:
-            batch = call_operation(producer, {**queue, "progress": progress})
+            batch = call_operation(producer, producer, {**queue, "progress": progress})
         status = _status(batch)
         if as_json:  # before the wait, so that the ID is known if the wait is interrupted
             print_json({"batch_id": batch.id, "total": status["total"]})

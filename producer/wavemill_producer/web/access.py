@@ -26,11 +26,14 @@ class Caller:
         The token's name; "anybody" where the server needs no token.
     has_cookie : bool
         Whether a cookie stands for the token: then writes need a CSRF token.
+    token_sha256 : str or None
+        Of the token; None where the server needs none.
     """
 
     name: str
     role: Role
     has_cookie: bool = False
+    token_sha256: str | None = None
 
 
 class RefusedError(PermanentError):

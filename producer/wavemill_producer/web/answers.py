@@ -72,10 +72,9 @@ def refusal(scope: Scope, exc: Exception) -> Response:
 
 
 def _to_sign_in(scope: Scope, path: str) -> Response:
-    sign_in = f"{scope.get('root_path', '')}/sign-in?next={quote(path)}"
-    if any(name == b"hx-request" for name, _ in scope["headers"]):
-        return Response(status_code=401, headers={"hx-redirect": sign_in})
-    return RedirectResponse(sign_in, 303)
+    if any(name == b"hx-request" for name, _ in scope["headers"]):  # the page that holds this part is to come back
+        return Response(status_code=401, headers={"hx-refresh": "true"})
+    return RedirectResponse(f"{scope.get('root_path', '')}/sign-in?next={quote(path)}", 303)
 
 
 def _judged(exc: Exception) -> tuple[int, str, str]:

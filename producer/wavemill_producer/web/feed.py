@@ -29,6 +29,7 @@ from wavemill.errors import DatabaseUnavailableError, TransientError
 from wavemill.jobs import queries
 from wavemill_producer.producer import Producer
 from wavemill_producer.web.access import RefusedError
+from wavemill_producer.web.keyring import Keyring
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ _RESYNC = Event(kind="resync", data={})
 @dataclass(eq=False)
 class _Listener:
     batch_id: str | None
+    token_sha256: str | None
     events: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(_WAITING))
 
     def put(self, event: Event | None) -> None:
@@ -67,14 +69,16 @@ class _Listener:
 class Feed:
     """The poller and its listeners. It polls only while somebody listens."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, keyring: Keyring) -> None:
         self._producer = producer
+        self._keyring = keyring
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._statuses: dict[str, dict[str, Any]] | None = None  # None until they are read
         self._workers: list[dict[str, Any]] = []
         self._workers_read_at = 0.0
         self._outage: str | None = None
+        self.version = 0  # rises with whatever is published
 
     @property
     def outage(self) -> str | None:
@@ -86,9 +90,9 @@ class Feed:
         if len(self._listeners) >= _MOST_LISTENERS:
             raise RefusedError(503, f"{_MOST_LISTENERS} pages listen already: close some")
 
-    async def listen(self, batch_id: str | None = None) -> AsyncIterator[Event]:
-        """Yield events, of one batch or of all, until the server stops."""
-        listener = _Listener(batch_id)
+    async def listen(self, batch_id: str | None = None, *, token_sha256: str | None = None) -> AsyncIterator[Event]:
+        """Yield events, of one batch or of all, until the server stops or the listener's token ends."""
+        listener = _Listener(batch_id, token_sha256)
         listener.put(_RESYNC)
         if self._outage is not None:
             listener.put(_away(self._outage))
@@ -114,6 +118,7 @@ class Feed:
         while self._listeners:
             begun = monotonic()
             try:
+                await self._dismiss()
                 await self._step()
             except TransientError as exc:
                 self._note_outage(exc)
@@ -121,6 +126,13 @@ class Feed:
                 logger.exception("the events could not be read; trying again")
             await asyncio.sleep(max(0.1, begun + POLL_S - monotonic()))
         self._statuses = None
+
+    async def _dismiss(self) -> None:
+        """End the listeners whose token has been revoked or has expired."""
+        holders, is_open = await self._keyring.living()
+        for listener in self._listeners:
+            if not (is_open if listener.token_sha256 is None else listener.token_sha256 in holders):
+                listener.put(None)
 
     async def _step(self) -> None:
         watched = [batch_id for batch_id, _ in Counter(one.batch_id for one in self._listeners).most_common()]
@@ -156,6 +168,7 @@ class Feed:
 
     def _publish(self, events: Iterable[Event]) -> None:
         for event in events:
+            self.version += 1
             for listener in self._listeners:
                 if event.batch_id is None or listener.batch_id in {None, event.batch_id}:
                     listener.put(event)

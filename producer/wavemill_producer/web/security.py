@@ -37,6 +37,7 @@ from wavemill.errors import DatabaseUnavailableError
 from wavemill.text.shown import shown
 from wavemill_producer.web.access import SEND_ONE, Caller, RefusedError
 from wavemill_producer.web.answers import refusal
+from wavemill_producer.web.exposition import exposition
 from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.limits import limited_receive, limited_send
 from wavemill_producer.web.options import WebOptions, is_loopback
@@ -44,10 +45,10 @@ from wavemill_producer.web.roles import Role
 
 logger = logging.getLogger(__name__)
 
-COOKIE = "wavemill_session"
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_METRICS = "/metrics"
 _PROBES = frozenset({"/health", "/ready"})
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-proto"})  # a proxy is in between
 _COOKIE_AGE_S = 30 * 86_400
@@ -66,6 +67,12 @@ _HEADERS = {
 }
 
 
+def cookie_name(scope: Scope) -> str:
+    """Return the name of the session's cookie. Browsers send cookies to all ports of a host, so the port is in it."""
+    server = scope.get("server") or ("", 0)
+    return f"wavemill_session_{server[1]}"
+
+
 def csrf_token(cookie: str) -> str:
     """Return the CSRF token that belongs to a cookie; another site can read neither."""
     return hmac.new(cookie.encode(errors="replace"), b"wavemill csrf", hashlib.sha256).hexdigest()
@@ -73,7 +80,7 @@ def csrf_token(cookie: str) -> str:
 
 def set_cookie(headers: MutableHeaders, value: str, scope: Scope) -> None:
     """Set the session's cookie, or remove it if `value` is empty."""
-    parts = [f"{COOKIE}={value}", f"Path={scope.get('root_path') or '/'}", "HttpOnly", "SameSite=Strict"]
+    parts = [f"{cookie_name(scope)}={value}", f"Path={scope.get('root_path') or '/'}", "HttpOnly", "SameSite=Strict"]
     parts.append(f"Max-Age={_COOKIE_AGE_S if value else 0}")
     if scope["scheme"] == "https":
         parts.append("Secure")
@@ -94,7 +101,7 @@ class Security:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        cookie = _cookie(headers)
+        cookie = _cookie(headers, scope)
         visit = cookie or secrets.token_urlsafe(24)
         guarded_send = _with_headers(limited_send(send), scope, None if cookie else visit)
         state = scope.setdefault("state", {})
@@ -104,7 +111,9 @@ class Security:
             _require_caller(scope, state["caller"])
             guarded_receive = limited_receive(receive, scope, headers)
         except (RefusedError, HTTPException, DatabaseUnavailableError) as exc:
-            await refusal(scope, exc)(scope, receive, guarded_send)
+            # Who may read is not known before the table was first seen, but that it is away is no secret.
+            is_away = isinstance(exc, DatabaseUnavailableError) and _path_in_app(scope) == _METRICS
+            await (exposition(None) if is_away else refusal(scope, exc))(scope, receive, guarded_send)
             return
         is_begun = False
 
@@ -118,7 +127,7 @@ class Security:
         except Exception as exc:
             if is_begun:  # the answer is cut off: nothing else can be said
                 raise
-            logger.exception("%s %s failed", scope["method"], shown(scope["path"]))
+            logger.exception("%s %s failed", scope["method"], shown(scope["path"]), extra=_log_fields(scope))
             await refusal(scope, exc)(scope, receive, guarded_send)
 
     async def _admit(self, scope: Scope, headers: Headers, cookie: str | None) -> Caller | None:
@@ -143,10 +152,10 @@ class Security:
                 )
             return Caller(name="anybody", role=Role.ADMIN, has_cookie=cookie is not None)
         token = bearer if bearer is not None else cookie
-        holder = None if token is None else holders.get(self._keyring.digest(token))
-        if holder is None:
+        digest = "" if token is None else self._keyring.digest(token)
+        if (holder := holders.get(digest)) is None:
             return None
-        return Caller(name=holder.name, role=Role(holder.role), has_cookie=bearer is None)
+        return Caller(name=holder.name, role=Role(holder.role), has_cookie=bearer is None, token_sha256=digest)
 
 
 def _require_caller(scope: Scope, caller: Caller | None) -> None:
@@ -161,8 +170,9 @@ def _path_in_app(scope: Scope) -> str:
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-def _cookie(headers: Headers) -> str | None:
-    return cookie_parser(headers.get("cookie", "")).get(COOKIE) or None  # also beside malformed ones of other programs
+def _cookie(headers: Headers, scope: Scope) -> str | None:
+    found = cookie_parser(headers.get("cookie", ""))  # also beside malformed ones of other programs
+    return found.get(cookie_name(scope)) or None
 
 
 def _bearer(headers: Headers) -> str | None:
@@ -211,3 +221,9 @@ def _with_headers(send: Send, scope: Scope, visit: str | None) -> Send:
         await send(message)
 
     return wrapped
+
+
+def _log_fields(scope: Scope) -> dict[str, object]:
+    """Return batch and job of a request's path, for its log line."""
+    ids = scope.get("path_params", {})
+    return {name: ids[f"{name}_id"] for name in ("batch", "job") if f"{name}_id" in ids}

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from wavemill_producer.web.access import RefusedError
 from wavemill_producer.web.keyring import Keyring
-from wavemill_producer.web.security import COOKIE, SIGN_IN, csrf_token, set_cookie
+from wavemill_producer.web.security import SIGN_IN, cookie_name, csrf_token, set_cookie
 
 router = APIRouter(include_in_schema=False)
 _templates = Jinja2Templates(Path(__file__).with_name("templates"))
@@ -32,7 +32,7 @@ async def sign_in(
     next: Annotated[str, Form(max_length=2_000)] = "/",  # noqa: A002
 ) -> Response:
     """Set the cookie if the token is alive, and go on to the page that was asked for."""
-    expected = csrf_token(request.cookies.get(COOKIE, ""))
+    expected = csrf_token(request.cookies.get(cookie_name(request.scope), ""))
     if not hmac.compare_digest(csrf.encode(), expected.encode()):
         raise RefusedError(403, "the form is old: load it again")
     keyring: Keyring = request.app.state.keyring
@@ -48,8 +48,10 @@ async def sign_in(
 
 @router.post("/sign-out", name="sign_out")
 def sign_out(request: Request) -> Response:
-    """Remove the cookie."""
-    response = RedirectResponse(f"{request.scope.get('root_path', '')}{SIGN_IN}", 303)
+    """Remove the cookie, and show the form."""
+    where = f"{request.scope.get('root_path', '')}{SIGN_IN}"
+    is_htmx = request.headers.get("HX-Request") == "true"
+    response = Response(status_code=204, headers={"hx-redirect": where}) if is_htmx else RedirectResponse(where, 303)
     set_cookie(response.headers, "", request.scope)
     return response
 

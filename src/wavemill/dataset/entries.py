@@ -69,6 +69,8 @@ def parse_row(row: tuple[Any, ...], *, longest_s: float) -> Entry:
 
 def is_text(value: str) -> bool:
     """Return whether text can be written as UTF-8."""
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -76,12 +78,17 @@ def is_text(value: str) -> bool:
     return True
 
 
-def _labels(spectrogram_id: str, column: object) -> dict[str, LabelValue]:
+def parsed_labels(column: object) -> dict[str, LabelValue] | None:
+    """Return the labels of a row; None if they are damaged."""
     try:
         labels = json.loads(column) if isinstance(column, str) else None
     except (ValueError, RecursionError):
         labels = None
-    if isinstance(labels, dict) and all(map(_is_label, labels.items())):
+    return labels if isinstance(labels, dict) and all(map(_is_label, labels.items())) else None
+
+
+def _labels(spectrogram_id: str, column: object) -> dict[str, LabelValue]:
+    if (labels := parsed_labels(column)) is not None:
         return labels
     raise _bad(spectrogram_id, "labels as a JSON object of texts and numbers", column)
 

@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from wavemill.dataset.entries import READABLE_LABELS, Entry, is_text, parse_row
+from wavemill.dataset.entries import READABLE_LABELS, Entry, is_text, parse_row, parsed_labels
 from wavemill.dataset.extents import LONGEST_S, shape_of
 from wavemill.dataset.files import DatasetFiles
 from wavemill.dataset.index_reader import IndexReader
 from wavemill.dataset.manifest import INDEX_NAME, Manifest, read_manifest
 from wavemill.errors import DatasetError, SpectrogramError, UnknownSpectrogramError, UsageError
-from wavemill.labels import number_in
+from wavemill.labels import Labels, number_in
 from wavemill.operations.identifiers import MAX_ID_BYTES
 from wavemill.presets import Features
 
@@ -130,6 +130,10 @@ class Dataset:
             name: int if kinds == {"integer"} else float if kinds <= {"integer", "real"} else str
             for name, kinds in found.items()
         }
+
+    def labels(self, ids: Sequence[str]) -> dict[str, Labels]:
+        """Return the labels of each ID that is in the index; none where they are damaged."""
+        return {ID: parsed_labels(labels) or {} for ID, labels in self._lookup("id, labels", ids)}
 
     def sources(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the recording that each ID was made from, relative to the folder of recordings."""

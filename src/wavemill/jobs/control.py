@@ -13,19 +13,16 @@ from itertools import groupby
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Row, and_, bindparam, delete, select, true, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, bindparam, delete, select, update
 
 from wavemill.errors import NotFoundError, UsageError, WorkerLostError
 from wavemill.jobs.counters import move_counts
 from wavemill.jobs.database import Database, now
-from wavemill.jobs.filter_clauses import clause
-from wavemill.jobs.filters import Condition
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, jobs
 from wavemill.jobs.states import State
 
-_EVERY: ColumnElement[bool] = true()
 _PAGE = 10_000  # rows in one transaction: a second's work on a slow disk, so that no heartbeat waits long
 
 
@@ -151,31 +148,26 @@ def _require_unfinished(batch: Row[Any]) -> None:
         raise UsageError(f"batch {batch.id} is finished: there is nothing to pause or resume")
 
 
-def retry_batch(
-    database: Database,
-    batch_id: str,
-    *,
-    states: Sequence[State],
-    extra_attempts: int,
-    conditions: Sequence[Condition] = (),
-) -> int:
+def retry_batch(database: Database, batch_id: str, *, states: Sequence[State], extra_attempts: int) -> int:
     """Queue a batch's failed or cancelled jobs again, with `extra_attempts` more each; return how many.
-
-    Only those that meet all `conditions`.
 
     Works a page at a time. If it ends half-way, the jobs of earlier pages are queued, and another
     retry moves the rest.
     """
-    _take_cancel_back(database, batch_id, states)
-    _take_stop_back(database, batch_id)
-    wanted = and_(_EVERY, *[clause(one, is_postgresql=database.is_postgresql) for one in conditions])
+    take_back(database, batch_id, states)
     total = 0
     for state in states:
         after: int | None = 0
         while after is not None:
-            moved, after = _retry_page(database, batch_id, state, after, extra_attempts, wanted)
+            moved, after = _retry_page(database, batch_id, state, after, extra_attempts)
             total += moved
     return total
+
+
+def take_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
+    """Let jobs of a cancelled or stopped batch be queued again; those that are not stay cancelled or failed."""
+    _take_cancel_back(database, batch_id, states)
+    _take_stop_back(database, batch_id)
 
 
 def _take_cancel_back(database: Database, batch_id: str, states: Sequence[State]) -> None:
@@ -204,51 +196,44 @@ def _take_stop_back(database: Database, batch_id: str) -> None:
 
 
 def _retry_page(
-    database: Database,
-    batch_id: str,
-    state: State,
-    after: int,
-    extra_attempts: int,
-    wanted: ColumnElement[bool] = _EVERY,
+    database: Database, batch_id: str, state: State, after: int, extra_attempts: int
 ) -> tuple[int, int | None]:
-    """Queue the wanted jobs of a page of IDs over `after` again; return how many, and the page's last ID.
+    """Queue the jobs of a page of IDs over `after` again; return how many, and the page's last ID.
 
     That is None after the last page. Goes through the IDs once, so that a job that fails again
     meanwhile is not retried for ever.
     """
-    page = (
-        select(jobs.c.id, jobs.c.seq, wanted.label("is_wanted"))
-        .join_from(jobs, batches)
-        .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id > after)
-        .order_by(jobs.c.id)
-        .limit(_PAGE)
-    )
+    of_them = (jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id > after)
+    page = select(jobs.c.id, jobs.c.seq).where(*of_them).order_by(jobs.c.id).limit(_PAGE)
     with database.transaction() as connection:
         own_batch(connection, batch_id)
         batch = _require(connection, batch_id)
         rows = connection.execute(page).all()
-        last = rows[-1].id if len(rows) == _PAGE else None
-        chosen = [row for row in rows if row.is_wanted]
-        if not chosen or batch.cancelled_at is not None:
-            return 0, None if batch.cancelled_at is not None else last
-        ids: BindParameter[list[int]] = bindparam(
-            "ids", [row.id for row in chosen], expanding=True, literal_execute=True
+        if not rows or batch.cancelled_at is not None:
+            return 0, None
+        queue_again(connection, batch, state, rows, extra_attempts)
+    return len(rows), rows[-1].id if len(rows) == _PAGE else None
+
+
+def queue_again(
+    connection: Connection, batch: Row[Any], state: State, chosen: Sequence[Any], extra_attempts: int
+) -> None:
+    """Queue jobs, rows with `id` and `seq`, that are in `state`; the caller owns their batch."""
+    ids: BindParameter[list[int]] = bindparam("ids", [row.id for row in chosen], expanding=True, literal_execute=True)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.batch_id == batch.id, jobs.c.state == state, jobs.c.id.in_(ids))
+        .values(
+            state=State.QUEUED,
+            max_attempts=jobs.c.attempt + extra_attempts,
+            error_code=None,
+            error=None,
+            worker_id=None,
+            finished_at=None,
         )
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.batch_id == batch_id, jobs.c.state == state, jobs.c.id.in_(ids))
-            .values(
-                state=State.QUEUED,
-                max_attempts=jobs.c.attempt + extra_attempts,
-                error_code=None,
-                error=None,
-                worker_id=None,
-                finished_at=None,
-            )
-        )
-        add_chunks(connection, batch_id, _covering([row.seq for row in chosen], batch.chunk_size))
-        move_counts(connection, {batch_id: {State.QUEUED: len(chosen), state: -len(chosen)}})
-    return len(chosen), last
+    )
+    add_chunks(connection, batch.id, _covering([row.seq for row in chosen], batch.chunk_size))
+    move_counts(connection, {batch.id: {State.QUEUED: len(chosen), state: -len(chosen)}})
 
 
 def _covering(seqs: Iterable[int], chunk_size: int) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, Float, inspect, literal, make_url
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +20,9 @@ from wavemill.jobs.schema import UtcDateTime
 from wavemill.jobs.sqlite_engine import sqlite_engine
 from wavemill.server_urls import checked_database_url
 from wavemill.text.secrets_in_urls import without_secrets
+
+if TYPE_CHECKING:
+    from wavemill.jobs.label_filters import LabelsOf
 
 # Long enough for every statement (none takes a tenth of it) and for the locks that it waits for.
 # Short enough that work on a dead connection continues on a new one within half a minute.
@@ -58,6 +61,11 @@ class Database:
     silence_s : float, optional
         A server that says nothing for this long, or an SQLite lock that is held for this long,
         counts as an outage. None: wait for ever; workers always set a limit.
+
+    Attributes
+    ----------
+    labels_of : callable or None
+        Looks up the labels of jobs, for filters. Processes that read datasets set it.
     """
 
     def __init__(self, url: str, *, silence_s: float | None = SILENCE_S) -> None:
@@ -69,6 +77,7 @@ class Database:
         except OSError as exc:
             raise SettingsError(f"cannot create the table's folder: {exc}; set WAVEMILL_HOME") from exc
         self.silence_s = silence_s
+        self.labels_of: LabelsOf | None = None
         self._reading_engine = self.engine.execution_options(wavemill_reads_only=True)
         assert self.engine.dialect.loaded_dbapi is not None  # create_engine has loaded it
         self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error

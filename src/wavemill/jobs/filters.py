@@ -1,4 +1,4 @@
-"""Filters of jobs: `state=failed`, `id=7_*`, `rating>=4`, `rms_dbfs<-20`.
+"""Filters of jobs: `state=failed`, `id=7_*`, `rating>=4`, `rms_dbfs<-20`, `metadata.speaker=theo`, `label.digit=7`.
 
 This module reads and checks what a user typed. `filter_clauses.py` turns it into SQL.
 """
@@ -42,6 +42,7 @@ class Kind(StrEnum):
     TEXT = "text"  # may be a pattern with * and ?
     NUMBER = "number"
     TIME = "time"
+    VALUE = "value"  # a number or a text, as whoever gave it wrote it
 
 
 _SOUND_FIGURES = (
@@ -66,6 +67,7 @@ FIELDS: Mapping[str, Kind] = {
     "state": Kind.STATE,
     "flag": Kind.FLAG,
     "id": Kind.TEXT,
+    "custom_id": Kind.TEXT,
     "error_code": Kind.TEXT,
     "error": Kind.TEXT,
     "worker_id": Kind.TEXT,
@@ -78,6 +80,9 @@ FIELDS: Mapping[str, Kind] = {
     "rated_at": Kind.TIME,
     **dict.fromkeys((*QUALITY, *TIMINGS), Kind.NUMBER),
 }
+METADATA = "metadata."  # before a key of a job's metadata; a dot leads into an object within it
+LABEL = "label."  # before the name of a label of the recording
+_KEY = re.compile(r'[^."\\]+(\.(?!-?\d+(\.|\Z))[^."\\]+)*')  # PostgreSQL would take a number for a place in an array
 _WORDS: Mapping[Kind, tuple[str, ...]] = {
     Kind.STATE: tuple(state.value for state in State),
     Kind.FLAG: tuple(flag.value for flag in Flag),
@@ -109,7 +114,13 @@ class Condition:
     @property
     def is_pattern(self) -> bool:
         """Whether the value is a pattern."""
-        return self.kind is Kind.TEXT and isinstance(self.value, str) and any(one in self.value for one in "*?")
+        can_be = self.kind is Kind.TEXT or (self.kind is Kind.VALUE and self.operator in _EQUALITY)
+        return can_be and isinstance(self.value, str) and any(one in self.value for one in "*?")
+
+    @property
+    def number(self) -> float | None:
+        """The number that a text stands for, to compare with values that are numbers."""
+        return number_in(self.value) if isinstance(self.value, str) else None
 
 
 def parse(texts: Iterable[str]) -> tuple[Condition, ...]:
@@ -122,11 +133,30 @@ def parse(texts: Iterable[str]) -> tuple[Condition, ...]:
     return conditions
 
 
+def conditions_of(where: Iterable[str], *, state: str | None = None, flag: str | None = None) -> tuple[Condition, ...]:
+    """Return the conditions that these texts state, with those of a state and a flag; all of them must hold."""
+    asked = [f"{name}={value}" for name, value in (("state", state), ("flag", flag)) if value is not None]
+    return (*parse(asked), *parse(where))
+
+
 def kind_of(field: str) -> Kind:
     """Return the kind of a field; UsageError names all fields."""
     if field in FIELDS:
         return FIELDS[field]
-    raise UsageError(f"there is no field {field[:80]!r}; fields: {', '.join(FIELDS)}")
+    if _has_prefix(field):
+        return Kind.VALUE
+    raise UsageError(f"there is no field {field[:80]!r}; fields: {', '.join(FIELDS)}, {METADATA}KEY, {LABEL}NAME")
+
+
+def is_field(name: str) -> bool:
+    """Whether a condition can be on a field of this name."""
+    match = _CONDITION.fullmatch(f"{name}=x")
+    return match is not None and match[1] == name and (name in FIELDS or _has_prefix(name))
+
+
+def _has_prefix(field: str) -> bool:
+    is_label = field.startswith(LABEL) and field != LABEL
+    return is_label or (field.startswith(METADATA) and _KEY.fullmatch(field, len(METADATA)) is not None)
 
 
 def _parsed(text: str) -> Condition:
@@ -153,7 +183,7 @@ def _value(text: str, kind: Kind, value: str) -> Any:
         return number
     if kind is Kind.TIME:
         return _time(text, value)
-    if kind is Kind.TEXT and value.count("*") > _MOST_STARS:
+    if kind in {Kind.TEXT, Kind.VALUE} and value.count("*") > _MOST_STARS:
         raise UsageError(f"{text!r}: expected a pattern with at most {_MOST_STARS} asterisks")
     return value
 

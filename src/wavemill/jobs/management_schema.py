@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -72,13 +73,21 @@ bulk_actions = Table(
     Column("conditions", JSON, nullable=False),  # texts, as `wavemill.jobs.filters` parses them
     Column("params", JSON, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("total", Integer, nullable=False),
+    Column("total", Integer, nullable=False),  # jobs that matched at the start, or more: see `is_exact`
+    Column("is_exact", Boolean, nullable=False),
     Column("changed", Integer, nullable=False, server_default=text("0")),
-    Column("seen", Integer, nullable=False, server_default=text("0")),
+    Column("seen", Integer, nullable=False, server_default=text("0")),  # matching jobs, changed or passed over
     Column("after_id", BigInteger, nullable=False, server_default=text("0")),  # the last job that was looked at
+    Column("files", JSON(none_as_null=True)),  # outputs of deleted jobs that are yet to be removed
     Column("result", JSON(none_as_null=True)),  # such as the path of an export or the ID of a new batch
     Column("error", Text),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("beat_at", UtcDateTime),  # of the process that runs it
+    Column("beat_at", UtcDateTime),  # of the process that runs it; NULL until one does
     Column("finished_at", UtcDateTime),
+    Index(
+        "ix_bulk_actions_running",
+        "id",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
 )

@@ -57,6 +57,16 @@ def page_of_ids(
     return _lowest(connection, [_by_state(state, after)], size)
 
 
+def page_of_custom_id(
+    connection: Connection, custom_id: str, *, batch_id: str | None, after: int, size: int
+) -> list[int]:
+    """Return the `size` lowest IDs above `after` of jobs with this custom ID; fewer on the last page."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_READ_IN_ORDER)
+    seen = [jobs.c.custom_id.is_not(None)] + ([] if batch_id is None else [jobs.c.batch_id == batch_id])
+    return _lowest(connection, [_by_index(connection, [jobs.c.custom_id], [custom_id], after, *seen)], size)
+
+
 def _of_batch(
     connection: Connection, batch_id: str, state: State | None, flag: str | None, after: int, size: int
 ) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, select, union_all
+from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, or_, select, union_all
 
 from wavemill.errors import NotFoundError, UsageError
 from wavemill.jobs.counters import MARK_S
@@ -76,9 +76,19 @@ def batch_is_final(database: Database, batch_id: str) -> bool:
     return finished_at is not None
 
 
-def list_batches(database: Database, *, limit: int = 20, tags: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """Return the statuses of the newest batches, or of those that have all `tags`, newest first."""
-    query = _batches().where(*has_tags(tags or {})).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
+def list_batches(
+    database: Database, *, limit: int = 20, tags: Mapping[str, str] | None = None, before: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the statuses of the newest batches, or of those that have all `tags`, newest first.
+
+    `before` is the ID of the last batch of the page before.
+    """
+    query = _batches().where(*has_tags(tags or {}))
+    if before is not None:
+        last = select(batches.c.created_at).where(batches.c.id == before).scalar_subquery()
+        is_older = and_(batches.c.created_at == last, batches.c.id < before)
+        query = query.where(batches.c.created_at <= last, or_(batches.c.created_at < last, is_older))
+    query = query.order_by(batches.c.created_at.desc(), batches.c.id.desc()).limit(limit)
     with database.reading() as connection:
         return [_status(row) for row in connection.execute(query)]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -32,9 +32,14 @@ _SPOOL_BYTES = 8_000_000  # larger spools go to disk
 _MAX_PAUSE_S = 3_600.0  # while the caller produces jobs, such as a person who types IDs or a file search
 _MAX_KEY = 200  # as wide as the column
 _JOB_COLUMNS = ("batch_id", "seq", "spectrogram_id", "item", "max_attempts", "created_at")
+_ABOUT_COLUMNS = ("custom_id", "metadata")
 
-# (ID, item): the ID is unique in its batch and names the outputs; the item is further input, if any.
-NewJob = tuple[str, Mapping[str, Any] | None]
+_Json = Mapping[str, Any] | None
+# (ID, item), or (ID, item, custom_id, metadata): the ID is unique in its batch and names the outputs; the item is
+# further input, if any; the others are what the caller says about the job.
+_PlainJob = tuple[str, _Json]
+NewJob = _PlainJob | tuple[str, _Json, str | None, _Json]
+_Write = Callable[[Connection, Sequence[str], Sequence[tuple[Any, ...]]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,11 @@ class BatchRequest:
             raise UsageError(f"key {self.key[:80]!r}: expected 1 to {_MAX_KEY} printable characters")
 
     def content(self) -> dict[str, Any]:
-        """Return what decides the outputs; name, priority, tags and the size of chunks do not."""
+        """Return what decides the outputs; name, priority, tags and the size of chunks do not.
+
+        The digest of a keyed batch covers this and its jobs, each with its `custom_id` and `metadata`: a caller who
+        sends other ones would look for them in vain in the earlier batch.
+        """
         names = ("operation", "dataset", "model", "model_digest", "output", "params")
         return {name: getattr(self, name) for name in names}
 
@@ -88,7 +97,7 @@ def write_batch(
 
     Parameters
     ----------
-    new_jobs : iterable of (ID, item or None)
+    new_jobs : iterable of `NewJob`
         Streamed; each ID at most once, or outputs would overwrite each other.
     progress : callable
         Called with the number of jobs written so far.
@@ -146,13 +155,7 @@ def _write(
     stored_at = created_at if is_postgresql else created_at.strftime("%Y-%m-%d %H:%M:%S.%f")
     total, digest = 0, _content_digest(request)
     for page in pages:
-        write(
-            connection,
-            [
-                (batch_id, seq, ID, item and json.dumps(item), request.max_attempts, stored_at)
-                for seq, (ID, item) in enumerate(page, start=total)
-            ],
-        )
+        _write_page(connection, write, page, total, (batch_id, request.max_attempts, stored_at))
         total += len(page)
         _digest_page(digest, page, request)
         progress(total)
@@ -167,6 +170,22 @@ def _write(
         update(batches).where(batches.c.id == batch_id).values(total=total, queued=total, content_sha256=content)
     )
     return batch_id, total
+
+
+def _write_page(
+    connection: Connection, write: _Write, page: list[NewJob], first: int, common: tuple[str, int, Any]
+) -> None:
+    batch_id, most, at = common
+    if max(map(len, page)) == 2:  # as nearly always: two columns fewer
+        plain = enumerate(cast(list[_PlainJob], page), start=first)
+        rows = [(batch_id, seq, ID, item and json.dumps(item), most, at) for seq, (ID, item) in plain]
+        write(connection, _JOB_COLUMNS, rows)
+        return
+    wide = []
+    for seq, job in enumerate(page, start=first):
+        ID, item, custom_id, about = (*job, None, None)[:4]
+        wide.append((batch_id, seq, ID, item and json.dumps(item), most, at, custom_id, about and json.dumps(about)))
+    write(connection, (*_JOB_COLUMNS, *_ABOUT_COLUMNS), wide)
 
 
 def _content_digest(request: BatchRequest) -> hashlib._Hash:
@@ -190,7 +209,7 @@ def _require_same(earlier: Row[Any], request: BatchRequest, pages: Iterable[list
     if digest.hexdigest() != earlier.content_sha256:
         raise UsageError(
             f"key {earlier.key!r} is that of batch {earlier.id}, which has another dataset, model or output, other IDs "
-            "or other parameters; nothing was queued: choose another key for this request"
+            "(or custom_id or metadata) or other parameters; nothing was queued: choose another key for this request"
         )
     return earlier.id, earlier.total
 
@@ -242,18 +261,18 @@ def _pages(new_jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
         yield page
 
 
-def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def _insert(connection: Connection, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     # Straight to the driver: SQLAlchemy's work on each row takes longer than SQLite's.
-    marks = ", ".join("?" * len(_JOB_COLUMNS))
-    connection.exec_driver_sql(f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608 constants
+    marks = ", ".join("?" * len(columns))
+    connection.exec_driver_sql(f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608 constants
 
 
-def _copy(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: Connection, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     driver_connection = connection.connection.driver_connection
     assert driver_connection is not None  # the pool has just given it
     with (
         driver_connection.cursor() as cursor,
-        cursor.copy(f"COPY jobs ({', '.join(_JOB_COLUMNS)}) FROM STDIN") as copy,
+        cursor.copy(f"COPY jobs ({', '.join(columns)}) FROM STDIN") as copy,
     ):
         for row in rows:
             copy.write_row(row)

@@ -1,4 +1,4 @@
-"""Reads the outputs of jobs, from a folder or an object store, and nothing beside them.
+"""Reads and removes the outputs of jobs, in a folder or an object store, and nothing beside them.
 
 A job's row holds the path of each output. Whoever can write to the output folder could put a link
 there that leads elsewhere, so links below the folder are not followed.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from wavemill.errors import NotFoundError, StorageUnavailableError, WavemillError
+from wavemill.errors import NotFoundError, OutputError, StorageUnavailableError, WavemillError
 from wavemill.storage.errors import classified, is_missing
 from wavemill.storage.locations import file_system_of, is_remote
 
@@ -36,10 +36,7 @@ def open_output(path: str, *, output: str, batch_id: str) -> Iterator[tuple[IO[b
     StorageUnavailableError
         The storage does not answer.
     """
-    root = output.removeprefix("file://").rstrip("/")
-    name = path.removeprefix("file://").removeprefix(f"{root}/")
-    if not name.startswith(f"{batch_id}/") or not _is_below(name):
-        raise NotFoundError("this output does not lie in its batch's folder")
+    root, name = _placed(path, output, batch_id)
     try:
         file, size = _open_object(path) if is_remote(root) else _open_file(Path(root or "/"), name)
     except WavemillError:
@@ -52,12 +49,54 @@ def open_output(path: str, *, output: str, batch_id: str) -> Iterator[tuple[IO[b
         yield file, size
 
 
+def remove_output(path: str, *, output: str, batch_id: str) -> None:
+    """Remove an output, unless it is gone already; arguments and errors are those of `open_output`."""
+    root, name = _placed(path, output, batch_id)
+    try:
+        if is_remote(root):
+            system, inner = file_system_of(path)
+            system.rm_file(inner)
+        else:
+            with _folder_of(Path(root or "/"), name) as (folder, last):
+                os.unlink(last, dir_fd=folder)
+    except WavemillError:
+        raise
+    except Exception as exc:
+        if not is_missing(exc):
+            raise classified(
+                f"cannot remove {path}, delete again when this is mended", exc, permanent=OutputError
+            ) from exc
+
+
+def _placed(path: str, output: str, batch_id: str) -> tuple[str, str]:
+    """Return the root of a batch's outputs, and the name of one below it; NotFoundError if it lies elsewhere."""
+    root = output.removeprefix("file://").rstrip("/")
+    name = path.removeprefix("file://").removeprefix(f"{root}/")
+    if not name.startswith(f"{batch_id}/") or not _is_below(name):
+        raise NotFoundError("this output does not lie in its batch's folder")
+    return root, name
+
+
 def _is_below(name: str) -> bool:
     return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name and "\\" not in name
 
 
 def _open_file(root: Path, name: str) -> tuple[IO[bytes], int]:
-    """Open a file below a folder, one part of its path after the other, and follow no link on the way."""
+    with _folder_of(root, name) as (folder, last):
+        found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    about = os.fstat(found)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(found)
+        raise NotFoundError("this output is no file")
+    return os.fdopen(found, "rb"), about.st_size
+
+
+@contextmanager
+def _folder_of(root: Path, name: str) -> Iterator[tuple[int, str]]:
+    """Open the folder of a file, one part of its path after the other, and follow no link on the way.
+
+    Yields the folder's descriptor, and the last part of the path.
+    """
     if not root.is_dir():
         raise StorageUnavailableError(f"the output folder {root} is not there")
     *folders, last = PurePosixPath(name).parts
@@ -67,14 +106,9 @@ def _open_file(root: Path, name: str) -> tuple[IO[bytes], int]:
             inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
             os.close(here)
             here = inner
-        found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+        yield here, last
     finally:
         os.close(here)
-    about = os.fstat(found)
-    if not stat.S_ISREG(about.st_mode):
-        os.close(found)
-        raise NotFoundError("this output is no file")
-    return os.fdopen(found, "rb"), about.st_size
 
 
 def _open_object(url: str) -> tuple[IO[bytes], int]:

@@ -13,7 +13,13 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from sqlalchemy import update
 from support.stack import Stack, eventually
+
+from wavemill.jobs.counters import move_counts
+from wavemill.jobs.database import now
+from wavemill.jobs.schema import jobs
+from wavemill.jobs.states import State
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
@@ -87,6 +93,12 @@ def job_ids(living: Stack, batch_id: str) -> list[int]:
     return [job.id for job in living.producer.batch(batch_id).jobs()]
 
 
+def paths(batch_id: str, job_id: int) -> list[str]:
+    """Return the path of a page of each kind."""
+    batch = f"batches/{batch_id}"
+    return ["", batch, f"{batch}/listen", f"jobs/{job_id}", "jobs", "workers", f"bulk?batch={batch_id}"]
+
+
 def position_s(page: Page) -> float:
     return float(page.inner_text("#position").split()[0])
 
@@ -142,6 +154,8 @@ def test_a_job_plays_and_one_key_switches_at_the_same_position(
     for image in page.locator(".pictures img").all():
         assert image.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 800
     expect(page.locator("#position")).to_have_text(re.compile(r"0\.00 s of 0\.[1-9]"))
+    expect(page.locator("[data-sound=generated] .heights span")).to_have_text(["1 kHz", "2 kHz", "3 kHz"])
+    expect(page.locator("[data-sound=generated] .times span").last).to_have_text(re.compile(r"0\.\d\d s"))
     page.keyboard.press(" ")
     eventually(lambda: position_s(page) > 0.1, timeout_s=20, what="sound")
     page.keyboard.press(" ")
@@ -189,11 +203,29 @@ def test_the_grid_goes_on_by_arrows_plays_and_rates(page: Page, address: str, li
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def test_a_sample_names_the_clip_that_it_is_most_like(
+    page: Page, address: str, living: Stack, small_dataset: Path, batch_id: str
+) -> None:
+    made = living.producer.sample(1, model="small", output=living.folder / "out")
+    living.wait(made)
+    page.goto(f"{address}jobs/{job_ids(living, made.id)[0]}")
+    part = page.locator("#nearest")
+    expect(part).to_contain_text(f"clips in {small_dataset}: their spectrograms differ by", timeout=20_000)
+
+
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str, living: Stack, batch_id: str) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 700}, color_scheme="dark")
     page = context.new_page()
     job_id = job_ids(living, batch_id)[0]
-    for path in ("", f"batches/{batch_id}", f"batches/{batch_id}/listen", f"jobs/{job_id}", "jobs", "workers"):
+    for path in (
+        "",
+        f"batches/{batch_id}",
+        f"batches/{batch_id}/listen",
+        f"jobs/{job_id}",
+        "jobs",
+        "workers",
+        f"bulk?batch={batch_id}",
+    ):
         page.goto(address + path)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
     context.close()
@@ -210,12 +242,31 @@ def test_a_button_pauses_a_batch(page: Page, address: str, living: Stack, small_
     eventually(lambda: batch.status()["state"] == "cancelled", what="the cancel")
 
 
+def test_ten_thousand_matching_jobs_are_retried_from_the_page(page: Page, address: str, living: Stack) -> None:
+    batch = living.producer.sample(25_000, model="small", output=living.folder / "out")
+    batch.pause()
+    with living.producer.database.transaction() as connection:
+        lost = (jobs.c.batch_id == batch.id, jobs.c.seq.between(15_000, 24_999), jobs.c.state == State.QUEUED)
+        values = {"state": State.FAILED, "error_code": "storage-error", "error": "full", "finished_at": now()}
+        count = connection.execute(update(jobs).where(*lost).values(values)).rowcount
+        move_counts(connection, {batch.id: {State.QUEUED: -count, State.FAILED: count}})
+    assert count == 10_000
+    page.goto(f"{address}batches/{batch.id}?where=state%3Dfailed")
+    page.get_by_role("link", name="All 10\u2009000 that match…").click()
+    expect(page.get_by_role("heading", name="10\u2009000 jobs match")).to_be_visible()
+    page.get_by_text("Retry those that failed or were cancelled").click()
+    page.get_by_role("button", name="Retry 10\u2009000 jobs").click()
+    expect(page.get_by_text("10\u2009000 jobs were queued again.")).to_be_visible(timeout=60_000)
+    assert batch.status()["counts"]["failed"] == 0
+    batch.cancel()
+
+
 def test_axe_finds_nothing_serious(browser: Browser, address: str, living: Stack, batch_id: str) -> None:
     job_id = job_ids(living, batch_id)[0]
     for scheme in ("light", "dark"):
         context = browser.new_context(color_scheme=scheme, bypass_csp=True)  # its script is foreign
         page = context.new_page()
-        for path in ("", f"batches/{batch_id}", f"batches/{batch_id}/listen", f"jobs/{job_id}", "jobs", "workers"):
+        for path in paths(batch_id, job_id):
             page.goto(address + path)
             expect(page.locator("main")).to_be_visible()
             found = Axe().run(page).response["violations"]

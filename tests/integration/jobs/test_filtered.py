@@ -10,8 +10,7 @@ from support.batches import claim, failed, finish, job_rows, submit
 from support.batches import seqs as seqs_of
 
 from wavemill.errors import UsageError
-from wavemill.jobs import filtered, sorting, summary
-from wavemill.jobs.control import retry_batch
+from wavemill.jobs import bulk, filtered, sorting, summary
 from wavemill.jobs.database import Database
 from wavemill.jobs.filtered import filtered_page
 from wavemill.jobs.filters import parse
@@ -167,9 +166,9 @@ def test_a_retry_takes_only_matching_jobs_however_many_there_are(database: Datab
         connection.execute(of_batch.where(jobs.c.seq % 5 < 2).values(error_code="storage-error"))
         connection.execute(update(batches).values(queued=0, failed=25_000))
         connection.execute(delete(chunks))
-    conditions = parse(["error_code=storage-*"])
-    count = retry_batch(database, batch_id, states=[State.FAILED], extra_attempts=2, conditions=conditions)
-    assert count == 10_000
+    where, params = ["error_code=storage-*"], {"extra_attempts": 2}
+    action_id = bulk.start(database, bulk.Action.RETRY, batch_id=batch_id, where=where, params=params, is_mine=True)
+    assert bulk.run(database, action_id)["changed"] == 10_000
     queued = [row for row in job_rows(database, batch_id) if row.state == State.QUEUED]
     assert [row.seq for row in queued] == [seq for seq in range(25_000) if seq % 5 < 2]
     assert {(row.error_code, row.max_attempts) for row in queued} == {(None, 5)}

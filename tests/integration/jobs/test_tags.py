@@ -25,6 +25,12 @@ def test_batches_are_found_by_their_tags(database: Database) -> None:
     assert found(project="x") == set(ids[:2])
     assert found(project="x", take="2") == {ids[1]}
     assert found(project="y") == set()
+    pages, before = [], None
+    while page := list_batches(database, limit=2, before=before):
+        pages += [batch["id"] for batch in page]
+        before = pages[-1]
+    assert pages == [batch["id"] for batch in list_batches(database)]
+    assert len(pages) == 3
     assert {batch["id"]: batch["tags"] for batch in list_batches(database)} == dict(zip(ids, tagged, strict=True))
 
 

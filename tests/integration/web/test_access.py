@@ -25,7 +25,7 @@ from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.migrate import upgrade
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
-from wavemill.jobs.tokens import create_token
+from wavemill.jobs.tokens import create_token, revoke_token
 from wavemill.settings import Settings
 from wavemill_producer.web.app import create_app
 from wavemill_producer.web.background import page_in_background
@@ -33,6 +33,14 @@ from wavemill_producer.web.roles import Role
 
 SCRIPT = "<script>alert(1)</script>"
 OPEN = {"/sign-in", "/sign-out", "/health", "/ready"}  # to send a token, and for probes
+VALUES = {
+    "which": "generated",
+    "action": "cancel",
+    "name": "nobody",
+    "job_id": "1",
+    "action_id": "1",
+    "batch_id": "none",
+}  # of the parameters in paths
 Tokens = dict[Role, dict[str, str]]
 
 
@@ -86,7 +94,14 @@ def routes(settings: Settings) -> Iterator[tuple[str, str]]:
     for route in iter_route_contexts(create_app(settings).routes):
         if route.methods is not None:
             path = route.path or ""
-            values = {"which": "generated", "action": "cancel", "name": "nobody", "job_id": "1", "batch_id": "none"}
+            values = {
+                "which": "generated",
+                "action": "cancel",
+                "name": "nobody",
+                "job_id": "1",
+                "action_id": "1",
+                "batch_id": "none",
+            }
             for name, value in values.items():
                 path = path.replace(f"{{{name}}}", value)
             assert "{" not in path, f"give {path} a value in this test"
@@ -132,6 +147,31 @@ def test_a_revoked_token_and_a_wrong_one_are_refused(tokens: Tokens, client: htt
     assert client.delete("/api/v1/tokens/ci", headers=admin).status_code == 200
     assert client.get("/api/v1/batches", headers=reader).status_code == 401
     assert client.get("/api/v1/batches", headers={"authorization": "Bearer wm_wrong"}).status_code == 401
+
+
+def test_a_stream_of_events_ends_with_its_token(tokens: Tokens, client: httpx.Client, database: Database) -> None:
+    with client.stream("GET", "/api/v1/events", headers=tokens[Role.READ], timeout=30) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: resync"
+        revoke_token(database, f"a {Role.READ}")
+        assert [line for line in lines if line.startswith("event: batch")] == []  # and then it ends
+
+
+def test_a_signed_in_reader_signs_out_and_a_part_of_a_page_asks_for_the_whole(
+    tokens: Tokens, client: httpx.Client
+) -> None:
+    form = client.get("/sign-in", params={"next": "/workers"})
+    csrf = form.text.split('name="csrf_token" value="')[1].split('"')[0]
+    token = tokens[Role.READ]["authorization"].removeprefix("Bearer ")
+    entered = client.post("/sign-in", data={"csrf_token": csrf, "token": token, "next": "/workers"})
+    assert entered.headers["location"] == "/workers"
+    assert all(f"_{client.base_url.port}" in name for name in client.cookies)
+    page = client.get("/workers").text
+    assert "Sign out" in page
+    own_header = {"x-csrf-token": page.split('data-csrf="')[1].split('"')[0], "hx-request": "true"}
+    assert client.post("/sign-out", headers=own_header).headers["hx-redirect"] == "/sign-in"
+    part = client.get("/workers", headers={"hx-request": "true"})
+    assert (part.status_code, part.headers["hx-refresh"]) == (401, "true")
 
 
 def test_a_page_of_another_site_can_write_nothing(client: httpx.Client) -> None:

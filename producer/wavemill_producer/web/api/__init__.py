@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from wavemill_producer.web.api import (
+    actions,
     batches,
     description,
     events,
@@ -15,5 +16,5 @@ from wavemill_producer.web.api import (
 )
 
 router = APIRouter()
-for part in (submissions, batches, jobs, exports, events, sounds, inventory, tokens, description):
+for part in (submissions, batches, jobs, actions, exports, events, sounds, inventory, tokens, description):
     router.include_router(part.router)

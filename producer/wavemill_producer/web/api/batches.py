@@ -14,6 +14,7 @@ from wavemill_producer.web.answers import Json
 from wavemill_producer.web.api.arguments import BatchId, Limit, Tags, Where
 
 router = APIRouter(tags=["batches"])
+_MOST_RATED = 4_000  # jobs read for one answer
 _MAY_READ, _MAY_SUBMIT = [Depends(may(Role.READ))], [Depends(may(Role.SUBMIT))]
 
 
@@ -24,15 +25,33 @@ def batch_of(request: Request, batch_id: str) -> Batch:
 
 
 @router.get("/batches", dependencies=_MAY_READ)
-def list_batches(request: Request, limit: Limit = 100, tag: Tags = []) -> Json:  # noqa: B006  FastAPI copies it
-    """Return the statuses of the newest batches, or of those that have all tags, newest first."""
-    return Json({"batches": request.app.state.producer.batches(limit=limit, tags=tags_from(tag))})
+def list_batches(
+    request: Request,
+    limit: Limit = 100,
+    tag: Tags = [],  # noqa: B006  FastAPI copies it
+    before: Annotated[str | None, Query(max_length=200, description="The `before` of the page before.")] = None,
+) -> Json:
+    """Return the statuses of the newest batches, or of those that have all tags, newest first.
+
+    `before` is null at the end.
+    """
+    producer = request.app.state.producer
+    last = None if before is None else producer.batch(before).id
+    found = producer.batches(limit=limit, tags=tags_from(tag), before=last)
+    return Json({"batches": found, "before": found[-1]["id"] if len(found) == limit else None})
 
 
 @router.get("/batches/{batch_id}", dependencies=_MAY_READ)
 def batch(request: Request, batch_id: BatchId) -> Json:
     """Return a batch's status, as `wavemill status BATCH --json` prints it."""
     return Json(batch_of(request, batch_id).status())
+
+
+@router.get("/batches/{batch_id}/ratings", dependencies=_MAY_READ)
+def ratings(request: Request, batch_id: BatchId) -> Json:
+    """Return the mean rating, the mean quality by rating, and their rank correlation, of up to 4,000 rated jobs."""
+    found = batch_of(request, batch_id)
+    return _done(found, **found.rating_figures(limit=_MOST_RATED))
 
 
 @router.get("/batches/{batch_id}/deliveries", dependencies=_MAY_READ)

@@ -43,7 +43,7 @@ def _response(request: Request, batch_id: str | None, *, once: bool) -> EventSou
     feed.require_room()
 
     async def stream() -> AsyncIterator[ServerSentEvent]:
-        async for event in feed.listen(batch_id):
+        async for event in feed.listen(batch_id, token_sha256=request.state.caller.token_sha256):
             yield ServerSentEvent(as_json(event.data), event=event.kind, retry=_RETRY_MS)
             if once:
                 return

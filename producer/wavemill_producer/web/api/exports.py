@@ -20,7 +20,7 @@ from wavemill_producer.web.api.batches import batch_of
 router = APIRouter(dependencies=[Depends(may(Role.READ))], tags=["batches"])
 _PIECE = 2**18  # bytes
 _SPOOLED = 2**23  # bytes held in memory
-_TYPES = {
+MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
@@ -47,7 +47,7 @@ def export(
         "content-disposition": f'attachment; filename="{batch.id}.{format}"',
         "content-length": str(file.tell()),
     }
-    return StreamingResponse(_pieces(file), headers=headers, media_type=_TYPES[format])
+    return StreamingResponse(_pieces(file), headers=headers, media_type=MEDIA_TYPES[format])
 
 
 def _write(batch: Batch, kind: str, file: IO[bytes]) -> None:

@@ -12,14 +12,16 @@ from starlette.responses import Response
 from wavemill.errors import NotFoundError
 from wavemill.jobs.queries import SoundPlace, find_sound
 from wavemill.storage.reading import open_output
+from wavemill_producer.nearest import NearestClips
 from wavemill_producer.web.access import Role, may
-from wavemill_producer.web.answers import as_json
+from wavemill_producer.web.answers import Json, as_json
 from wavemill_producer.web.api.arguments import JobId, Which
 from wavemill_producer.web.picture_cache import PictureCache
 from wavemill_producer.web.sound_response import NO_CHANGE, caching, etag_of, is_known, sound_response
 
 router = APIRouter(dependencies=[Depends(may(Role.READ))], tags=["sounds"])
 
+_LONGEST_COMPARED_S = 60.0
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _SOUND: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/*": {}}}, 206: {"content": {"audio/*": {}}}}
 Digest = Annotated[
@@ -79,6 +81,28 @@ async def peaks(
     The answer is `{"duration_s", "sample_rate_hz", "lows": [...], "highs": [...]}`.
     """
     return await _picture(request, job_id, which, f"peaks {bins}", v, lambda file: _peaks_json(file, bins), "json")
+
+
+@router.get("/jobs/{job_id}/nearest", name="nearest")
+def nearest(request: Request, job_id: JobId) -> Json:
+    """Return the clip that a job's sound is most like, of the dataset that was last used with its model.
+
+    The answer is `{"dataset", "spectrogram_id", "distance_db", "compared", "clips", "job_id"}`. Of a dataset of more
+    than 5,000 clips, that many drawn at random are compared.
+    """
+    return Json(nearest_clip(request, job_id))
+
+
+def nearest_clip(request: Request, job_id: int) -> dict[str, Any]:
+    """Compare a job's sound with the clips of a dataset; NotFoundError if there is none."""
+    from wavemill_producer.pictures import read_start
+
+    place = _place(request, job_id, "generated")
+    with open_output(place.path, output=place.output, batch_id=place.batch_id) as (file, _):
+        samples, rate_hz = read_start(file, seconds=_LONGEST_COMPARED_S)
+    producer = request.app.state.producer
+    clips: NearestClips = request.app.state.nearest_clips
+    return clips.find(producer.database, producer.job(job_id), samples, rate_hz)
 
 
 def _peaks_json(file: IO[bytes], bins: int) -> bytes:

@@ -34,7 +34,10 @@ def submit_batch(request: Request, new: NewBatch, key: Key = None) -> Json:
 def upload_batch(
     request: Request,
     batch: Annotated[str, Form(max_length=100_000, description="The request as JSON, as for `POST /batches`.")],
-    ids: Annotated[UploadFile, File(description="One ID a line, at most 128 MiB.")],
+    ids: Annotated[
+        UploadFile,
+        File(description="One ID a line, or one JSON object with `id`, `custom_id` and `metadata`; 128 MiB."),
+    ],
     key: Key = None,
 ) -> Json:
     """Queue a batch whose IDs are uploaded as a file."""

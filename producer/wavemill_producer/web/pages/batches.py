@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from wavemill.jobs import queries, summary
+from wavemill.jobs.database import Database
 from wavemill.jobs.tags import tags_from
 from wavemill_producer.batch import FINISHED
 from wavemill_producer.producer import Producer
@@ -18,6 +20,7 @@ from wavemill_producer.web.pages.job_list import JobList, job_list
 from wavemill_producer.web.pages.plots import PLOTTED, plots
 from wavemill_producer.web.pages.rendering import render
 from wavemill_producer.web.pages.route import PageRoute
+from wavemill_producer.web.shared import Shared
 
 router = APIRouter(route_class=PageRoute, dependencies=[Depends(may(Role.READ))])
 
@@ -32,20 +35,21 @@ def batches(
     tag: Tags = [],  # noqa: B006  FastAPI copies it
 ) -> HTMLResponse:
     """Show the newest batches, or those with the given tags, and how the workers do."""
-    producer: Producer = request.app.state.producer
+    shared: Shared = request.app.state.shared
+    values = shared.get(("batches", limit, *tag), lambda: _overview(request.app.state.producer, limit, tag))
+    return render(request, "batches.html", limit=limit, tags=tag, **values)
+
+
+def _overview(producer: Producer, limit: int, tag: list[str]) -> dict[str, Any]:
     newest = producer.batches(limit=limit + 1, tags=tags_from(tag))
-    return render(
-        request,
-        "batches.html",
-        batches=newest[:limit],
-        more=min(limit * 4, _MOST_LISTED) if len(newest) > limit < _MOST_LISTED else None,
-        limit=limit,
-        tags=tag,
-        left=producer.all_left(),
-        workers=producer.workers(),
-        troubles=producer.troubles(),
-        refused=producer.refused_models(),
-    )
+    return {
+        "batches": newest[:limit],
+        "more": min(limit * 4, _MOST_LISTED) if len(newest) > limit < _MOST_LISTED else None,
+        "left": producer.all_left(),
+        "workers": producer.workers(),
+        "troubles": producer.troubles(),
+        "refused": producer.refused_models(),
+    }
 
 
 @router.get("/banner", response_class=HTMLResponse)
@@ -71,12 +75,10 @@ def progress(request: Request, batch_id: str) -> HTMLResponse:
 @router.get("/batches/{batch_id}/figures", response_class=HTMLResponse)
 def figures(request: Request, batch_id: str) -> HTMLResponse:
     """Return the plots of a batch's figures."""
-    producer: Producer = request.app.state.producer
-    return render(
-        request,
-        "parts/plots.html",
-        plots=plots(summary.batch_figures(producer.database, batch_id, fields=tuple(PLOTTED))),
-    )
+    shared: Shared = request.app.state.shared
+    database = request.app.state.producer.database
+    read = partial(summary.batch_figures, database, batch_id, fields=tuple(PLOTTED))
+    return render(request, "parts/plots.html", plots=plots(shared.get(("figures", batch_id), read)))
 
 
 @router.post("/batches/{batch_id}/control/{action}", response_class=HTMLResponse, dependencies=_MAY_SUBMIT)
@@ -89,7 +91,11 @@ def control(request: Request, batch_id: str, action: Literal["pause", "resume", 
 
 def _moving(request: Request, batch_id: str) -> dict[str, Any]:
     """Return what the part of a batch's page that moves needs."""
-    database = request.app.state.producer.database
+    shared: Shared = request.app.state.shared
+    return shared.get(("progress", batch_id), lambda: _read_moving(request.app.state.producer.database, batch_id))
+
+
+def _read_moving(database: Database, batch_id: str) -> dict[str, Any]:
     status = queries.batch_status(database, batch_id)
     is_finished = status["state"] in FINISHED
     return {

@@ -10,15 +10,17 @@ from fastapi import HTTPException, Query, Request
 
 from wavemill.errors import UsageError
 from wavemill.jobs.filtered import JobPage
-from wavemill.jobs.filters import FIELDS, parse
+from wavemill.jobs.filters import FIELDS, LABEL, METADATA, is_field, parse
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.sorting import can_sort, listed_page, order_in
 from wavemill.jobs.states import State
+from wavemill_producer.job_labels import label_names
 from wavemill_producer.producer import Producer
 from wavemill_producer.web.api.arguments import Sort, Where
 from wavemill_producer.web.pages.rendering import Links
 
 PAGE = 50
+_MOST_OFFERED = 200  # labels and keys
 
 Cursor = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
@@ -34,6 +36,7 @@ class JobList:
     after: int
     page: JobPage
     problem: str | None
+    labels: Sequence[str] = ()
 
     @property
     def query(self) -> dict[str, Any]:
@@ -72,9 +75,16 @@ class JobList:
         return self.without(text) if text in self.where else [*self.where, text]
 
     @property
-    def fields(self) -> list[str]:
-        """The fields that a filter can be on."""
+    def sort_fields(self) -> list[str]:
+        """The fields that jobs can be sorted by."""
         return list(FIELDS)
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that a filter can be on: also the labels of the dataset, and keys of metadata shown here."""
+        keys = {key: None for row in self.page.rows for key in row["metadata"] or {}}
+        offered = [f"{LABEL}{name}" for name in self.labels] + [f"{METADATA}{key}" for key in keys]
+        return [*FIELDS, *[field for field in offered if is_field(field)][:_MOST_OFFERED]]
 
     @property
     def states(self) -> list[str]:
@@ -88,7 +98,7 @@ def job_list(
     where: Where = [],  # noqa: B006  FastAPI copies it
     sort: Sort = None,
     after: Cursor = 0,
-    field: Annotated[str, Query(max_length=100)] = "",
+    field: Annotated[str, Query(max_length=200)] = "",
     op: Annotated[str, Query(max_length=2)] = "=",
     value: Annotated[str, Query(max_length=200)] = "",
 ) -> JobList:
@@ -115,4 +125,5 @@ def job_list(
         after=after,
         page=page,
         problem=problem,
+        labels=() if batch_id is None else label_names(producer.database, batch_id),
     )

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse
 
+from wavemill.errors import NotFoundError
 from wavemill_producer.producer import Producer
 from wavemill_producer.web.access import Role, may
+from wavemill_producer.web.api.sounds import nearest_clip
 from wavemill_producer.web.pages.job_list import JobList, job_list
 from wavemill_producer.web.pages.rendering import render
 from wavemill_producer.web.pages.route import PageRoute
@@ -49,8 +51,21 @@ def job(request: Request, job_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> H
     )
 
 
+@router.get("/jobs/{job_id}/nearest", response_class=HTMLResponse)
+def nearest(request: Request, job_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> HTMLResponse:
+    """Return the part of a sample's page that names the clip which it is most like."""
+    try:
+        found, problem = nearest_clip(request, job_id), None
+    except NotFoundError as exc:
+        found, problem = None, str(exc)
+    other = None if found is None or found["job_id"] is None else request.app.state.producer.job(found["job_id"])
+    return render(request, "parts/nearest.html", found=found, problem=problem, other=other)
+
+
 def _facts(found: dict[str, Any]) -> dict[str, Any]:
     """Return where the job comes from: its columns that have a value, with the parameters one by one."""
     facts = {key: value for key, value in found.items() if key not in _APART and value not in (None, {}, "")}
-    params = facts.pop("params", {})
-    return facts | {f"params.{key}": value for key, value in params.items() if value is not None}
+    inner = {name: facts.pop(name, {}) for name in ("metadata", "params")}
+    return facts | {
+        f"{name}.{key}": value for name, values in inner.items() for key, value in values.items() if value is not None
+    }

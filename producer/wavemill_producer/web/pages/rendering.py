@@ -67,8 +67,8 @@ def render(
 ) -> HTMLResponse:
     """Return a template's HTML.
 
-    It sees `links`, `csrf_token`, `may_write`, `here`, the path of the page, and `events`, the API's route of the
-    events that the page follows.
+    It sees `links`, `csrf_token`, `caller`, `may_write`, `here`, the path of the page, and `events`, the API's route
+    of the events that the page follows.
     """
     links = Links(request)
     caller: Caller | None = request.state.caller
@@ -79,6 +79,7 @@ def render(
             links=links,
             here=request.url.path.removeprefix(links.root) or "/",
             csrf_token=request.state.csrf_token,
+            caller=caller,
             may_write=caller is not None and caller.role.covers(Role.SUBMIT),
             events=links.api(events),
             **values,

@@ -31,6 +31,37 @@ function draw() {
   toggle.setAttribute("aria-pressed", String(!audio.paused));
 }
 
+// The step of 1, 2 or 5 times a power of ten that divides a length into at most `most` parts.
+function stepFor(length, most) {
+  const power = 10 ** Math.floor(Math.log10(length / most));
+  return [1, 2, 5, 10].map((n) => n * power).find((step) => length / step <= most);
+}
+
+function tick(parent, text, side, share) {
+  const label = document.createElement("span");
+  label.textContent = text;
+  label.style[side] = `${100 * share}%`;
+  parent.append(label);
+}
+
+// Label the spectrogram's axes: frequencies at its left edge, seconds below it.
+async function drawAxes(part) {
+  const answer = await fetch(part.dataset.peaks);
+  if (!answer.ok) return;
+  const { duration_s: duration, sample_rate_hz: rate } = await answer.json();
+  const highest = rate / 2;
+  const stepHz = stepFor(highest, 5);
+  for (let hz = stepHz; hz < 0.97 * highest; hz += stepHz) {
+    tick(part.querySelector(".heights"), hz >= 1000 ? `${hz / 1000} kHz` : `${hz} Hz`, "bottom", hz / highest);
+  }
+  const stepS = stepFor(duration, 5);
+  const decimals = Math.max(0, -Math.floor(Math.log10(stepS)));
+  for (let n = 0; n * stepS < duration - 0.4 * stepS; n += 1) {
+    tick(part.querySelector(".times"), `${(n * stepS).toFixed(decimals)} s`, "left", (n * stepS) / duration);
+  }
+  tick(part.querySelector(".times"), `${duration.toFixed(Math.max(2, decimals))} s`, "left", 1);
+}
+
 if (toggle) {
   toggle.addEventListener("click", playOrPause);
   for (const button of document.querySelectorAll("[data-which]")) {
@@ -43,6 +74,7 @@ if (toggle) {
       audio.currentTime = ((event.clientX - box.left) / box.width) * audio.duration;
     });
     load(part.dataset.src);
+    drawAxes(part);
   }
   follow(draw);
   choose(chosen);

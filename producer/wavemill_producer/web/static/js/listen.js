@@ -11,13 +11,16 @@ const WIDTH = 220; // of a cell, at least, in pixels
 const HEIGHT = 148;
 const AHEAD = 300; // jobs that are read before they come into sight
 const QUIET = 0.003; // full scale is 1
-const jobs = [];
+const REST_MS = 100; // after the last scroll, before pictures are asked for
+const jobs = []; // of each only what the grid shows: there may be many thousands
 const cells = new Map(); // number of a job -> its element
 let chosen = 0;
 let which = "generated";
 let after = 0; // null once all jobs are read
 let reading = null;
 let peaks = null; // of the sound that plays
+let resting = 0; // the timer that waits for the end of a scroll
+let isFresh = true; // nothing was drawn yet
 
 const api = (job, what) => `${root}/api/v1/jobs/${job.id}/${what}`;
 const sound = (job) => `${api(job, `audio/${which}`)}?v=${which === "original" ? job.original_sha256 : job.sha256}`;
@@ -29,7 +32,11 @@ async function readMore() {
     const answer = await fetch(`${grid.dataset.jobs}&after=${after}`);
     if (!answer.ok) throw new Error((await answer.json()).error.message);
     const page = await answer.json();
-    jobs.push(...page.jobs.filter((job) => job.generated_path));
+    for (const job of page.jobs) {
+      const { id, spectrogram_id, sha256, original_sha256, rating } = job;
+      const hasOriginal = Boolean(job.original_path);
+      if (job.generated_path) jobs.push({ id, spectrogram_id, sha256, original_sha256, rating, hasOriginal });
+    }
     after = page.after;
   })();
   try {
@@ -54,6 +61,7 @@ function draw() {
   const last = Math.min(jobs.length, (Math.ceil((top + innerHeight) / HEIGHT) + 1) * across);
   for (const [number, cell] of cells) {
     if (number < first || number >= last) {
+      cell.querySelector("img").removeAttribute("src"); // or the browser keeps the picture's pixels
       cell.remove();
       cells.delete(number);
     }
@@ -65,7 +73,21 @@ function draw() {
     cell.style.width = `${grid.clientWidth / across - 10}px`;
     mark(number);
   }
+  clearTimeout(resting);
+  resting = setTimeout(drawPictures, cells.size && isFresh ? 0 : REST_MS);
+  isFresh = false;
   if (last + AHEAD > jobs.length) readMore();
+}
+
+// Pictures are drawn by the server, so those that only rush past are not asked for.
+function drawPictures() {
+  for (const [number, cell] of cells) {
+    const image = cell.querySelector("img");
+    if (!image.hasAttribute("src")) {
+      const job = jobs[number];
+      image.src = `${api(job, "spectrogram/generated.png")}?width=240&height=80&v=${job.sha256}`;
+    }
+  }
 }
 
 function make(number) {
@@ -76,7 +98,6 @@ function make(number) {
   cell.setAttribute("role", "option");
   const image = document.createElement("img");
   image.alt = "";
-  image.src = `${api(job, "spectrogram/generated.png")}?width=240&height=80&v=${job.sha256}`;
   const cursor = document.createElement("span");
   cursor.className = "cursor";
   const name = document.createElement("span");
@@ -167,7 +188,7 @@ document.addEventListener("keydown", async (event) => {
     event.preventDefault();
     if (!audio.paused) audio.pause();
     else await play({ position: job && current() === sound(job) && !audio.ended ? audio.currentTime : 0 });
-  } else if (event.key.toLowerCase() === "a" && job?.original_path) {
+  } else if (event.key.toLowerCase() === "a" && job?.hasOriginal) {
     which = which === "generated" ? "original" : "generated";
     grid.dataset.which = which;
     if (!audio.paused) await play({ position: audio.currentTime });

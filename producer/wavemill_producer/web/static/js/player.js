@@ -33,7 +33,12 @@ export async function show(url, { position = 0, plays = false } = {}) {
     await loaded;
   }
   audio.currentTime = Math.min(position, audio.duration || 0);
-  if (plays) await audio.play();
+  if (plays) await audio.play().catch(ignoreInterruption);
+}
+
+// A pause or another sound may come before playing has begun.
+function ignoreInterruption(error) {
+  if (error.name !== "AbortError") throw error;
 }
 
 export function current() {

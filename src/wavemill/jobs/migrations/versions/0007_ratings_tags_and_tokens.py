@@ -34,6 +34,7 @@ _INDEXES = (
     ("jobs", "ix_jobs_rating_id", ["rating", "id"], "rating IS NOT NULL"),
     ("jobs", "ix_jobs_custom_id_id", ["custom_id", "id"], "custom_id IS NOT NULL"),
     ("deliveries", "ix_deliveries_due", ["due_at"], "due_at IS NOT NULL"),
+    ("bulk_actions", "ix_bulk_actions_running", ["id"], "state = 'running'"),
 )
 _TABLES = ("batch_tags", "tokens", "deliveries", "bulk_actions")
 
@@ -79,9 +80,11 @@ def upgrade() -> None:
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("is_exact", sa.Boolean(), nullable=False),
         sa.Column("changed", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("seen", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("after_id", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("files", _JSON),
         sa.Column("result", _JSON),
         sa.Column("error", sa.Text()),
         sa.Column("created_at", _TIME, nullable=False),
