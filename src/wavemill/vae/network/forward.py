@@ -40,7 +40,7 @@ class Forward:
 
     def __init__(self, part: Any, *, on_gpu: bool | None = None, probe: Callable[[], FloatArray] | None = None) -> None:
         self._part = part
-        self._probe = probe or self._random  # returns `BATCH` items, with which `sizes` tries
+        self._probe = probe or self._random  # returns items for `sizes` to try, as many as the largest batch has
         self._item_shape = tuple(part.input_shape[1:])
         self._on_gpu = bool(tf.config.list_logical_devices("GPU")) if on_gpu is None else on_gpu
         self._compiled = tf.function(
@@ -74,7 +74,8 @@ class Forward:
         whole = self._run(probe)
         if not _equal(self._run(probe[::-1]), [output[::-1] for output in whole]):
             return (1,)
-        return tuple(n for n in _SIZES if _equal(self._run(probe[-n:]), [output[-n:] for output in whole]))
+        sizes = [n for n in _SIZES if n <= len(probe)]
+        return tuple(n for n in sizes if _equal(self._run(probe[-n:]), [output[-n:] for output in whole]))
 
     def _random(self) -> FloatArray:
         return np.random.default_rng(0).uniform(size=(BATCH, *self._item_shape)).astype(np.float32)

@@ -23,13 +23,14 @@ import numpy as np
 from wavemill.arrays import FloatArray
 from wavemill.keras_seam import tf
 from wavemill.vae.network.distance import spectral_distance
-from wavemill.vae.network.forward import BATCH, Forward
+from wavemill.vae.network.forward import Forward
 
 Tensor = Any
 
 STEP = 0.12  # first step of each latent, as a share of the latents' root mean square; later ones are shorter
 MEAN_DECAY = 0.5  # of Adam's averages; so few steps would hardly use the usual 0.9 and 0.999
 SQUARE_DECAY = 0.95
+_BATCH = 8  # clips at once; more take as long each, and the gradient needs 12 MB for each clip of `gm-notes`
 _LEAST = 1e-12  # keeps a division by an average of 0 finite
 
 
@@ -87,7 +88,7 @@ class _Step:
         """Return rows of first steps. With averages that are not 0, the gradient's last bits would be lost in them."""
         widths = self._widths
         n_averages = widths[3] + widths[4]
-        rows = np.random.default_rng(0).uniform(size=(BATCH, sum(widths))).astype(np.float32)
+        rows = np.random.default_rng(0).uniform(size=(_BATCH, sum(widths))).astype(np.float32)
         rows[:, -2 - n_averages : -2] = 0
         return rows
 
