@@ -132,7 +132,11 @@ class Producer(Submitter[Batch]):
             patience_s=day_if_none(self._patience_s),
         )
         if submission.checked.duplicates:
-            logger.warning("%d duplicate IDs were left out; each ID is queued once", submission.checked.duplicates)
+            logger.warning(
+                "%d duplicate IDs were left out; each ID is queued once",
+                submission.checked.duplicates,
+                extra={"batch": batch_id},
+            )
         if submission.reuse:
             self._reuse(batch_id, submission)
         self.announce(batch_id)
@@ -147,7 +151,12 @@ class Producer(Submitter[Batch]):
             with input_digests(submission.request) as digests:
                 reuse_outputs(self.database, batch_id, input_digests=digests, worker_id=worker_id)
         except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
-            logger.warning("%s. Batch %s is queued; outputs that were not copied yet are rendered", exc, batch_id)
+            logger.warning(
+                "%s. Batch %s is queued; outputs that were not copied yet are rendered",
+                exc,
+                batch_id,
+                extra={"batch": batch_id},
+            )
 
     def _batch(self, batch_id: str) -> Batch:
         return Batch(
@@ -267,6 +276,16 @@ class Producer(Submitter[Batch]):
             room = self.settings.max_messages - message_count(self._app)
             publish_due(self.database, self._send, batch_id=batch_id, at_most=room)
         except BrokerUnavailableError as exc:
-            logger.warning("%s. Batch %s is safe in the table and is sent when the broker is back", exc, batch_id)
+            logger.warning(
+                "%s. Batch %s is safe in the table and is sent when the broker is back",
+                exc,
+                batch_id,
+                extra={"batch": batch_id},
+            )
         except DatabaseUnavailableError as exc:  # don't raise: the batch is already committed
-            logger.warning("%s. Batch %s is already committed and is sent when the table is back", exc, batch_id)
+            logger.warning(
+                "%s. Batch %s is already committed and is sent when the table is back",
+                exc,
+                batch_id,
+                extra={"batch": batch_id},
+            )

@@ -15,7 +15,12 @@ from wavemill.settings import Settings
 
 @contextmanager
 def worker_processes(
-    settings: Settings, *, per_device: int, devices: str = "auto", log: IO[bytes] | None = None
+    settings: Settings,
+    *,
+    per_device: int,
+    devices: str = "auto",
+    metrics_port: int | None = None,
+    log: IO[bytes] | None = None,
 ) -> Iterator[subprocess.Popen[bytes] | None]:
     """Run a worker supervisor during the `with` statement, and then stop it with SIGTERM.
 
@@ -23,6 +28,8 @@ def worker_processes(
     ----------
     per_device : int >= 0
         Processes on each device; 0 starts none.
+    metrics_port : int, optional
+        Port of the workers' metrics; they serve none by default.
     log : binary file, optional
         Where its output goes; this process's standard error by default.
     """
@@ -31,6 +38,8 @@ def worker_processes(
         return
     command = [sys.executable, "-m", "wavemill_producer.cli.main", "worker"]
     options = [f"--devices={devices}", f"--per-device={per_device}", f"--parent={os.getpid()}"]
+    if metrics_port is not None:
+        options.append(f"--metrics={metrics_port}")
     process = subprocess.Popen(
         [*command, *options],
         env={**os.environ, **settings.as_environment()},

@@ -87,11 +87,15 @@ class Settings(BaseSettings):
         max_length=_MAX_NAME,
         description="First part of a worker's name; the host's by default.",
     )
+    celery_events: bool = Field(
+        False, description="Workers answer `celery inspect`, and send the events that Flower shows."
+    )
     webhook_secret: str = Field(
         "",
         description="whsec_ and random bytes in base64: signs the calls to webhooks; empty: this process makes none.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
+    log_format: str = Field("text", pattern="^(text|json)$", description="Form of log lines: text or json.")
 
     @field_validator("home", "models")
     @classmethod

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavemill.text.log_lines import LineFormatter
+from wavemill.text.log_lines import JSON
 from wavemill.text.secrets_in_urls import places_without_secrets, without_secrets
 from wavemill.text.shown import json_text, shown
 from wavemill.text.terminal import GuardedStream, console
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+logger = logging.getLogger(__name__)
 
 _NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # characters that no valid ID has
 
@@ -45,11 +47,13 @@ def print_id(spectrogram_id: str) -> None:
     write(f"{spectrogram_id if is_exact else shown(spectrogram_id)}\n")
 
 
-def warn_on_stderr() -> None:
-    """Write the library's warnings to standard error, one line each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter("wavemill: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+def tell(sentence: object, log_format: str) -> None:
+    """Tell an operator something on standard error: as a line for people, or as a log line where those are JSON."""
+    if log_format == JSON:
+        logger.setLevel(logging.INFO)
+        logger.info("%s", sentence)
+    else:
+        say(sentence, err=True)
 
 
 def _json_default(value: Any) -> Any:

@@ -56,7 +56,8 @@ def test_metrics_count_jobs_by_state_and_name_workers(database: Database) -> Non
 def test_while_the_table_is_away_the_page_is_healthy_but_not_ready() -> None:
     server = migrated()
     try:
-        with _served(Settings(database_url=server.url)) as client:
+        settings = Settings(database_url=server.url)
+        with _served(settings) as client, _served(settings) as unasked:
             assert client.get("/ready").status_code == 200
             assert "wavemill_table_up 1.0" in client.get("/metrics").text
             server.crash()
@@ -64,6 +65,7 @@ def test_while_the_table_is_away_the_page_is_healthy_but_not_ready() -> None:
             assert (away.status_code, away.text) == (503, "the table does not answer\n")
             assert client.get("/health").status_code == 200
             assert "wavemill_table_up 0.0" in client.get("/metrics").text
+            assert "wavemill_table_up 0.0" in unasked.get("/metrics").text
             server.start()
             eventually(lambda: client.get("/ready").status_code == 200, what="readiness")
     finally:

@@ -31,5 +31,7 @@ def create_app(settings: Settings) -> Celery:
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=300,  # a child imports TensorFlow before it reports that it is up
         worker_max_tasks_per_child=None,
+        worker_enable_remote_control=settings.celery_events,
+        worker_send_task_events=settings.celery_events,
     )
     return app

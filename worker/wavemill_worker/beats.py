@@ -18,6 +18,7 @@ from time import monotonic, sleep
 
 FOLDER_VARIABLE = "WAVEMILL_BEATS"
 BEAT_S = 1.0
+_ENDED = ".ended"
 
 # The most silence that one look adds: if the supervisor itself was frozen, the others must not
 # count as silent for that time.
@@ -43,11 +44,19 @@ def keep_beating() -> None:
     """
     name = str(os.getpid())
     try:
-        file = os.open(Path(os.environ[FOLDER_VARIABLE], name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = Path(os.environ[FOLDER_VARIABLE], name)
+        unlocked = path.with_suffix(".new")  # the watch looks at locks as soon as it sees the name
+        file = os.open(unlocked, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unlocked.rename(path)
     except OSError:
         return
     beat_from_thread(name)
+
+
+def end_in_order() -> None:
+    """Say that this process ends because it was told to, so that it does not count as dead."""
+    beat(f"{os.getpid()}{_ENDED}")
 
 
 def beat_from_thread(name: str) -> None:
@@ -98,6 +107,15 @@ class Watch:
         """Remove the file of a process that has ended."""
         (self.folder / name).unlink(missing_ok=True)
         self._silences.pop(name, None)
+
+    def count_deaths(self) -> int:
+        """Return how many processes have ended since the last call without `end_in_order`; forget all ended ones."""
+        n_dead = 0
+        for name in [name for name in self._silences if name.isdecimal() and not self._is_locked(name)]:
+            n_dead += not (self.folder / f"{name}{_ENDED}").exists()
+            self.forget(name)
+            self.forget(f"{name}{_ENDED}")
+        return n_dead
 
     def frozen_processes(self, limit_s: float) -> Iterator[int]:
         """Yield the IDs of processes that were silent for `limit_s`; forget ended ones."""

@@ -19,7 +19,7 @@ from wavemill.jobs.patience import answers_within
 from wavemill.jobs.workers import beat, register_worker, unregister_worker
 from wavemill.rendering.chunk_worker import ChunkWorker
 from wavemill.settings import Settings
-from wavemill_worker import beats, devices, log
+from wavemill_worker import beats, devices, log, meter
 from wavemill_worker.background import Background
 from wavemill_worker.lost_workers import suffix_of
 
@@ -36,10 +36,11 @@ class Child:
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
         self._device = devices.current()
-        self.worker_id = f"{settings.worker_name}/{self._device}{suffix_of(os.getpid())}"
+        self.worker_id = _worker_id(settings)
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.renderer = self._chunk_worker()
+        self.renderer.meter = meter.meter(self._device)
         self._registered = False
         self._started = perf_counter()
         self._heartbeat = Background("the heartbeat", self._beat)
@@ -93,6 +94,7 @@ class Child:
         except DatabaseUnavailableError as exc:
             logger.warning("%s", exc)
         self._database.close()
+        beats.end_in_order()
 
     def _beat_until_ended(self) -> None:
         while True:
@@ -114,6 +116,10 @@ class Child:
             beat(self._database, name, jobs_done=done, jobs_per_second=rate, trouble=trouble)
 
 
+def _worker_id(settings: Settings) -> str:
+    return f"{settings.worker_name}/{devices.current()}{suffix_of(os.getpid())}"
+
+
 _child: Child | None = None
 
 
@@ -126,7 +132,8 @@ def child() -> Child:
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(**_: Any) -> None:
-    log.set_up(Settings.from_env().log_level)
+    settings = Settings.from_env()
+    log.set_up(settings, _worker_id(settings))
 
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -15,7 +15,7 @@ from celery.exceptions import SecurityWarning
 from wavemill.settings import Settings
 from wavemill.surroundings import settle
 from wavemill.text.terminal import guard
-from wavemill_worker import beats, log, lost_workers, seam
+from wavemill_worker import beats, log, lost_workers, questions, seam
 from wavemill_worker.app import create_app
 from wavemill_worker.parent import end_with_parent
 
@@ -30,8 +30,11 @@ def main() -> None:
     if not end_with_parent(supervisor_pid):
         sys.exit("the supervisor is gone")
     settings = Settings.from_env()
-    log.set_up(settings.log_level)
+    log.set_up(settings, name)
+    log.keep_celery_quiet(settings)
     lost_workers.name_process(token)
+    if settings.celery_events:
+        questions.take_no_orders()
     signals.worker_shutting_down.connect(_tell_children)
     app = create_app(settings)
     lost = lost_workers.LostWorkers(settings, app)
@@ -43,10 +46,11 @@ def main() -> None:
         concurrency=1,
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        without_heartbeat=not settings.celery_events,
         loglevel=settings.log_level,
         quiet=True,
     )
+    log.keep_children_quiet()
     worker.start()
     sys.exit(worker.exitcode)
 

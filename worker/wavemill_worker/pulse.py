@@ -21,6 +21,11 @@ _LEAST_SILENT_S = 30.0
 _MOST_PAUSE_S = 5.0  # even with long leases, so that users see trouble soon
 
 
+def supervisor_id(settings: Settings) -> str:
+    """Return the name of this process in the table, as a supervisor."""
+    return f"{settings.worker_name}/{os.getpid()}"
+
+
 class Pulse:
     """Beats at least `BEATS_PER_LEASE` times per lease, and reports on the `watched` duties."""
 
@@ -28,7 +33,7 @@ class Pulse:
         self._database = database
         self._settings = settings
         self._watched = watched
-        self._id = f"{settings.worker_name}/{os.getpid()}"
+        self._id = supervisor_id(settings)
         self.duty = Background("the pulse", self._step)
 
     def run(self, stop: threading.Event) -> None:

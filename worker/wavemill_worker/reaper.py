@@ -130,9 +130,13 @@ def clear(batch: Row[Any], begun: Begun) -> bool:
                 for path in output_paths(spectrogram_id, params):
                     remove(path)
     except StorageUnavailableError as exc:
-        logger.debug("batch %s: files of dead workers are not removed yet: %s", batch.id, exc)
+        logger.debug(
+            "batch %s: files of dead workers are not removed yet: %s", batch.id, exc, extra={"batch": batch.id}
+        )
         return False
     except Exception as exc:  # must not stop later sweeps
-        logger.warning("batch %s: files of dead workers could not be removed yet: %s", batch.id, exc)
+        logger.warning(
+            "batch %s: files of dead workers could not be removed yet: %s", batch.id, exc, extra={"batch": batch.id}
+        )
         return False
     return True

@@ -40,6 +40,8 @@ INTERNALS = (
     "kombu.transport.redis:Channel.do_restore",
     "kombu.transport.redis:Channel._get_client",
     "kombu.transport.redis:Channel._queue_bind",
+    "kombu.transport.redis:Channel._fanout_queues",
+    "kombu.transport.redis:Channel.typeof",
     "kombu.transport.redis:Channel._brpop_start",
     "celery.worker.consumer:Consumer.register_with_event_loop",
     "celery.worker.consumer:Consumer.ensure_connected",
@@ -47,6 +49,7 @@ INTERNALS = (
     "celery.worker.consumer:Consumer.on_connection_error_after_connected",
     "celery.worker.consumer:Consumer.on_connection_error_before_connected",
     "celery.worker.state:maybe_shutdown",
+    "celery.worker.control:Panel.data",
     "celery.worker.request:Request.worker_pid",
     "celery.app.task:Task.Request",
 )
@@ -124,8 +127,13 @@ class ScreenedChannel(transport.Channel):  # type: ignore[misc]  # kombu has no 
         super()._get_client()  # checks the version of redis-py
         return ScreenedRedis
 
-    def _queue_bind(self, *_: Any) -> None:
-        """Record no binding: messages name the list itself, and a read-only server would refuse."""
+    def _queue_bind(self, exchange: str, routing_key: str, _pattern: str, queue: str) -> None:
+        """Record no binding: messages name the list itself, and a read-only server would refuse.
+
+        A queue for broadcasts, which `celery inspect` sends, is subscribed to.
+        """
+        if self.typeof(exchange).type == "fanout":
+            self._fanout_queues[queue] = (exchange, routing_key)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         if monotonic() - self.client.refused_at >= _PAUSE_S:

@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
@@ -29,6 +31,9 @@ from wavemill_worker.app import create_app
 from wavemill_worker.pulse import Pulse
 from wavemill_worker.reaper import Reaper
 from wavemill_worker.tidying import Tidying
+
+if TYPE_CHECKING:
+    from wavemill_worker.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +55,7 @@ class _Slot:
     """One process on one device: the process that runs now, and when it may be started again."""
 
     name: str
+    device: str
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     token: str = ""  # identifies this process and its children
@@ -66,28 +72,50 @@ class _Slot:
         return delay_s
 
 
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """The processes of a supervisor, as its metrics show them."""
+
+    alive: Mapping[str, int]  # device -> message loops that run
+    deaths: int  # rendering processes that ended without being told to
+    restarts: int  # message loops that ended by themselves
+
+
 class Supervisor:
     """Keeps `per_device` worker processes alive on each device until it is told to stop."""
 
-    def __init__(self, settings: Settings, *, device_list: Sequence[str], per_device: int, drain: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        device_list: Sequence[str],
+        per_device: int,
+        drain: bool = False,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
+        self._deaths = self._restarts = 0
         self._drain = drain
         self._child_silence_s = max(_CHILD_SILENCE_S, _LEASES_OF_SILENCE * settings.lease_s)
         n_threads = devices.threads_per_process(len(device_list) * per_device, settings.threads)
         self._slots = [
             _Slot(
                 name=f"{devices.name(device)}-{k}-{os.getpid()}@{settings.worker_name}",
+                device=devices.name(device),
                 environment={
                     **os.environ,
                     **settings.as_environment(),
                     **devices.environment(device, n_threads=n_threads),
+                    **(metrics.environment(number) if metrics else {}),
                 },
             )
-            for device in device_list
-            for k in range(per_device)
+            for number, (device, k) in enumerate(product(device_list, range(per_device)))
         ]
         self._watch = beats.Watch()
         self._stop = threading.Event()
+        if metrics:
+            metrics.watch(self._processes)
 
     def stop(self, *_: Any) -> None:
         """Ask for an orderly shutdown, in which unfinished jobs return to the queue."""
@@ -108,6 +136,7 @@ class Supervisor:
                     break
                 self._watch.look()
                 self._end_frozen_children()
+                self._deaths += self._watch.count_deaths()
                 for background in (self._pulse, self._reaper, self._tidying):
                     try:
                         background.duty.keep_running(partial(background.run, self._stop))
@@ -126,6 +155,8 @@ class Supervisor:
             self._tidying.duty.join(_TIDY_S)
             database.close()
             self._watch.close()
+            if self._metrics:
+                self._metrics.close()
 
     def _tend(self, slot: _Slot) -> None:
         if slot.process is None:
@@ -134,6 +165,7 @@ class Supervisor:
         elif slot.process.poll() is not None:
             self._reaper.wake(dead=slot.token)  # its child ends with it
             delay_s = slot.delay(was_healthy=monotonic() - slot.started_at > _HEALTHY_AFTER_S)
+            self._restarts += 1
             logger.warning("%s ended with %s; restart in %.1f s", slot.name, slot.process.returncode, delay_s)
             slot.process = None
             self._watch.forget(beats.loop_file(slot.token))
@@ -156,6 +188,11 @@ class Supervisor:
             slot.delay()
         else:
             slot.problem, slot.started_at = None, monotonic()
+
+    def _processes(self) -> Processes:
+        alive = Counter({slot.device: 0 for slot in self._slots})
+        alive.update(slot.device for slot in self._slots if slot.process is not None)
+        return Processes(alive=alive, deaths=self._deaths, restarts=self._restarts)
 
     def _silence_of_loop(self, slot: _Slot) -> float | None:
         """Return how long a message loop has been silent, if that is too long; otherwise None."""

@@ -12,7 +12,8 @@ import click
 from wavemill.jobs.states import State
 from wavemill.operations.requests import METHODS
 from wavemill_cli.paths import Location
-from wavemill_cli.printing import json_option, number_of, print_json, say, warn_on_stderr
+from wavemill_cli.printing import json_option, number_of, print_json, say
+from wavemill_producer.cli.logs import warn_on_stderr
 
 if TYPE_CHECKING:
     from wavemill_producer.producer import Producer
@@ -70,7 +71,12 @@ def _progress(action: str, *, quiet: bool) -> Iterator[Callable[[Mapping[str, An
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with progress_bar(*columns, quiet=quiet) as bar:
         task = bar.add_task(action, total=None)
-        yield lambda status: bar.update(task, total=max(status["total"], status["seen"]), completed=status["seen"])
+
+        def show(status: Mapping[str, Any]) -> None:
+            total = max(status["total"], status["seen"]) if status["is_exact"] else None
+            bar.update(task, total=total, completed=status["seen"])
+
+        yield show
 
 
 @click.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from wavemill_cli.printing import json_option, number_of, print_json, say, warn_on_stderr
+from wavemill_cli.printing import json_option, number_of, print_json, say
 from wavemill_producer.cli.bulk import cancel_where, retry_where, where_option
+from wavemill_producer.cli.logs import warn_on_stderr
 
 
 @click.command()

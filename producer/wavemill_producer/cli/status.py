@@ -15,9 +15,9 @@ from wavemill_cli.printing import (
     print_json,
     print_table,
     say,
-    warn_on_stderr,
 )
 from wavemill_producer.cli.batch_names import BatchName
+from wavemill_producer.cli.logs import warn_on_stderr
 from wavemill_producer.notebook import counts
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from wavemill.operations.requests import (
     VaryParams,
 )
 from wavemill_cli.paths import Location
-from wavemill_cli.printing import warn_on_stderr
 from wavemill_producer.cli import submitting as common
+from wavemill_producer.cli.logs import warn_on_stderr
 
 if TYPE_CHECKING:
     from wavemill_producer.job import Job

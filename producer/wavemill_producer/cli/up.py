@@ -6,7 +6,8 @@ from contextlib import nullcontext
 
 import click
 
-from wavemill_cli.printing import say
+from wavemill_cli.printing import tell
+from wavemill_producer.cli.logs import warn_on_stderr
 from wavemill_producer.web.options import DEFAULT_PORT
 
 _POLL_S = 0.5
@@ -22,7 +23,11 @@ _POLL_S = 0.5
     "--web-port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True,
     help="Port of the page; if it is taken, a free one is used.",
 )  # fmt: skip
-def up(workers: int, devices: str, no_web: bool, web_port: int) -> None:
+@click.option(
+    "--metrics", "metrics_port", type=click.IntRange(0, 65_535), metavar="PORT",
+    help="Serve the workers' metrics for Prometheus on this port too; the page has the table's.",
+)  # fmt: skip
+def up(workers: int, devices: str, no_web: bool, web_port: int, metrics_port: int | None) -> None:
     """Start the embedded broker, the table, workers and the page on this machine, until Ctrl-C.
 
     With WAVEMILL_BROKER_URL or WAVEMILL_DATABASE_URL set, those servers are used instead of embedded ones.
@@ -39,6 +44,7 @@ def up(workers: int, devices: str, no_web: bool, web_port: int) -> None:
     from wavemill_producer.web.background import page_in_background
     from wavemill_producer.workers import worker_processes
 
+    warn_on_stderr()
     settings = Settings.from_env()
     stop = threading.Event()
     on_end_signals(stop.set)
@@ -47,14 +53,14 @@ def up(workers: int, devices: str, no_web: bool, web_port: int) -> None:
     database.close()
     with (
         embedded_broker(settings) as broker,
-        worker_processes(settings, per_device=workers, devices=devices) as process,
+        worker_processes(settings, per_device=workers, devices=devices, metrics_port=metrics_port) as process,
         nullcontext("no page") if no_web else page_in_background(settings, port=web_port) as page,
     ):
         for line in (broker.where, f"table: {database.name}", page, "queue jobs from another terminal; Ctrl-C stops"):
-            say(line, err=True)
+            tell(line, settings.log_format)
         while not stop.wait(_POLL_S):
             if broker.keep():
-                say(f"the broker had ended and was started again; {broker.where}", err=True)
+                tell(f"the broker had ended and was started again; {broker.where}", settings.log_format)
             if process is not None and process.poll() is not None:
                 raise click.ClickException(f"the workers ended with exit code {process.returncode}; see above")
-    say("stopped", err=True)
+    tell("stopped", settings.log_format)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from wavemill_cli.printing import say, warn_on_stderr
+from wavemill_cli.printing import tell
+from wavemill_producer.cli.logs import warn_on_stderr
 from wavemill_producer.web.options import DEFAULT_HOST, DEFAULT_PORT, WebOptions
 
 
@@ -41,6 +42,6 @@ def web(host: str, port: int, root_path: str, host_names: tuple[str, ...]) -> No
     finally:
         database.close()
     with bind(options) as listening:
-        say(f"the page is at {address_of(listening, options)}; Ctrl-C stops", err=True)
+        tell(f"the page is at {address_of(listening, options)}; Ctrl-C stops", settings.log_format)
         serve(settings, options, listening, on_end_signals)
-    say("stopped", err=True)
+    tell("stopped", settings.log_format)

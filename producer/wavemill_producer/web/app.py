@@ -22,6 +22,7 @@ from wavemill_producer.producer import Producer
 from wavemill_producer.web import api, operations, pages, sign_in
 from wavemill_producer.web.answers import Json, answer_error
 from wavemill_producer.web.bulk_runner import BulkRunner
+from wavemill_producer.web.exposition import RecentFigures
 from wavemill_producer.web.feed import Feed
 from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.options import WebOptions
@@ -71,6 +72,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
     app.state.settings = settings
     app.state.options = chosen
     app.state.keyring = Keyring(lambda: app.state.producer.database)
+    app.state.figures = RecentFigures()
     app.state.pictures = PictureCache(settings.home / "web-cache")
     app.state.nearest_clips = NearestClips()
     for error in (WavemillError, RequestValidationError, HTTPException):

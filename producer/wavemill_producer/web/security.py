@@ -37,6 +37,7 @@ from wavemill.errors import DatabaseUnavailableError
 from wavemill.text.shown import shown
 from wavemill_producer.web.access import SEND_ONE, Caller, RefusedError
 from wavemill_producer.web.answers import refusal
+from wavemill_producer.web.exposition import exposition
 from wavemill_producer.web.keyring import Keyring
 from wavemill_producer.web.limits import limited_receive, limited_send
 from wavemill_producer.web.options import WebOptions, is_loopback
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_METRICS = "/metrics"
 _PROBES = frozenset({"/health", "/ready"})
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-proto"})  # a proxy is in between
 _COOKIE_AGE_S = 30 * 86_400
@@ -109,7 +111,9 @@ class Security:
             _require_caller(scope, state["caller"])
             guarded_receive = limited_receive(receive, scope, headers)
         except (RefusedError, HTTPException, DatabaseUnavailableError) as exc:
-            await refusal(scope, exc)(scope, receive, guarded_send)
+            # Who may read is not known before the table was first seen, but that it is away is no secret.
+            is_away = isinstance(exc, DatabaseUnavailableError) and _path_in_app(scope) == _METRICS
+            await (exposition(None) if is_away else refusal(scope, exc))(scope, receive, guarded_send)
             return
         is_begun = False
 
@@ -123,7 +127,7 @@ class Security:
         except Exception as exc:
             if is_begun:  # the answer is cut off: nothing else can be said
                 raise
-            logger.exception("%s %s failed", scope["method"], shown(scope["path"]))
+            logger.exception("%s %s failed", scope["method"], shown(scope["path"]), extra=_log_fields(scope))
             await refusal(scope, exc)(scope, receive, guarded_send)
 
     async def _admit(self, scope: Scope, headers: Headers, cookie: str | None) -> Caller | None:
@@ -217,3 +221,9 @@ def _with_headers(send: Send, scope: Scope, visit: str | None) -> Send:
         await send(message)
 
     return wrapped
+
+
+def _log_fields(scope: Scope) -> dict[str, object]:
+    """Return batch and job of a request's path, for its log line."""
+    ids = scope.get("path_params", {})
+    return {name: ids[f"{name}_id"] for name in ("batch", "job") if f"{name}_id" in ids}

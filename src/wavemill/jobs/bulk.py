@@ -16,30 +16,30 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, RowMapping, and_, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, RowMapping, and_, func, insert, or_, select, text, update
 
 from wavemill.errors import DatabaseUnavailableError, NotFoundError, UsageError, WavemillError
 from wavemill.jobs.bulk_changes import (
     Change,
     ChangePage,
-    Files,
     cancel_page,
     delete_page,
     prepare_retry,
     rate_page,
     retry_page,
 )
+from wavemill.jobs.bulk_files import remove_left, remove_noted
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.filtered import filtered_page
 from wavemill.jobs.filters import parse
 from wavemill.jobs.management_schema import bulk_actions
 from wavemill.jobs.matching import count_matching
 from wavemill.jobs.patience import answers_within
-from wavemill.storage.reading import remove_output
 
 logger = logging.getLogger(__name__)
 
 SILENT_S = 30.0  # an action whose process has not beaten for this long may be taken over
+_FORGOTTEN_S = 86_400.0
 _BEAT_S = 5.0
 _PAGE = 1_000  # jobs changed in one transaction
 RUNNING, DONE, FAILED = "running", "done", "failed"  # states of an action
@@ -123,17 +123,25 @@ def start(
 
 
 def take_next(database: Database, *, silent_s: float = SILENT_S) -> int | None:
-    """Take an action that nobody runs; return its ID, or None if there is none."""
+    """Take an action that nobody runs; return its ID, or None if there is none.
+
+    One that was left more than a day ago is ended instead: nobody expects it to go on.
+    """
+    left_at = func.coalesce(bulk_actions.c.beat_at, bulk_actions.c.created_at)
     is_free = and_(_IS_RUNNING, or_(bulk_actions.c.beat_at.is_(None), bulk_actions.c.beat_at < now(-silent_s)))
     while True:
         with database.reading() as connection:
-            found = connection.scalar(select(bulk_actions.c.id).where(is_free).order_by(bulk_actions.c.id).limit(1))
+            free = select(bulk_actions.c.id, (left_at < now(-_FORGOTTEN_S)).label("is_forgotten")).where(is_free)
+            found = connection.execute(free.order_by(bulk_actions.c.id).limit(1)).one_or_none()
         if found is None:
             return None
+        if found.is_forgotten:
+            _end(database, found.id, state=FAILED, error="the process that ran it died; begin it again")
+            continue
         with database.transaction() as connection:
-            mine = update(bulk_actions).where(bulk_actions.c.id == found, is_free).values(beat_at=now())
+            mine = update(bulk_actions).where(bulk_actions.c.id == found.id, is_free).values(beat_at=now())
             if connection.execute(mine).rowcount:
-                return int(found)
+                return int(found.id)
 
 
 def bulk_status(database: Database, action_id: int) -> dict[str, Any]:
@@ -164,6 +172,9 @@ def run(database: Database, action_id: int, surroundings: Surroundings | None = 
             raise
         except StoppedError:
             _release(database, action_id)
+        except (KeyboardInterrupt, SystemExit):  # somebody wants it to end, not to go on elsewhere
+            _end(database, action_id, state=FAILED, error="it was interrupted")
+            raise
         except WavemillError as exc:
             left = "" if _row(database, action_id).files is None else "; delete again when this is mended"
             _end(database, action_id, state=FAILED, error=f"{exc}{left}")
@@ -182,9 +193,9 @@ def _run(database: Database, action_id: int, around: Surroundings) -> None:
     if row.action not in _PAGED:
         raise UsageError(f"this process cannot run the action {row.action}: update wavemill here")
     if row.action == Action.DELETE:
-        _remove_left(database, row)
+        remove_left(database, row)
     while row.state == RUNNING:
-        _remove(database, row)
+        remove_noted(database, row)
         _run_page(database, row, around)
         around.told(bulk_status(database, action_id))
         row = _row(database, action_id)
@@ -224,33 +235,6 @@ def _place_after(after: int | None, rows: Sequence[RowMapping], change: Change) 
     if change.files:  # the next page is empty; it ends the action when these are removed
         return {"after_id": rows[-1]["id"]}
     return {"state": DONE, "finished_at": now()}
-
-
-def _remove(database: Database, row: Row[Any]) -> None:
-    """Remove the files that an earlier page has left to be removed."""
-    if not row.files:
-        return
-    for files in row.files:
-        _remove_files(files)
-    same = (_is(row.id), bulk_actions.c.after_id == row.after_id)
-    with database.transaction() as connection:
-        connection.execute(update(bulk_actions).where(*same).values(files=None))
-
-
-def _remove_left(database: Database, row: Row[Any]) -> None:
-    """Remove the files that earlier deletions of the same jobs' batch could not remove."""
-    same_batch = bulk_actions.c.batch_id.is_not_distinct_from(row.batch_id)
-    left = (bulk_actions.c.state == FAILED, bulk_actions.c.files.is_not(None), same_batch)
-    with database.reading() as connection:
-        found = connection.execute(select(bulk_actions).where(*left).order_by(bulk_actions.c.id)).all()
-    for earlier in found:
-        _remove(database, earlier)
-
-
-def _remove_files(files: Files) -> None:
-    for path in files["paths"]:
-        with suppress(NotFoundError):  # outside the batch's folder: a forged row
-            remove_output(path, output=files["output"], batch_id=files["batch_id"])
 
 
 def report(database: Database, action_id: int, passed: int) -> None:

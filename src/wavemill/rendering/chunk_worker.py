@@ -10,11 +10,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cached_property
 from time import monotonic, sleep
 from typing import TypeVar
 
+from structlog.contextvars import bound_contextvars
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from wavemill.errors import DatabaseUnavailableError, OutageError, PermanentError, WavemillError
@@ -24,7 +25,9 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Finished, Outcome, Work, place_outputs, record
 from wavemill.jobs.states import State
 from wavemill.rendering.avoided import AvoidedBatches
+from wavemill.rendering.meter import Meter
 from wavemill.rendering.refused import RefusedModels
+from wavemill.rendering.threads import Threads
 from wavemill.settings import Settings
 from wavemill.storage.locations import batch_root, is_remote
 from wavemill.storage.stores import open_store
@@ -63,6 +66,7 @@ class ChunkWorker:
         self._looked_at = 0.0
         self._avoided = AvoidedBatches()
         self._refused = RefusedModels(settings.models, look_again_s=min(settings.lease_s, _LOOK_AGAIN_S))
+        self.meter = Meter()
         self._jitter = 1.0  # the same for a whole chunk, so that it is retried as a whole
         self.jobs_done = 0
 
@@ -80,15 +84,18 @@ class ChunkWorker:
             return
         self._batch_ids = {job.id: claim.batch.id for claim in self._claims for job in claim.jobs}
         self._jitter = random.uniform(0.5, 1.5)
+        claimed_at = monotonic()
+        self.meter.claimed(self._claims)
         try:
             work = [(claim, self._outcomes(claim)) for claim in self._claims]
-            self._finish(work)
+            if (recorded := self._finish(work)) is not None:
+                self.meter.finished(recorded, monotonic() - claimed_at)
         finally:
             self._claims = ()
 
     def renew_leases(self) -> None:
         """Extend the leases of the claimed jobs; the heartbeat thread calls this."""
-        renew_leases(self._database, self._claims, lease_s=self._settings.lease_s)
+        self.meter.renewed(renew_leases(self._database, self._claims, lease_s=self._settings.lease_s))
 
     def close(self) -> None:
         """Release what this worker holds, such as threads."""
@@ -120,7 +127,7 @@ class ChunkWorker:
         return claims
 
     def _outcomes(self, claim: Claim) -> list[Outcome]:
-        with self._avoided.watching(claim.batch.id):
+        with _log_fields(claim), self._avoided.watching(claim.batch.id):
             return self._work(claim)
 
     def _ordered_state(self, claim: Claim) -> State | None:
@@ -137,7 +144,8 @@ class ChunkWorker:
 
     def _failure(self, job: ClaimedJob, exc: Exception, *, elsewhere_may_help: bool = False) -> Outcome:
         if not isinstance(exc, WavemillError):
-            logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc)
+            fields = {"job": job.id, "attempt": job.attempt}
+            logger.error("job %d (%s) failed", job.id, job.spectrogram_id, exc_info=exc, extra=fields)
         code = getattr(exc, "code", "internal-error")
         message = without_secrets(str(exc)) or type(exc).__name__
         if isinstance(exc, OutageError):  # no job caused it, so none loses an attempt
@@ -154,7 +162,8 @@ class ChunkWorker:
         # The bound on the exponent only prevents an overflow: the longest delay is reached long before.
         return min(self._settings.retry_delay_s * 2.0 ** min(n_before, 16), _MAX_RETRY_DELAY_S) * self._jitter
 
-    def _finish(self, work: Sequence[Work]) -> None:
+    def _finish(self, work: Sequence[Work]) -> Sequence[Work] | None:
+        """Place and record outcomes; return those that were still this worker's, or None if nothing was recorded."""
         moves = self._moves if any(is_remote(claim.batch.output) for claim, _ in work) else None
         try:
             placed = self._while_database_is_gone(
@@ -163,9 +172,10 @@ class ChunkWorker:
             finished = self._while_database_is_gone(lambda: record(self._database, placed), patient=True)
         except DatabaseUnavailableError:
             logger.warning("stopping while the table is unavailable: finished jobs are not recorded and will be redone")
-            return
+            return None
         self.jobs_done += sum(outcome.state is not State.QUEUED for _, outcomes in placed for outcome in outcomes)
         self._tidy(work, finished)
+        return placed
 
     def _tidy(self, work: Sequence[Work], finished: Finished) -> None:
         """Clear the staging of batches that are over; of pruned ones remove empty folders too."""
@@ -178,8 +188,8 @@ class ChunkWorker:
                 store.remove_empty_folders()
 
     @cached_property
-    def _moves(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_REMOTE_MOVES, thread_name_prefix="moves")
+    def _moves(self) -> Threads:
+        return Threads(_REMOTE_MOVES, thread_name_prefix="moves")
 
     def _while_database_is_gone(self, action: Callable[[], T], *, patient: bool = False) -> T:
         """Retry `action` until the table answers.
@@ -209,6 +219,13 @@ class ChunkWorker:
             before_sleep=_say_once,
             reraise=True,
         )(action)
+
+
+def _log_fields(claim: Claim) -> AbstractContextManager[None]:
+    """Put batch, chunk and attempt on each log line about a claim. The attempt is the highest of its jobs'."""
+    first, last = claim.jobs[0].seq, claim.jobs[-1].seq
+    attempt = max(job.attempt for job in claim.jobs)
+    return bound_contextvars(batch=claim.batch.id, chunk=f"{first}-{last}", attempt=attempt)
 
 
 def _say_once(state: RetryCallState) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -29,6 +29,7 @@ from wavemill.rendering.huge_jobs import render_huge
 from wavemill.rendering.outputs import Encoded, Sounds, encode_made, invert_made, stage_encoded
 from wavemill.rendering.resources import BatchTools
 from wavemill.rendering.steps import AnyOperation, Input, Made, operation_of
+from wavemill.rendering.threads import Threads
 from wavemill.storage.locations import is_remote
 from wavemill.vae.network.forward import BATCH
 
@@ -74,18 +75,27 @@ class Pipeline:
     ordered_state : called before each sub-batch
         Returns the state for the rest of the chunk, or None to continue.
     failure : returns the outcome of a job that raised
+    on_sub_batch : called with the number of jobs of each sub-batch that is rendered
     """
 
-    def __init__(self, n_threads: int, *, ordered_state: Callable[[Claim], State | None], failure: Failure) -> None:
+    def __init__(
+        self,
+        n_threads: int,
+        *,
+        ordered_state: Callable[[Claim], State | None],
+        failure: Failure,
+        on_sub_batch: Callable[[int], None],
+    ) -> None:
         self._n_threads = n_threads
         self._ordered_state = ordered_state
         self._failure = failure
+        self._on_sub_batch = on_sub_batch
         self._gpu_breaker = Breaker("inversion on the GPU", instead="the CPU takes over")
-        self._cores = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
+        self._cores = Threads(n_threads, thread_name_prefix="core")
         # Encoding is many short steps that each take the GIL: beside a forward pass, two threads
         # encode fewer clips than one.
         self._encoding = threading.Lock()
-        self._files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
+        self._files = Threads(_FILE_THREADS, thread_name_prefix="files")
 
     def run(self, claim: Claim, tools: BatchTools) -> list[Outcome]:
         """Do the jobs of a claim and return their outcomes; raise an error that concerns all."""
@@ -115,6 +125,7 @@ class Pipeline:
     def _sub_batch(self, chunk: _Chunk, jobs: Sequence[ClaimedJob], loading: _Loading) -> _SubBatch:
         if state := self._ordered_state(chunk.claim):
             return _SubBatch(outcomes=[Outcome(job=job, state=state) for job in jobs])
+        self._on_sub_batch(len(jobs))
         loaded = loading.result()
         done = _SubBatch(outcomes=loaded.failed)
         usual = [one for one in loaded.inputs if one.huge is None]

@@ -41,7 +41,12 @@ class Renderer(ChunkWorker):
     ) -> None:
         super().__init__(database, settings, worker_id=worker_id, stop=stop)
         self._runtime = Runtime(settings.models, mixed_precision=settings.mixed_precision)
-        self._pipeline = Pipeline(n_threads, ordered_state=self._ordered_state, failure=self._failure)
+        self._pipeline = Pipeline(
+            n_threads,
+            ordered_state=self._ordered_state,
+            failure=self._failure,
+            on_sub_batch=lambda n_jobs: self.meter.sub_batch(n_jobs),
+        )
 
     def close(self) -> None:
         """End the threads."""

@@ -251,7 +251,7 @@ def test_ten_thousand_matching_jobs_are_retried_from_the_page(page: Page, addres
         count = connection.execute(update(jobs).where(*lost).values(values)).rowcount
         move_counts(connection, {batch.id: {State.QUEUED: -count, State.FAILED: count}})
     assert count == 10_000
-    page.goto(f"{address}batches/{batch.id}?where=error_code%3Dstorage-error")
+    page.goto(f"{address}batches/{batch.id}?where=state%3Dfailed")
     page.get_by_role("link", name="All 10\u2009000 that match…").click()
     expect(page.get_by_role("heading", name="10\u2009000 jobs match")).to_be_visible()
     page.get_by_text("Retry those that failed or were cancelled").click()

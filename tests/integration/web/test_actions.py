@@ -95,6 +95,17 @@ def test_an_export_is_a_file_to_download(client: httpx.Client, batch_id: str) ->
     assert begun(client, "export", params={"format": "jsonl"})["changed"] == 20
 
 
+def test_a_reader_sees_no_actions(client: httpx.Client, batch_id: str, database: Database) -> None:
+    roles = (Role.READ, Role.SUBMIT)
+    tokens = {role: f"Bearer {create_token(database, f'a {role}', role, valid_s=None)}" for role in roles}
+    shown = {
+        role: "that match…" in client.get(f"/batches/{batch_id}", headers={"authorization": token}).text
+        for role, token in tokens.items()
+    }
+    assert shown == {Role.READ: False, Role.SUBMIT: True}
+    assert client.get("/bulk", headers={"authorization": tokens[Role.READ]}).status_code == 403
+
+
 def test_only_an_admin_deletes(client: httpx.Client, batch_id: str, database: Database) -> None:
     submitter = {"authorization": f"Bearer {create_token(database, 'ci', Role.SUBMIT, valid_s=None)}"}
     create_token(database, "boss", Role.ADMIN, valid_s=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wavemill_cli.printing import say
+from wavemill_cli.printing import tell
 
 
 @click.command()
@@ -20,8 +20,27 @@ from wavemill_cli.printing import say
     help="Limit of each process's GPU memory, in MB. Default: WAVEMILL_GPU_MEMORY_MB, or as much as it needs.",
 )
 @click.option("--drain", is_flag=True, help="Exit with code 0 when no jobs are left.")
+@click.option(
+    "--metrics",
+    "metrics_port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus on this port; 0: a free one.",
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True,
+    help="Address of the metrics. They need no token: give other machines a private address only.",
+)  # fmt: skip
 @click.option("--parent", type=int, hidden=True, help="End when this parent process ends.")
-def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: bool, parent: int | None) -> None:
+def worker(
+    device_text: str,
+    per_device: int,
+    gpu_memory_mb: int | None,
+    drain: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    parent: int | None,
+) -> None:
     """Render queued jobs until Ctrl-C, with one process per device.
 
     Start as many workers as you like, on any machines that share the broker, the table and the
@@ -43,6 +62,7 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     from wavemill.settings import Settings
     from wavemill_worker import devices, log
     from wavemill_worker.parent import end_with_parent
+    from wavemill_worker.pulse import supervisor_id
     from wavemill_worker.supervisor import Supervisor
 
     if parent is not None and not end_with_parent(parent):
@@ -52,13 +72,21 @@ def worker(device_text: str, per_device: int, gpu_memory_mb: int | None, drain: 
     settings = Settings.from_env()
     if gpu_memory_mb is not None:
         settings = settings.model_copy(update={"gpu_memory_mb": gpu_memory_mb})
-    log.set_up(settings.log_level)
+    log.set_up(settings, supervisor_id(settings))
     chosen = devices.parse_devices(device_text, devices.discover_gpus())
     database = Database(settings.sqlalchemy_url, silence_s=settings.silence_s)
     ensure(database, to_write=True)
     database.close()
-    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain)
+    metrics = None
+    if metrics_port is not None:
+        from wavemill_worker.metrics import Metrics
+
+        metrics = Metrics(metrics_host, metrics_port)
+        tell(f"metrics: {metrics.url}", settings.log_format)
+    supervisor = Supervisor(settings, device_list=chosen, per_device=per_device, drain=drain, metrics=metrics)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.stop)
-    say(f"working on {', '.join(chosen)} x {per_device}; Ctrl-C requeues unfinished jobs and stops", err=True)
+    tell(
+        f"working on {', '.join(chosen)} x {per_device}; Ctrl-C requeues unfinished jobs and stops", settings.log_format
+    )
     supervisor.run()
