@@ -184,8 +184,12 @@ def _write_page(
     wide = []
     for seq, job in enumerate(page, start=first):
         ID, item, custom_id, about = (*job, None, None)[:4]
-        wide.append((batch_id, seq, ID, item and json.dumps(item), most, at, custom_id, about and json.dumps(about)))
+        wide.append((batch_id, seq, ID, item and json.dumps(item), most, at, custom_id, about and _written(about)))
     write(connection, (*_JOB_COLUMNS, *_ABOUT_COLUMNS), wide)
+
+
+def _written(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(metadata, ensure_ascii=False)  # SQLite compares keys as they are written
 
 
 def _content_digest(request: BatchRequest) -> hashlib._Hash:
