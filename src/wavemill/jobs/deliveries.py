@@ -100,6 +100,7 @@ def claim_due(database: Database, *, limit: int) -> list[Delivery]:
 
 def _claim(database: Database, row: Row[Any]) -> bool:
     is_old = row.finished_at != row.batch_finished_at
+    values: dict[str, Any]
     if is_old:  # the status that the call would have is that of a batch that goes on
         values = {"due_at": None, "error": "the batch was queued again before this call"}
     else:
