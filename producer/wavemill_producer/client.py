@@ -137,19 +137,26 @@ class AsyncClient:
         return int(answer.json()["retried"])
 
     async def export(self, batch_id: str, path: str | Path, *, format: str = "csv") -> Path:  # noqa: A002
-        """Write a batch's jobs as csv, jsonl or parquet, or its outputs as zip, to a file; return its path."""
+        """Write a batch's jobs as csv, jsonl or parquet, or its outputs as zip, to a file; return its path.
+
+        The file appears when it is complete.
+        """
         target = Path(path)
+        aside = target.with_name(f".{target.name}.part")
         url = f"batches/{batch_id}/export"
         try:
             async with self._http.stream("GET", url, params={"format": format}, timeout=None) as answer:
                 if answer.is_error:
                     await answer.aread()
                     _require_success(answer)
-                with target.open("wb") as file:
+                with aside.open("wb") as file:
                     async for piece in answer.aiter_bytes(_PIECE):
                         file.write(piece)
+            aside.replace(target)
         except httpx.TransportError as exc:
             raise _no_answer(self._http, exc) from exc
+        finally:
+            aside.unlink(missing_ok=True)
         return target
 
     async def _pages(self, path: str, cursor: str, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -139,3 +140,27 @@ def test_a_request_is_repeated_until_the_server_is_there(settings: Settings, dat
                 assert (await asked)["id"] == batch_id
 
     asyncio.run(run())
+
+
+def test_an_export_that_is_cut_off_leaves_the_earlier_file(tmp_path: Path) -> None:
+    earlier = tmp_path / "jobs.csv"
+    earlier.write_text("earlier")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def cut_off() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nid")
+
+        thread = threading.Thread(target=cut_off)
+        thread.start()
+
+        async def run() -> None:
+            async with AsyncClient(f"http://127.0.0.1:{server.getsockname()[1]}") as client:
+                with pytest.raises(OutageError, match="does not answer"):
+                    await client.export("any", earlier)
+
+        asyncio.run(run())
+        thread.join()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("jobs.csv", "earlier")]
