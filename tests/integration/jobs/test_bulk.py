@@ -223,8 +223,8 @@ def test_a_page_that_another_process_has_changed_is_not_changed_again(database: 
     batch_id = failing(database, 24)
     action_id = start(database, Action.RATE, batch_id=batch_id, where=[], params={"rating": 2}, is_mine=True)
     frozen = bulk._row(database, action_id)
-    bulk._run_page(database, frozen, Surroundings())
-    bulk._run_page(database, frozen, Surroundings())
+    bulk._run_page(database, frozen)
+    bulk._run_page(database, frozen)
     assert bulk_status(database, action_id)["changed"] == 5
     status = run(database, action_id)
     assert (status["changed"], status["seen"]) == (24, 24)
