@@ -84,7 +84,7 @@ def test_a_dead_process_action_goes_on_where_it_was(database: Database, many: st
 
 
 def test_a_cancel_beside_working_processes_loses_and_doubles_no_job(database: Database) -> None:
-    n_jobs, chunk_size = 600, 5
+    n_jobs, chunk_size = 1_500, 5
     batch_id = submit(database, n_jobs, chunk_size=chunk_size)
     workers = [
         _started(str(CLAIMER), _url(database), batch_id, f"w{k}", str(n_jobs), str(chunk_size)) for k in range(2)

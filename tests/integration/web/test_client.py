@@ -123,6 +123,17 @@ def test_what_the_server_refuses_raises_a_sentence(url: str, database: Database,
     asyncio.run(run())
 
 
+def test_a_batch_is_found_by_a_name_with_any_character(url: str, database: Database) -> None:
+    batch_id, _ = write_batch(database, request(name="7 takes? 50% #1"), new_jobs(["a"]))
+
+    async def run() -> None:
+        async with AsyncClient(url) as client:
+            assert (await client.batch("7 takes? 50% #1"))["id"] == batch_id
+            assert await client.cancel("7 takes? 50% #1") == 1
+
+    asyncio.run(run())
+
+
 def test_a_request_is_repeated_until_the_server_is_there(settings: Settings, database: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
