@@ -68,7 +68,7 @@ class BatchRequest:
             raise UsageError(f"key {self.key[:80]!r}: expected 1 to {_MAX_KEY} printable characters")
 
     def content(self) -> dict[str, Any]:
-        """Return what decides the outputs; name, priority, tags and the size of chunks do not.
+        """Return what decides the outputs; name, priority, tags, webhook and the size of chunks do not.
 
         The digest of a keyed batch covers this and its jobs, each with its `custom_id` and `metadata`: a caller who
         sends other ones would look for them in vain in the earlier batch.
