@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -90,7 +91,7 @@ class AsyncClient:
 
     async def batch(self, batch_id: str) -> dict[str, Any]:
         """Return a batch's status, as `Batch.status` does."""
-        return await self._json("GET", f"batches/{batch_id}")
+        return await self._json("GET", _path(batch_id))
 
     async def wait(self, batch_id: str, *, poll_s: float = 1.0) -> dict[str, Any]:
         """Wait until every job of a batch is final; return its status."""
@@ -120,36 +121,43 @@ class AsyncClient:
 
     async def cancel(self, batch_id: str) -> int:
         """Cancel a batch's unfinished jobs; return how many were still queued."""
-        return int((await self._json("POST", f"batches/{batch_id}/cancel"))["cancelled"])
+        return int((await self._json("POST", _path(batch_id, "cancel")))["cancelled"])
 
     async def pause(self, batch_id: str) -> None:
         """Start no more jobs of a batch."""
-        await self._request("POST", f"batches/{batch_id}/pause")
+        await self._request("POST", _path(batch_id, "pause"))
 
     async def resume(self, batch_id: str) -> None:
         """Resume a paused batch."""
-        await self._request("POST", f"batches/{batch_id}/resume")
+        await self._request("POST", _path(batch_id, "resume"))
 
     async def retry(self, batch_id: str, *, only_failed: bool = False, where: Sequence[str] = ()) -> int:
         """Queue failed and cancelled jobs again; return how many. This is not repeated, as a job may fail meanwhile."""
         params = {"failed": only_failed, "where": list(where)}
-        answer = await self._once("POST", f"batches/{batch_id}/retry", params=params)
+        answer = await self._once("POST", _path(batch_id, "retry"), params=params)
         return int(answer.json()["retried"])
 
     async def export(self, batch_id: str, path: str | Path, *, format: str = "csv") -> Path:  # noqa: A002
-        """Write a batch's jobs as csv, jsonl or parquet, or its outputs as zip, to a file; return its path."""
+        """Write a batch's jobs as csv, jsonl or parquet, or its outputs as zip, to a file; return its path.
+
+        The file appears when it is complete.
+        """
         target = Path(path)
-        url = f"batches/{batch_id}/export"
+        aside = target.with_name(f".{target.name}.part")
+        url = _path(batch_id, "export")
         try:
             async with self._http.stream("GET", url, params={"format": format}, timeout=None) as answer:
                 if answer.is_error:
                     await answer.aread()
                     _require_success(answer)
-                with target.open("wb") as file:
+                with aside.open("wb") as file:
                     async for piece in answer.aiter_bytes(_PIECE):
                         file.write(piece)
+            aside.replace(target)
         except httpx.TransportError as exc:
             raise _no_answer(self._http, exc) from exc
+        finally:
+            aside.unlink(missing_ok=True)
         return target
 
     async def _pages(self, path: str, cursor: str, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -183,6 +191,10 @@ class AsyncClient:
             raise _no_answer(self._http, exc) from exc
         _require_success(answer)
         return answer
+
+
+def _path(batch_id: str, *rest: str) -> str:
+    return "/".join(["batches", quote(batch_id, safe=""), *rest])  # it may be a name, with any character
 
 
 def _no_answer(http: httpx.AsyncClient, exc: httpx.TransportError) -> OutageError:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, literal, select
 
 from wavemill.arrays import FloatArray
 from wavemill.audio.features import extract, normalise, pad_or_cut
@@ -21,8 +21,8 @@ from wavemill.dataset.index import Dataset
 from wavemill.dataset.manifest import INDEX_NAME
 from wavemill.errors import NotFoundError, WavemillError
 from wavemill.jobs.database import Database
-from wavemill.jobs.queries import find_job
-from wavemill.jobs.schema import batches
+from wavemill.jobs.schema import batches, jobs
+from wavemill.jobs.states import State
 from wavemill.presets import Features
 
 MOST_CLIPS = 5_000  # of a dataset that are compared; of a larger one, this many drawn at random
@@ -67,13 +67,15 @@ class NearestClips:
         -------
         {"dataset", "spectrogram_id", "distance_db", "compared", "clips", "job_id"}
             `distance_db` is the root mean square difference of the spectrograms, each scaled to its own range.
-            `job_id` is the newest job of the clip, or None.
+            `job_id` is the newest done job of the clip, or None.
 
         Raises
         ------
         NotFoundError
-            No batch has used a dataset with this model, or the dataset is not here.
+            The job uses no model, no batch has used a dataset with its model, or the dataset is not here.
         """
+        if job["model_digest"] is None:
+            raise NotFoundError("this job uses no model, so there are no training clips to compare it with")
         folder = _dataset_of(database, job["model_digest"])
         if folder is None:
             raise NotFoundError(
@@ -84,16 +86,13 @@ class NearestClips:
         picture = _picture(_spectrogram(samples, rate_hz, clips.features), clips.features)
         squares = np.square(clips.pictures - picture).mean(axis=1)
         nearest = int(squares.argmin())
-        job_id = None
-        with suppress(NotFoundError):
-            job_id = find_job(database, clips.ids[nearest])
         return {
             "dataset": folder,
             "spectrogram_id": clips.ids[nearest],
             "distance_db": float(np.sqrt(squares[nearest]) * clips.features.range_db),
             "compared": len(clips.ids),
             "clips": clips.count,
-            "job_id": job_id,
+            "job_id": _job_of(database, folder, clips.ids[nearest]),
         }
 
     def _read(self, folder: str) -> Clips:
@@ -110,12 +109,21 @@ class NearestClips:
             raise NotFoundError(f"the clips of {folder} cannot be compared here: {exc}") from exc
 
 
-def _dataset_of(database: Database, model_digest: str | None) -> str | None:
+def _dataset_of(database: Database, model_digest: str) -> str | None:
     used = select(batches.c.dataset).where(
         batches.c.model_digest == model_digest, batches.c.dataset.is_not(None), batches.c.pruned_at.is_(None)
     )
     with database.reading() as connection:
         found: str | None = connection.scalar(used.order_by(batches.c.created_at.desc()).limit(1))
+    return found
+
+
+def _job_of(database: Database, dataset: str, spectrogram_id: str) -> int | None:
+    is_done = jobs.c.state == literal(State.DONE.value, literal_execute=True)  # as the partial index is written
+    of_clip = jobs.c.spectrogram_id == spectrogram_id, batches.c.dataset == dataset, batches.c.pruned_at.is_(None)
+    newest = select(func.max(jobs.c.id)).join_from(jobs, batches).where(is_done, *of_clip)
+    with database.reading() as connection:
+        found: int | None = connection.scalar(newest)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 
@@ -15,7 +14,7 @@ def webhook_key(secret: str) -> bytes:
     """Return the key that a secret such as `whsec_MfKQ...` holds; ValueError says what was expected."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:  # also for characters that are not ASCII
         key = b""
     if not secret.startswith(PREFIX) or not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
         raise ValueError(

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support.batches import new_jobs, request
+from support.batches import claim, finish, new_jobs, request
 
 from wavemill.dataset.index import Dataset
 from wavemill.errors import NotFoundError
 from wavemill.jobs.database import Database
-from wavemill.jobs.submit import write_batch
+from wavemill.jobs.finishing import Outcome
+from wavemill.jobs.states import State
+from wavemill.jobs.submit import BatchRequest, write_batch
 from wavemill_producer import nearest
 from wavemill_producer.nearest import NearestClips
 
@@ -26,11 +28,17 @@ def source(small_dataset: Path, clips: Path) -> tuple[str, Path]:
         return name, clips / dataset.sources([name])[name]
 
 
+def done_batch(database: Database, asked: BatchRequest, name: str) -> None:
+    batch_id, _ = write_batch(database, asked, new_jobs([name]))
+    claimed = claim(database, batch_id, 0, 0)
+    finish(database, claimed, [Outcome(job=job, state=State.DONE) for job in claimed.jobs])
+
+
 def test_a_copy_is_found_and_a_new_sound_is_further_off(
     database: Database, small_dataset: Path, source: tuple[str, Path]
 ) -> None:
     used = replace(request(), dataset=str(small_dataset))
-    write_batch(database, used, new_jobs([source[0]]))
+    done_batch(database, used, source[0])
     samples, rate_hz = soundfile.read(source[1], dtype="float32")
     job = {"model_digest": used.model_digest}
     clips = NearestClips()
@@ -61,3 +69,21 @@ def test_without_a_dataset_a_sentence_says_what_to_do(database: Database) -> Non
     write_batch(database, request(), new_jobs(["a"]))
     with pytest.raises(NotFoundError, match="/data/digits cannot be compared here"):
         clips.find(database, job, samples, 8_000)
+
+
+def test_a_job_of_another_dataset_is_not_the_clip(
+    database: Database, small_dataset: Path, source: tuple[str, Path]
+) -> None:
+    used = replace(request(), dataset=str(small_dataset))
+    done_batch(database, used, source[0])
+    done_batch(database, replace(request(), model_digest="1" * 64), source[0])  # the same ID, another recording
+    samples, rate_hz = soundfile.read(source[1], dtype="float32")
+    found = NearestClips().find(database, {"model_digest": used.model_digest}, samples, rate_hz)
+    assert (found["spectrogram_id"], found["job_id"]) == (source[0], 1)
+
+
+def test_a_job_without_a_model_has_no_training_clips(database: Database, small_dataset: Path) -> None:
+    inverted = replace(request(), dataset=str(small_dataset), operation="invert", model=None, model_digest=None)
+    write_batch(database, inverted, new_jobs(["7_anna_0"]))
+    with pytest.raises(NotFoundError, match="uses no model"):
+        NearestClips().find(database, {"model_digest": None}, np.ones(800, np.float32), 8_000)

@@ -6,10 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +21,7 @@ from sqlalchemy import update
 from support.batches import claim, finish, new_jobs, request
 from support.stack import eventually
 
+from wavemill import webhooks
 from wavemill.errors import SettingsError, UsageError
 from wavemill.jobs.control import retry_batch
 from wavemill.jobs.database import Database, now
@@ -26,6 +29,7 @@ from wavemill.jobs.deliveries import PAUSES_S, claim_due, deliveries_of, note_en
 from wavemill.jobs.finishing import Outcome
 from wavemill.jobs.management_schema import deliveries
 from wavemill.jobs.migrate import upgrade
+from wavemill.jobs.schema import batches
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.settings import Settings
@@ -156,6 +160,58 @@ def test_a_batch_that_ends_again_is_told_again(database: Database, receiver: Rec
     assert len({headers["webhook-id"] for headers, _ in receiver.calls}) == 2
 
 
+def test_an_end_that_was_not_told_before_a_retry_is_not_told_after_it(database: Database, receiver: Receiver) -> None:
+    receiver.status = 500
+    batch_id = ended_batch(database, receiver.url, state=State.FAILED)
+    calls = Webhooks(database, SECRET)
+    assert calls.step() == 1
+    retry_batch(database, batch_id, states=[State.FAILED], extra_attempts=3)
+    make_due(database)
+    assert calls.step() == 0, "it would say that a batch has ended which is queued"
+    receiver.status = 204
+    end(database, batch_id, State.DONE)
+    assert calls.step() == 1
+    assert json.loads(receiver.calls[-1][1])["data"]["state"] == "done"
+    first, second = deliveries_of(database, batch_id)
+    assert (first["error"], first["due_at"]) == ("the batch was queued again before this call", None)
+    assert second["delivered_at"] is not None
+
+
+def test_a_receiver_that_answers_byte_by_byte_holds_nobody_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        batch_id = ended_batch(database, f"http://127.0.0.1:{server.getsockname()[1]}/")
+        Webhooks(database, SECRET).step()
+        thread.join()
+    assert deliveries_of(database, batch_id)[0]["error"] == "the receiver did not answer within 0.5 s"
+
+
+def test_ends_are_found_after_the_process_slept_for_hours(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Webhooks(database, SECRET)
+    calls.step()
+    batch_id = ended_batch(database, receiver.url)
+    with database.transaction() as connection:
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(finished_at=now(-7_200.0)))
+    later = time.time() + 7_300.0
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert calls.step() == 1
+
+
 def test_a_call_whose_process_died_is_made_again(database: Database, receiver: Receiver) -> None:
     ended_batch(database, receiver.url)
     calls = Webhooks(database, SECRET)
@@ -193,7 +249,7 @@ def test_a_wrong_webhook_is_refused(url: str) -> None:
         require_webhook(url)
 
 
-@pytest.mark.parametrize("secret", ["geheim", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!"])
+@pytest.mark.parametrize("secret", ["geheim", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!", "whsec_é"])
 def test_a_wrong_secret_is_refused_without_being_shown(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAVEMILL_WEBHOOK_SECRET", secret)
     with pytest.raises(SettingsError, match="whsec_ and 24 to 64 random bytes") as refused:

@@ -16,7 +16,7 @@ from wavemill_producer.web.feed import Feed
 T = TypeVar("T")
 
 _FRESH_S = 1.0
-_MOST = 1_000  # values that are kept
+_MANY = 64  # values; with more, those that are too old to be used again are dropped
 
 
 @dataclass
@@ -25,6 +25,10 @@ class _Entry:
     read_at: float = float("-inf")
     version: int = -1
     value: Any = None
+
+    def is_wanted(self) -> bool:
+        """Whether somebody reads it now, or may use it again."""
+        return self.lock.locked() or monotonic() - self.read_at <= _FRESH_S
 
 
 class Shared:
@@ -38,8 +42,8 @@ class Shared:
     def get(self, key: Hashable, read: Callable[[], T]) -> T:
         """Return what `read` returns, or has just returned to another page for the same key."""
         with self._lock:
-            if len(self._entries) >= _MOST:
-                self._entries.clear()
+            if key not in self._entries and len(self._entries) >= _MANY:
+                self._entries = {one: entry for one, entry in self._entries.items() if entry.is_wanted()}
             entry = self._entries.setdefault(key, _Entry())
         with entry.lock:
             version = self._feed.version  # taken before the table is read: a later event makes the value old

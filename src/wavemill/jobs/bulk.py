@@ -84,7 +84,7 @@ class Surroundings:
     Attributes
     ----------
     whole : actions that do not change jobs page by page; each returns the action's result
-    announce : called with the ID of each batch of which jobs were queued
+    announce : called with the ID of each batch of which jobs were queued: after its first page, and at the end
     told : called with the action's status after each page; raises StoppedError to leave the rest to another process
     """
 
@@ -194,15 +194,21 @@ def _run(database: Database, action_id: int, around: Surroundings) -> None:
         raise UsageError(f"this process cannot run the action {row.action}: update wavemill here")
     if row.action == Action.DELETE:
         remove_left(database, row)
+    queued: set[str] = set()
     while row.state == RUNNING:
         remove_noted(database, row)
-        _run_page(database, row, around)
+        of_page = _run_page(database, row)
+        for batch_id in of_page - queued:
+            around.announce(batch_id)
+        queued |= of_page
         around.told(bulk_status(database, action_id))
         row = _row(database, action_id)
+    for batch_id in queued:  # for its later pages: not after each, as a broker that is away takes a while to say so
+        around.announce(batch_id)
 
 
-def _run_page(database: Database, row: Row[Any], around: Surroundings) -> None:
-    """Change the next page, unless another process has done so."""
+def _run_page(database: Database, row: Row[Any]) -> set[str]:
+    """Change the next page, unless another process has done so; return the batches of which jobs were queued."""
     paged = _PAGED[Action(row.action)]
     conditions = parse(row.conditions)
     page = filtered_page(database, batch_id=row.batch_id, conditions=conditions, after=row.after_id, limit=_PAGE)
@@ -221,8 +227,7 @@ def _run_page(database: Database, row: Row[Any], around: Surroundings) -> None:
         if not connection.execute(update(bulk_actions).where(*unchanged).values(values)).rowcount:
             raise _TakenOverError  # rolls the page back
         queued = change.queued
-    for batch_id in queued:
-        around.announce(batch_id)
+    return queued
 
 
 class _TakenOverError(Exception):

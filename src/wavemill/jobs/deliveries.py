@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import Row, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wavemill.errors import UsageError
@@ -85,9 +85,9 @@ def note_ended(database: Database, *, within_s: float | None = None) -> int:
 
 
 def claim_due(database: Database, *, limit: int) -> list[Delivery]:
-    """Claim up to `limit` due deliveries for this process."""
+    """Claim up to `limit` due deliveries for this process; give up those of batches that were queued again since."""
     due = (
-        select(deliveries, batches.c.webhook_url)
+        select(deliveries, batches.c.webhook_url, batches.c.finished_at.label("batch_finished_at"))
         .join(batches)
         .where(deliveries.c.due_at <= now(), batches.c.webhook_url.is_not(None))
         .order_by(deliveries.c.due_at)
@@ -95,16 +95,22 @@ def claim_due(database: Database, *, limit: int) -> list[Delivery]:
     )
     with database.reading() as connection:
         found = connection.execute(due).all()
-    return [_delivery(row) for row in found if _claim(database, row.id, row.attempts)]
+    return [_delivery(row) for row in found if _claim(database, row)]
 
 
-def _claim(database: Database, delivery_id: int, attempts: int) -> bool:
-    unclaimed = update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.attempts == attempts)
+def _claim(database: Database, row: Row[Any]) -> bool:
+    is_old = row.finished_at != row.batch_finished_at
+    values: dict[str, Any]
+    if is_old:  # the status that the call would have is that of a batch that goes on
+        values = {"due_at": None, "error": "the batch was queued again before this call"}
+    else:
+        values = {"attempts": row.attempts + 1, "due_at": now(_CLAIM_S)}
+    unclaimed = update(deliveries).where(deliveries.c.id == row.id, deliveries.c.attempts == row.attempts)
     with database.transaction() as connection:
-        return bool(connection.execute(unclaimed.values(attempts=attempts + 1, due_at=now(_CLAIM_S))).rowcount)
+        return bool(connection.execute(unclaimed.values(values)).rowcount) and not is_old
 
 
-def _delivery(row: Any) -> Delivery:
+def _delivery(row: Row[Any]) -> Delivery:
     return Delivery(
         id=row.id,
         batch_id=row.batch_id,

@@ -64,7 +64,9 @@ def _of_metadata(condition: Condition, *, is_postgresql: bool) -> ColumnElement[
 def _number_and_text(path: Sequence[str], *, is_postgresql: bool) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return a value in the metadata as a number and as a text; the one that it is not is NULL."""
     if is_postgresql:
-        inner = jobs.c.metadata[tuple(path)]
+        inner: ColumnElement[Any] = jobs.c.metadata
+        for part in path:  # one operator a part: a path in one text would need quotes around some keys
+            inner = inner[part]
         kind, words = func.json_typeof(inner), inner.as_string()
         number = case((kind == "number", cast(words, Double)), else_=None)
         # In the order of the characters' numbers, as SQLite compares, whatever the database's locale.

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import Connection, RowMapping, bindparam
 
 from wavemill.jobs.database import Database
 from wavemill.jobs.filter_clauses import clause
 from wavemill.jobs.filters import Condition
 from wavemill.jobs.label_filters import COLUMNS, divided, with_labels
-from wavemill.jobs.pages import page_of_custom_id, page_of_ids
+from wavemill.jobs.pages import page_of_custom_id, page_of_ids, page_of_ratings
 from wavemill.jobs.queries import as_they_are
 from wavemill.jobs.ratings import RATINGS
 from wavemill.jobs.schema import jobs
@@ -95,10 +95,7 @@ def candidates(
         return page_of_custom_id(connection, named.value, batch_id=batch_id, after=after, size=size)
     ratings = _ratings(conditions)
     if ratings is not None:
-        of_them = [jobs.c.rating.is_not(None), jobs.c.rating.in_(ratings), jobs.c.id > after]
-        if batch_id is not None:
-            of_them.append(jobs.c.batch_id == batch_id)
-        return list(connection.scalars(select(jobs.c.id).where(*of_them).order_by(jobs.c.id).limit(size)))
+        return page_of_ratings(connection, ratings, batch_id=batch_id, after=after, size=size)
     state, flag = (_value_of(conditions, field) for field in ("state", "flag"))
     return page_of_ids(
         connection,

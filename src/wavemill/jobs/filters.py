@@ -82,7 +82,7 @@ FIELDS: Mapping[str, Kind] = {
 }
 METADATA = "metadata."  # before a key of a job's metadata; a dot leads into an object within it
 LABEL = "label."  # before the name of a label of the recording
-_KEY = re.compile(r'[^."\\]+(\.(?!-?\d+(\.|\Z))[^."\\]+)*')  # PostgreSQL would take a number for a place in an array
+_KEY = re.compile(r'[^."\\]+(\.[^."\\]+)*')
 _WORDS: Mapping[Kind, tuple[str, ...]] = {
     Kind.STATE: tuple(state.value for state in State),
     Kind.FLAG: tuple(flag.value for flag in Flag),

@@ -67,6 +67,21 @@ def page_of_custom_id(
     return _lowest(connection, [_by_index(connection, [jobs.c.custom_id], [custom_id], after, *seen)], size)
 
 
+def page_of_ratings(
+    connection: Connection, ratings: Sequence[int], *, batch_id: str | None, after: int, size: int
+) -> list[int]:
+    """Return the `size` lowest IDs above `after` of jobs with one of these ratings; fewer on the last page."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_READ_IN_ORDER)
+    columns = [jobs.c.rating] if batch_id is None else [jobs.c.batch_id, jobs.c.rating]
+    # Each rating by itself: the index has its jobs in the order of their IDs, so that few of a million are read.
+    arms = [
+        _by_index(connection, columns, [batch_id, rating][-len(columns) :], after, jobs.c.rating.is_not(None))
+        for rating in ratings
+    ]
+    return _lowest(connection, arms, size)
+
+
 def _of_batch(
     connection: Connection, batch_id: str, state: State | None, flag: str | None, after: int, size: int
 ) -> list[int]:

@@ -68,7 +68,7 @@ class BatchRequest:
             raise UsageError(f"key {self.key[:80]!r}: expected 1 to {_MAX_KEY} printable characters")
 
     def content(self) -> dict[str, Any]:
-        """Return what decides the outputs; name, priority, tags and the size of chunks do not.
+        """Return what decides the outputs; name, priority, tags, webhook and the size of chunks do not.
 
         The digest of a keyed batch covers this and its jobs, each with its `custom_id` and `metadata`: a caller who
         sends other ones would look for them in vain in the earlier batch.
@@ -184,8 +184,12 @@ def _write_page(
     wide = []
     for seq, job in enumerate(page, start=first):
         ID, item, custom_id, about = (*job, None, None)[:4]
-        wide.append((batch_id, seq, ID, item and json.dumps(item), most, at, custom_id, about and json.dumps(about)))
+        wide.append((batch_id, seq, ID, item and json.dumps(item), most, at, custom_id, about and _written(about)))
     write(connection, (*_JOB_COLUMNS, *_ABOUT_COLUMNS), wide)
+
+
+def _written(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(metadata, ensure_ascii=False)  # SQLite compares keys as they are written
 
 
 def _content_digest(request: BatchRequest) -> hashlib._Hash:

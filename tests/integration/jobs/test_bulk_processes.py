@@ -84,18 +84,18 @@ def test_a_dead_process_action_goes_on_where_it_was(database: Database, many: st
 
 
 def test_a_cancel_beside_working_processes_loses_and_doubles_no_job(database: Database) -> None:
-    n_jobs, chunk_size = 600, 5
+    n_jobs, chunk_size = 1_500, 5
     batch_id = submit(database, n_jobs, chunk_size=chunk_size)
     n_claimed = n_jobs // 2  # the workers claim the first half, and may be faster than the action
     workers = [
         _started(str(CLAIMER), _url(database), batch_id, f"w{k}", str(n_claimed), str(chunk_size)) for k in range(2)
     ]
+    action_id = start(database, Action.CANCEL, batch_id=batch_id, where=["id=*5"], params={}, is_mine=True)
+    assert [_line(worker) for worker in workers] == ["ready\n"] * 2
     for worker in workers:
-        assert _line(worker) == "ready\n"
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    action_id = start(database, Action.CANCEL, batch_id=batch_id, where=["id=*5"], params={}, is_mine=True)
     status = run(database, action_id)
     taken = [seq for worker in workers for seq in json.loads(worker.communicate(timeout=60)[0])]
     found = states(database, batch_id)

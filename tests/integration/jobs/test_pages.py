@@ -15,6 +15,8 @@ from support.batches import submit
 
 from wavemill.jobs import pages
 from wavemill.jobs.database import Database, now
+from wavemill.jobs.filtered import filtered_page
+from wavemill.jobs.filters import parse
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.queries import all_left, list_jobs
 from wavemill.jobs.schema import batches, jobs
@@ -190,6 +192,21 @@ def test_a_page_reads_little_more_than_itself(large: tuple[Database, str], in_ba
             else:
                 assert not _scans_all_jobs(database, work), asked
                 assert work.steps < STEPS, asked
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_a_page_of_rated_jobs_reads_little_more_than_itself(large: tuple[Database, str], in_batch: bool) -> None:
+    database, batch_id = large
+    with database.transaction() as connection:
+        connection.execute(update(jobs).values(rating=1 + jobs.c.id % 5))
+    with _watched(database) as work:
+        asked = batch_id if in_batch else None
+        page = filtered_page(database, batch_id=asked, conditions=parse(["rating>=4"]), limit=100)
+    assert [row["rating"] for row in page.rows[:4]] == [4, 5, 4, 5]
+    if database.is_postgresql:
+        assert _most_rows_read(database, work) < ROWS_READ
+    else:
+        assert not _scans_all_jobs(database, work)
 
 
 def test_what_is_left_counts_open_batches_and_no_paused_ones(database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -122,6 +123,17 @@ def test_what_the_server_refuses_raises_a_sentence(url: str, database: Database,
     asyncio.run(run())
 
 
+def test_a_batch_is_found_by_a_name_with_any_character(url: str, database: Database) -> None:
+    batch_id, _ = write_batch(database, request(name="7 takes? 50% #1"), new_jobs(["a"]))
+
+    async def run() -> None:
+        async with AsyncClient(url) as client:
+            assert (await client.batch("7 takes? 50% #1"))["id"] == batch_id
+            assert await client.cancel("7 takes? 50% #1") == 1
+
+    asyncio.run(run())
+
+
 def test_a_request_is_repeated_until_the_server_is_there(settings: Settings, database: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -139,3 +151,27 @@ def test_a_request_is_repeated_until_the_server_is_there(settings: Settings, dat
                 assert (await asked)["id"] == batch_id
 
     asyncio.run(run())
+
+
+def test_an_export_that_is_cut_off_leaves_the_earlier_file(tmp_path: Path) -> None:
+    earlier = tmp_path / "jobs.csv"
+    earlier.write_text("earlier")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def cut_off() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nid")
+
+        thread = threading.Thread(target=cut_off)
+        thread.start()
+
+        async def run() -> None:
+            async with AsyncClient(f"http://127.0.0.1:{server.getsockname()[1]}") as client:
+                with pytest.raises(OutageError, match="does not answer"):
+                    await client.export("any", earlier)
+
+        asyncio.run(run())
+        thread.join()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("jobs.csv", "earlier")]
