@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wavemill.errors import NotFoundError, TransientError
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 _LATELY_S = 3_600.0
 _AT_ONCE = 8  # calls
 _PAGE = 32  # deliveries claimed at a time: with the timeout, they end before their claim does
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # for a whole call: a receiver that sends its answer slowly is cut off
 _POLL_S = 2.0
 
 
@@ -52,27 +53,32 @@ class Webhooks:
 
     def step(self) -> int:
         """Make the calls that are due now; return how many were made. Raises DatabaseUnavailableError."""
-        import httpx
-
         deliveries.note_ended(self._database, within_s=self._within_s)
         self._within_s = _LATELY_S
         due = deliveries.claim_due(self._database, limit=_PAGE)
         if due:
-            with (
-                httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client,
-                ThreadPoolExecutor(_AT_ONCE) as pool,
-            ):
-                errors = list(pool.map(lambda one: self._error_of(client, one), due))
-            for delivery, error in zip(due, errors, strict=True):
+            for delivery, error in zip(due, asyncio.run(self._errors_of(due)), strict=True):
                 deliveries.settle(self._database, delivery, error)
         return len(due)
 
-    def _error_of(self, client: httpx.Client, delivery: Delivery) -> str | None:
+    async def _errors_of(self, due: Sequence[Delivery]) -> list[str | None]:
+        import httpx
+
+        at_once = asyncio.Semaphore(_AT_ONCE)
+        async with httpx.AsyncClient(timeout=None, follow_redirects=False) as client:  # noqa: S113  `_error_of` limits the whole call
+
+            async def called(delivery: Delivery) -> str | None:
+                async with at_once:
+                    return await self._error_of(client, delivery)
+
+            return await asyncio.gather(*map(called, due))
+
+    async def _error_of(self, client: httpx.AsyncClient, delivery: Delivery) -> str | None:
         """Make a call; return why it failed, or None."""
         import httpx
 
         try:
-            content = places_without_secrets(self._content(delivery))
+            content = places_without_secrets(await asyncio.to_thread(self._content, delivery))
             body = json_text(content, default=dt.datetime.isoformat, allow_nan=False).encode()
             message_id, sent_at = f"{delivery.batch_id}-{delivery.id}", int(time.time())
             headers = {
@@ -81,8 +87,11 @@ class Webhooks:
                 "webhook-timestamp": str(sent_at),
                 "webhook-signature": signature(self._key, message_id, sent_at, body),
             }
-            with client.stream("POST", delivery.url, content=body, headers=headers) as answer:  # its body is not read
+            post = client.stream("POST", delivery.url, content=body, headers=headers)
+            async with asyncio.timeout(_TIMEOUT_S), post as answer:  # its body is not read
                 error = None if answer.is_success else f"the receiver answered {answer.status_code}"
+        except TimeoutError:
+            error = f"the receiver did not answer within {_TIMEOUT_S:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, NotFoundError, ValueError) as exc:
             error = f"{type(exc).__name__}: {exc}"
         if error is not None:

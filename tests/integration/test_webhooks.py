@@ -6,10 +6,11 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy import update
 from support.batches import claim, finish, new_jobs, request
 from support.stack import eventually
 
+from wavemill import webhooks
 from wavemill.errors import SettingsError, UsageError
 from wavemill.jobs.control import retry_batch
 from wavemill.jobs.database import Database, now
@@ -140,6 +142,30 @@ def test_a_call_that_finds_nobody_says_so(database: Database) -> None:
     delivery = deliveries_of(database, batch_id)[0]
     assert "ConnectError" in delivery["error"]
     assert "s3cret" not in delivery["error"]
+
+
+def test_a_receiver_that_answers_a_byte_at_a_time_is_cut_off(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_TIMEOUT_S", 1.0)
+    is_over = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        with listening.accept()[0] as caller, suppress(OSError):
+            caller.sendall(b"HTTP/1.1 200 OK\r\nx-endless: ")
+            while not is_over.wait(0.1):
+                caller.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(drip, listening)
+        slow = ended_batch(database, f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        quick = ended_batch(database, receiver.url)
+        try:
+            assert Webhooks(database, SECRET).step() == 2
+        finally:
+            is_over.set()
+    assert deliveries_of(database, slow)[0]["error"] == "the receiver did not answer within 1 s"
+    assert deliveries_of(database, quick)[0]["delivered_at"] is not None
 
 
 def test_a_batch_that_ends_again_is_told_again(database: Database, receiver: Receiver) -> None:
