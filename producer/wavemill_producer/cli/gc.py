@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import click
 
@@ -82,7 +83,7 @@ def gc(
     ctx.exit(1 if any(line["error"] for line in report) else 0)
 
 
-def _sentence(line: dict[str, object], *, dry_run: bool) -> str:
+def _sentence(line: dict[str, Any], *, dry_run: bool) -> str:
     name = f" ({line['name']})" if line["name"] else ""
     if line["error"]:
         return f"batch {line['batch_id']}{name}: stopped, run gc again when this is fixed: {line['error']}"
