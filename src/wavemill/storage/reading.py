@@ -63,9 +63,7 @@ def remove_output(path: str, *, output: str, batch_id: str) -> None:
         raise
     except Exception as exc:
         if not is_missing(exc):
-            raise classified(
-                f"cannot remove {path}, delete again when this is mended", exc, permanent=OutputError
-            ) from exc
+            raise classified(f"cannot remove {path}", exc, permanent=OutputError) from exc
 
 
 def _placed(path: str, output: str, batch_id: str) -> tuple[str, str]:
