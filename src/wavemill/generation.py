@@ -70,6 +70,7 @@ class SoundGenerator:
         peaks: Sequence[float | None] | None = None,
         seeds: Sequence[int] | None = None,
         labels: Sequence[Labels] | None = None,
+        refine: int | None = None,
     ) -> Generated:
         """Encode, decode and invert.
 
@@ -84,6 +85,8 @@ class SoundGenerator:
             Draw each latent from its posterior with this seed, instead of taking the mean.
         labels : sequence of mappings, optional
             What a conditioned model's decoder is told; None: what its encoder predicts.
+        refine : int from 0 to 100, optional
+            Steps that bring each reconstruction closer to its source; None: the model's own number, or 0 with seeds.
 
         Raises
         ------
@@ -91,7 +94,7 @@ class SoundGenerator:
             The spectrograms do not have the model's number of bins.
         """
         sources = self._sources(spectrograms, durations_s, labels)
-        return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds), peaks=peaks)
+        return self._generated(from_model.reconstruct(self.model, sources, seeds=seeds, refine=refine), peaks=peaks)
 
     def sample(
         self, seeds: Sequence[int], *, labels: Labels | None = None, temperature: float | None = None
@@ -107,10 +110,12 @@ class SoundGenerator:
         temperature: float = VaryParams.temperature,
         durations_s: Sequence[float] | None = None,
         labels: Sequence[Labels] | None = None,
+        refine: int | None = None,
     ) -> Generated:
         """Draw a neighbour of each spectrogram (n_bins, frames); see `wavemill.synthesis.from_model.vary`."""
         sources = self._sources(spectrograms, durations_s, labels)
-        return self._generated(from_model.vary(self.model, sources, seeds=seeds, temperature=temperature))
+        made = from_model.vary(self.model, sources, seeds=seeds, temperature=temperature, refine=refine)
+        return self._generated(made)
 
     def interpolate(
         self,
@@ -121,17 +126,20 @@ class SoundGenerator:
         path: str = PATHS[0],
         durations_s: tuple[float, float] | None = None,
         labels: tuple[Labels, Labels] | None = None,
+        refine: int | None = None,
     ) -> Generated:
         """Morph one spectrogram (n_bins, n_frames) into another: `steps` sounds with both ends."""
         first, last = self._sources([start, end], durations_s, labels)
         weights = interpolation_weights(steps)
         pairs = [(first, last)] * steps
-        return self._generated(from_model.interpolate(self.model, pairs, weights, path=path))
+        return self._generated(from_model.interpolate(self.model, pairs, weights, path=path, refine=refine))
 
-    def encode(self, spectrograms: FloatArray, *, seeds: Sequence[int] | None = None) -> FloatArray:
+    def encode(
+        self, spectrograms: FloatArray, *, seeds: Sequence[int] | None = None, refine: int | None = None
+    ) -> FloatArray:
         """Return the latents (batch, latent_dim) of spectrograms (batch, n_bins, n_frames) in dB."""
         require_shape(spectrograms, self.model.features)
-        return self.model.encode(spectrograms, seeds=seeds)
+        return self.model.encode(spectrograms, seeds=seeds, refine=refine)
 
     def decode(
         self, latents: FloatArray, *, peak_db: ArrayLike = DEFAULT_PEAK_DB, durations_s: Sequence[float] | None = None

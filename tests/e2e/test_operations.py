@@ -71,7 +71,7 @@ def test_latents_and_interpolations_of_a_recording_longer_than_a_frame(living: S
     soundfile.write(audio / "long.wav", np.concatenate(words), 8_000)
     soundfile.write(audio / "word.wav", words[0], 8_000)
     living.cli("dataset", "build", audio, "long-dataset", "--long", "keep")
-    given = ["--dataset", "long-dataset", "--model", "small", "--format", "float"]
+    given = ["--dataset", "long-dataset", "--model", "small", "--format", "float", "--refine", 2]
     kept = living.json("submit", "reconstruct", *given, "--all", "--keep-latents", *QUEUE)
     made = {Path(path).stem: path for path in _sounds(living, kept)}
     latents = Path(made["long"]).parents[1] / "latents"

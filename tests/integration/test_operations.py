@@ -16,7 +16,7 @@ from wavemill.dataset.index import Dataset
 from wavemill.errors import UnknownSpectrogramError, UsageError
 from wavemill.generation import SoundGenerator
 from wavemill.inversion.gpu import invert_on_gpu
-from wavemill.operations.requests import DecodeParams, InterpolateParams, SampleParams, VaryParams
+from wavemill.operations.requests import DecodeParams, InterpolateParams, ReconstructParams, SampleParams, VaryParams
 from wavemill.presets import preset
 from wavemill.storage.locations import names_below
 from wavemill.synthesis.sound import spectrograms_to_audio
@@ -144,6 +144,20 @@ def test_an_interpolation_begins_and_ends_as_the_reconstructions_do(bench: Bench
     assert lengths == sorted(lengths, reverse=lengths[0] > lengths[-1])
     assert len({job.sha256 for job in jobs}) == 5
     assert set(said(jobs[2].generated_path)["inputs"]) == {A, B}
+
+
+def test_a_refined_latent_in_the_queue_is_the_one_of_the_plain_library(bench: Bench, place, models: Path) -> None:
+    params = ReconstructParams(refine=3, keep_latents=True)
+    refined, plain = (
+        done(bench, bench.producer.reconstruct([A, B], params=one, **place)) for one in (params, ReconstructParams())
+    )
+    generator = SoundGenerator(load_model("small", models_dir=models))
+    for ID in (A, B):
+        assert refined[ID].sha256 != plain[ID].sha256
+        assert said(refined[ID].generated_path)["params"]["refine"] == 3
+        assert "refine" not in said(plain[ID].generated_path)["params"]
+        x, _ = spectrogram(bench, ID)
+        np.testing.assert_allclose(np.load(refined[ID].latent_path), generator.encode(x[None], refine=3)[0], atol=1e-4)
 
 
 def test_variations_keep_level_and_length_and_grow_with_the_temperature(bench: Bench, place) -> None:

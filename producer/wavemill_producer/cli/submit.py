@@ -41,6 +41,7 @@ def submit() -> None:
 @common.choice_options
 @common.seed_option
 @common.posterior_option
+@common.refine_option
 @common.sound_options
 @common.latents_option
 @common.queue_options
@@ -51,7 +52,7 @@ def reconstruct(dataset: str | None, model: str, seed: int, from_posterior: bool
 
     Example: wavemill submit reconstruct --dataset data/fsdd --model fsdd-vae --output out --all --wait
     """
-    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents")
+    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents", "refine")
     params = ReconstructParams(seed=seed if from_posterior else None, **taken)
     _submit_ids("reconstruct", dataset, seed, options, model=model, params=params)
 
@@ -62,6 +63,7 @@ def reconstruct(dataset: str | None, model: str, seed: int, from_posterior: bool
 @common.choice_options
 @common.seed_option
 @common.posterior_option
+@common.refine_option
 @common.queue_options
 def encode(dataset: str | None, model: str, seed: int, from_posterior: bool, **options: Any) -> None:
     """Write the latents of spectrograms.
@@ -70,7 +72,7 @@ def encode(dataset: str | None, model: str, seed: int, from_posterior: bool, **o
 
     Example: wavemill submit encode --dataset data/fsdd --model fsdd-vae --output out --all
     """
-    params = EncodeParams(seed=seed if from_posterior else None)
+    params = EncodeParams(seed=seed if from_posterior else None, **_taken(options, "refine"))
     _submit_ids("encode", dataset, seed, options, model=model, params=params)
 
 
@@ -101,6 +103,7 @@ def invert(dataset: str | None, seed: int, **options: Any) -> None:
     show_default=True,
     help="Distance from the clip: 0 is the clip itself, 1 is as far as one voice's takes of a word lie apart.",
 )
+@common.refine_option
 @common.seed_option
 @common.sound_options
 @common.latents_option
@@ -112,7 +115,8 @@ def vary(dataset: str | None, model: str, count: int, seed: int, **options: Any)
 
     Example: wavemill submit vary --dataset data/fsdd --model fsdd-vae --output out --ids ids.txt --count 8
     """
-    params = VaryParams(seed=seed, **_taken(options, *common.SOUND_PARAMS, "keep_latents", "temperature"))
+    taken = _taken(options, *common.SOUND_PARAMS, "keep_latents", "refine", "temperature")
+    params = VaryParams(seed=seed, **taken)
     _submit_ids("vary", dataset, seed, options, model=model, params=params, count=count)
 
 
@@ -136,6 +140,7 @@ def vary(dataset: str | None, model: str, count: int, seed: int, **options: Any)
 @click.option(
     "--check-ids/--no-check-ids", default=True, show_default=True, help="Refuse the batch if an ID is unknown."
 )
+@common.refine_option
 @common.sound_options
 @common.latents_option
 @common.queue_options
@@ -157,7 +162,7 @@ def interpolate(
     common.require_batch(from_batch, where)
     common.require_dataset(options["dataset"], from_batch)
     pairs: Iterable[GivenPair] = [(str(start), str(end))] if pairs_file is None else common.pairs(pairs_file)
-    params = InterpolateParams(**_taken(options, *common.SOUND_PARAMS, "keep_latents", "path"))
+    params = InterpolateParams(**_taken(options, *common.SOUND_PARAMS, "keep_latents", "path", "refine"))
     arguments = _taken(options, "dataset", "model", "steps", "check_ids")
 
     def call_operation(producer: Producer, submitter: Submitter[Any], queue: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import click
 from wavemill.contract import DEFAULT_PRIORITY, PRIORITIES
 from wavemill.operations.formats import FORMATS, OUTPUT_RATES_HZ
 from wavemill.operations.named_ids import parsed_line
-from wavemill.operations.requests import LOUDNESS_LUFS, METHODS
+from wavemill.operations.requests import LOUDNESS_LUFS, METHODS, MOST_REFINE
 from wavemill.text.terminal import progress_bar
 from wavemill_cli.paths import Location
 from wavemill_cli.printing import duration, json_option, number_of, print_json, say
@@ -78,6 +78,13 @@ seed_option = click.option(
 )
 posterior_option = click.option(
     "--sample", "from_posterior", is_flag=True, help="Draw each latent from its posterior instead of taking the mean."
+)
+refine_option = click.option(
+    "--refine",
+    type=click.IntRange(0, MOST_REFINE),
+    metavar="STEPS",
+    help="Steps that move each latent until it draws its clip more closely; each takes about three forward passes.  "
+    "[default: the model's own number, or 0 with --sample]",
 )
 latents_option = click.option("--keep-latents", is_flag=True, help="Also write each latent as latents/ID.npy.")
 

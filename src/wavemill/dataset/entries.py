@@ -94,9 +94,11 @@ def _labels(spectrogram_id: str, column: object) -> dict[str, LabelValue]:
 
 
 def _is_label(label: tuple[str, object]) -> bool:
+    name, value = label
+    if isinstance(value, str):
+        return is_text(name) and is_text(value)
     # Older builds kept whole numbers of any size.
-    is_value = is_label_value(label[1]) or type(label[1]) is int
-    return is_value and all(is_text(part) for part in label if isinstance(part, str))
+    return is_text(name) and (is_label_value(value) or type(value) is int)
 
 
 def _bad(spectrogram_id: str, expected: str, received: object) -> SpectrogramError:

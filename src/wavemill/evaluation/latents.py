@@ -50,7 +50,7 @@ def latent_figures(model: Model, spectrograms_db: FloatArray, labels: Sequence[L
 
 def _prior(model: Model, spectrograms_db: FloatArray, labels: Sequence[Labels]) -> tuple[FloatArray, FloatArray]:
     """Return mean and log variance, (B, D) each, that a model's prior gives for what its decoder is told."""
-    return model.expected_latents(model.encode(spectrograms_db, labels=labels)[:, -model.told_dim :])
+    return model.expected_latents(model.encode(spectrograms_db, labels=labels, refine=0)[:, -model.told_dim :])
 
 
 def first_frames(spectrograms: Sequence[FloatArray], n_frames: int) -> FloatArray:

@@ -63,8 +63,9 @@ def filtered_page(
             rows = [] if by_label else _rows(database, connection, ids, by_sql)
         if by_label:
             meeting = meeting_all(database, ids, conditions, is_one_batch=batch_id is not None)
-            with database.reading() as connection:
-                rows = _rows(database, connection, meeting[: limit - len(found)], by_sql)
+            if meeting:
+                with database.reading() as connection:
+                    rows = _rows(database, connection, meeting[: limit - len(found)], by_sql)
         found += rows[: limit - len(found)]
         seen += len(ids)
         if len(found) == limit:

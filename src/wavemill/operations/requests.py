@@ -29,10 +29,14 @@ class Operation(StrEnum):
 
 
 HOTTEST = 10.0  # the highest temperature
+MOST_REFINE = 100  # steps of refinement
 LOUDNESS_LUFS = (-70.0, -5.0)  # the softest and the loudest that can be asked for
 
 METHODS = ("pghi+gl", "pghi", "fine", "griffin-lim", "centre-phase", "zero-phase")
 PATHS = ("spherical", "linear")
+
+
+_LEFT_OUT = {"output_rate_hz", "loudness_lufs", "refine"}  # of stored parameters, where they are None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +75,10 @@ class Params:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types; `from_dict` is its inverse.
 
-        Rate and loudness are left out where they are None. So workers of an older version take such a batch, and
-        `--reuse` finds what they made.
+        Rate, loudness and refinement are left out where they are None. So workers of an older version take such a
+        batch, and `--reuse` finds what they made.
         """
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if value is not None or name not in {"output_rate_hz", "loudness_lufs"}
-        }
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in _LEFT_OUT}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -93,11 +93,29 @@ class Params:
         return int.from_bytes(digest[:8], "big")
 
 
-class ReconstructParams(Params):
+@dataclass(frozen=True, kw_only=True)
+class EncodedParams(Params):
+    """The parameters that all operations share which encode spectrograms.
+
+    Attributes
+    ----------
+    refine : int or None
+        Steps that move the encoder's latents until they draw the spectrogram more closely. None: as many as the
+        model's record says, and none for latents that are drawn from their posterior.
+    """
+
+    refine: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_refine(self.refine)
+
+
+class ReconstructParams(EncodedParams):
     """How spectrograms are reconstructed; a `seed` draws each latent from its posterior, None takes the mean."""
 
 
-class EncodeParams(Params):
+class EncodeParams(EncodedParams):
     """How spectrograms are encoded; a `seed` draws each latent from its posterior, None takes the mean."""
 
 
@@ -141,7 +159,7 @@ class SampleParams(Params):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaryParams(Params):
+class VaryParams(EncodedParams):
     """How variations of a clip are drawn.
 
     Attributes
@@ -159,7 +177,7 @@ class VaryParams(Params):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateParams(Params):
+class InterpolateParams(EncodedParams):
     """The path between two clips: `spherical` keeps the latents' length, `linear` is the straight line."""
 
     path: str = PATHS[0]
@@ -251,6 +269,12 @@ def _require_loudness(value: float | None) -> None:
     softest, loudest = LOUDNESS_LUFS
     if value is not None and not softest <= value <= loudest:
         raise UsageError(f"loudness {value}: expected {softest:g} to {loudest:g} LUFS")
+
+
+def require_refine(value: int | None) -> None:
+    """Raise UsageError for a number of steps that is none, or too large."""
+    if value is not None and not (type(value) is int and 0 <= value <= MOST_REFINE):
+        raise UsageError(f"refine {value}: expected a whole number from 0 to {MOST_REFINE}")
 
 
 def _require_temperature(value: float | None) -> None:

@@ -17,7 +17,16 @@ from wavemill.dataset.extents import is_huge
 from wavemill.dataset.index import Entry
 from wavemill.jobs.claims import ClaimedJob
 from wavemill.labels import Labels
-from wavemill.operations.requests import InterpolateParams, Operation, Params, SampleParams, VaryParams, source_ids
+from wavemill.operations.requests import (
+    EncodeParams,
+    InterpolateParams,
+    Operation,
+    Params,
+    ReconstructParams,
+    SampleParams,
+    VaryParams,
+    source_ids,
+)
 from wavemill.rendering.latent_files import read_latent
 from wavemill.rendering.resources import BatchTools
 from wavemill.synthesis import from_model
@@ -136,7 +145,7 @@ class _Operation(Generic[P]):
         ]
 
 
-class _Reconstruct(_Operation[Params]):
+class _Reconstruct(_Operation[ReconstructParams]):
     _writes_original = True
 
     def make(self, inputs: Sequence[Input]) -> list[Made]:
@@ -144,7 +153,9 @@ class _Reconstruct(_Operation[Params]):
 
     def run(self, sources: Sequence[SourceClip], inputs: Sequence[Input]) -> Synthesis:
         """Run the model over a clip of each job."""
-        return from_model.reconstruct(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
+        return from_model.reconstruct(
+            self._tools.model, sources, seeds=self._posterior_seeds(inputs), refine=self._params.refine
+        )
 
 
 class _Sample(_Operation[SampleParams]):
@@ -162,22 +173,31 @@ class _Interpolate(_Operation[InterpolateParams]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         pairs = [(one.sources[0], one.sources[1]) for one in inputs]
         weights = [float(one.job.item["weight"]) for one in inputs]
-        return self._made(inputs, from_model.interpolate(self._tools.model, pairs, weights, path=self._params.path))
+        result = from_model.interpolate(
+            self._tools.model, pairs, weights, path=self._params.path, refine=self._params.refine
+        )
+        return self._made(inputs, result)
 
 
 class _Vary(_Operation[VaryParams]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
         result = from_model.vary(
-            self._tools.model, sources, seeds=self._seeds(inputs), temperature=self._params.temperature
+            self._tools.model,
+            sources,
+            seeds=self._seeds(inputs),
+            temperature=self._params.temperature,
+            refine=self._params.refine,
         )
         return self._made(inputs, result)
 
 
-class _Encode(_Operation[Params]):
+class _Encode(_Operation[EncodeParams]):
     def make(self, inputs: Sequence[Input]) -> list[Made]:
         sources = [one.sources[0] for one in inputs]
-        clips = from_model.encode(self._tools.model, sources, seeds=self._posterior_seeds(inputs))
+        clips = from_model.encode(
+            self._tools.model, sources, seeds=self._posterior_seeds(inputs), refine=self._params.refine
+        )
         return [
             Made(input=one, duration_s=clip.duration_s, latent=clip) for one, clip in zip(inputs, clips, strict=True)
         ]

@@ -66,17 +66,26 @@ class SourceClip:
 
 
 def reconstruct(
-    model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int] | None = None
+    model: SpectrogramModel,
+    sources: Sequence[SourceClip],
+    *,
+    seeds: Sequence[int] | None = None,
+    refine: int | None = None,
 ) -> Synthesis:
     """Encode and decode; with `seeds`, draw each latent from its posterior instead of taking the mean."""
-    return decode(model, encode(model, sources, seeds=seeds))
+    return decode(model, encode(model, sources, seeds=seeds, refine=refine))
 
 
 def vary(
-    model: SpectrogramModel, sources: Sequence[SourceClip], *, seeds: Sequence[int], temperature: float
+    model: SpectrogramModel,
+    sources: Sequence[SourceClip],
+    *,
+    seeds: Sequence[int],
+    temperature: float,
+    refine: int | None = None,
 ) -> Synthesis:
     """Return a neighbour of each source; see `Model.vary_latents` for how far a temperature goes."""
-    clips = encode(model, sources)
+    clips = encode(model, sources, refine=refine)
     own_seeds = [seed for seed, clip in zip(seeds, clips, strict=True) for _ in clip.rows]
     rows = model.vary_latents(np.concatenate([clip.rows for clip in clips]), seeds=own_seeds, strength=temperature)
     parts = _split(rows, [len(clip.rows) for clip in clips])
@@ -89,8 +98,12 @@ def encode(
     *,
     seeds: Sequence[int] | None = None,
     n_frames: Sequence[int] | None = None,
+    refine: int | None = None,
 ) -> list[ClipLatents]:
-    """Return the latents of each source, in windows over its length, or over `n_frames` from its beginning."""
+    """Return the latents of each source, in windows over its length, or over `n_frames` from its beginning.
+
+    `refine` is the number of steps that improve them, see `Model.encode`.
+    """
     size = model.features.n_frames
     lengths = n_frames or [source.spectrogram.shape[1] for source in sources]
     plans = [Windows(n_frames=length, size=size) for length in lengths]
@@ -101,6 +114,7 @@ def encode(
         np.stack(windows),  # (F, T) each -> (B, F, T)
         seeds=None if seeds is None else [seeds[owner] for owner in owners],
         labels=[sources[owner].labels for owner in owners],
+        refine=refine,
     )
     levels = [Levels.of(window, model.features) for window in windows]
     return [
@@ -117,6 +131,7 @@ def interpolate(
     weights: Sequence[float],
     *,
     path: str = PATHS[0],
+    refine: int | None = None,
 ) -> Synthesis:
     """Return one point between the clips of each pair: weight 0 is the first clip, 1 the second.
 
@@ -128,7 +143,7 @@ def interpolate(
         ceil(point_between(a.spectrogram.shape[1], b.spectrogram.shape[1], w))
         for (a, b), w in zip(pairs, weights, strict=True)
     ]
-    first, second = (encode(model, [pair[end] for pair in pairs], n_frames=n_frames) for end in (0, 1))
+    first, second = (encode(model, [pair[end] for pair in pairs], n_frames=n_frames, refine=refine) for end in (0, 1))
     free = model.latent_dim - model.told_dim
     return decode(
         model,

@@ -30,7 +30,12 @@ class SpectrogramModel(Protocol):
         """The last numbers of a latent vector, those of the labels that the decoder is told; 0 without."""
 
     def encode(
-        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+        self,
+        db: FloatArray,
+        *,
+        seeds: Sequence[int] | None = None,
+        labels: Sequence[Labels] | None = None,
+        refine: int | None = None,
     ) -> FloatArray:
         """Encode spectrograms (batch, n_bins, n_frames) to latents (batch, latent_dim)."""
 

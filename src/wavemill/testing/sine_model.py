@@ -79,6 +79,7 @@ class SineModel:
         *,
         seeds: Sequence[int] | None = None,
         labels: Sequence[Labels] | None = None,  # noqa: ARG002  a conditioned model needs them
+        refine: int | None = None,  # noqa: ARG002  there is nothing to improve
     ) -> FloatArray:
         """Read each sine's level from spectrograms; with seeds, add a little noise to it.
 

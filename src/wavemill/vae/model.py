@@ -10,6 +10,7 @@ from wavemill.arrays import FloatArray
 from wavemill.audio.duration import sounding_s
 from wavemill.errors import SpectrogramError, UsageError
 from wavemill.labels import Labels
+from wavemill.operations.requests import require_refine
 from wavemill.presets import Features
 from wavemill.vae.folder.record import ModelRecord
 from wavemill.vae.latents.conditional import TEMPERATURE as CONDITIONAL_TEMPERATURE
@@ -18,6 +19,7 @@ from wavemill.vae.latents.lengths import Lengths
 from wavemill.vae.latents.prior import TEMPERATURE, Prior, SampledLatents
 from wavemill.vae.network.building import PRIOR_LOG_VARIANCE_RANGE, Encoded, Network
 from wavemill.vae.network.forward import Forward
+from wavemill.vae.network.refinement import Refinement
 from wavemill.vae.network.scaling import db_to_network, network_to_db
 from wavemill.vae.told import over_numbers, told
 
@@ -47,6 +49,7 @@ class Model:
         self._encode = Forward(network.encoder)
         self._decode = Forward(network.decoder)
         self._expect = Forward(network.prior) if network.prior else None
+        self._refine = Refinement(network.decoder, latent_dim=record.latent_dim)
 
     @property
     def name(self) -> str:
@@ -78,9 +81,14 @@ class Model:
         self.reconstruct(np.zeros((1, *self.features.shape), np.float32))
 
     def encode(
-        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+        self,
+        db: FloatArray,
+        *,
+        seeds: Sequence[int] | None = None,
+        labels: Sequence[Labels] | None = None,
+        refine: int | None = None,
     ) -> FloatArray:
-        """Encode spectrograms: return the posterior mean, or one sample for each seed.
+        """Encode spectrograms: return the posterior mean, refined, or one sample for each seed.
 
         Parameters
         ----------
@@ -91,22 +99,28 @@ class Model:
         labels : one mapping per item, optional
             What a conditioned model's decoder shall be told. The encoder predicts what is missing
             or was not learnt.
+        refine : int from 0 to 100, optional
+            Steps that move the latents until they draw the spectrogram more closely (`Refinement`).
+            None: as many as the record says, and none with seeds.
 
         Returns
         -------
         float32 [shape=(batch, latent_dim)]
         """
         self._check(db)
+        require_refine(refine)
         if labels is not None and len(labels) != len(db):
             raise UsageError(f"expected the labels of each of {len(db)} spectrograms, received {len(labels)}")
-        outputs = self._encoded(db)
+        x = self._scaled(db)
+        outputs = Encoded.of(self.network, self._encode(x))
         latents = outputs.mean if seeds is None else self._drawn(outputs, seeds)
-        if outputs.predicted is None:
-            return latents
-        conditions = self.record.conditions
-        own = told(conditions, labels or [{}] * len(db))
-        numbers = np.where(over_numbers(own.known, conditions) > 0, own.numbers, outputs.predicted)
-        return np.concatenate([latents, numbers], axis=1).astype(np.float32)
+        if outputs.predicted is not None:
+            conditions = self.record.conditions
+            own = told(conditions, labels or [{}] * len(db))
+            numbers = np.where(over_numbers(own.known, conditions) > 0, own.numbers, outputs.predicted)
+            latents = np.concatenate([latents, numbers], axis=1).astype(np.float32)
+        steps = (self.record.refine if seeds is None else 0) if refine is None else refine
+        return self._refine(x, latents, steps=steps) if steps else latents
 
     def posterior(self, db: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         """Return the latents' mean and log variance, (batch, latent_dim - told_dim) each.
@@ -118,12 +132,11 @@ class Model:
         db : float32 [shape=(batch, n_bins, n_frames)], in dB, finite
         """
         self._check(db)
-        outputs = self._encoded(db)
+        outputs = Encoded.of(self.network, self._encode(self._scaled(db)))
         return outputs.mean, outputs.log_variance
 
-    def _encoded(self, db: FloatArray) -> Encoded:
-        x = db_to_network(db, dict(self.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
-        return Encoded.of(self.network, self._encode(x))
+    def _scaled(self, db: FloatArray) -> FloatArray:
+        return db_to_network(db, dict(self.record.normalisation))[..., None]  # (B, F, T) -> (B, F, T, 1)
 
     def _drawn(self, outputs: Encoded, seeds: Sequence[int]) -> FloatArray:
         if outputs.log_variance is None:
@@ -163,10 +176,15 @@ class Model:
         return network_to_db(x[..., 0], dict(self.record.normalisation), peak_db=peak_db, floor_db=floor_db)
 
     def reconstruct(
-        self, db: FloatArray, *, seeds: Sequence[int] | None = None, labels: Sequence[Labels] | None = None
+        self,
+        db: FloatArray,
+        *,
+        seeds: Sequence[int] | None = None,
+        labels: Sequence[Labels] | None = None,
+        refine: int | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Encode and decode at each spectrogram's level; return (spectrograms in dB, latents)."""
-        latents = self.encode(db, seeds=seeds, labels=labels)
+        latents = self.encode(db, seeds=seeds, labels=labels, refine=refine)
         levels = {"peak_db": db.max(axis=(1, 2)), "floor_db": db.min(axis=(1, 2))}
         return self.decode(latents, **levels), latents
 

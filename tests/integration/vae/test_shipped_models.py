@@ -68,6 +68,14 @@ def test_every_shipped_model_makes_something_like_what_it_is_given(folder: Path)
     assert abs(out.max() - db.max()) < 6
 
 
+def test_the_model_of_notes_refines_its_latents_and_models_of_digits_do_not() -> None:
+    assert {read_record(folder).refine for folder in DIGITS} == {0}
+    model = load_model(NOTES)
+    db = harmonic_db(model.features)
+    (refined, _), (plain, _) = (model.reconstruct(db, refine=steps) for steps in (None, 0))
+    assert log_spectral_distance(db, refined)[0] < 0.9 * log_spectral_distance(db, plain)[0]
+
+
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
 def test_every_shipped_model_is_small_and_says_where_it_comes_from(folder: Path) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) < (8_000_000 if folder in DIGITS else 20_000_000)

@@ -4,7 +4,14 @@ import pytest
 
 from wavemill.errors import UsageError
 from wavemill.operations.formats import FORMATS
-from wavemill.operations.requests import METHODS, ReconstructParams, require_plain_text
+from wavemill.operations.requests import (
+    METHODS,
+    EncodeParams,
+    InterpolateParams,
+    ReconstructParams,
+    VaryParams,
+    require_plain_text,
+)
 
 
 def test_parameters_survive_the_table() -> None:
@@ -17,6 +24,16 @@ def test_rate_and_loudness_are_stored_only_where_they_were_given() -> None:
     assert not {"output_rate_hz", "loudness_lufs"} & set(ReconstructParams().as_dict())
     params = ReconstructParams(format="opus", output_rate_hz=24_000, loudness_lufs=-23)
     assert ReconstructParams.from_dict(params.as_dict()) == params
+
+
+@pytest.mark.parametrize("kind", [EncodeParams, InterpolateParams, ReconstructParams, VaryParams])
+def test_what_encodes_takes_steps_of_refinement_and_stores_them_where_they_were_given(kind) -> None:
+    assert "refine" not in kind().as_dict()
+    assert kind(refine=0).as_dict()["refine"] == 0
+    assert kind.from_dict(kind(refine=100).as_dict()) == kind(refine=100)
+    for steps in (-1, 101, 2.5, True, "3"):
+        with pytest.raises(UsageError, match="expected a whole number from 0 to 100"):
+            kind(refine=steps)
 
 
 def test_a_rate_that_a_format_lacks_is_refused_with_the_nearest() -> None:

@@ -106,6 +106,8 @@ def test_an_array_larger_than_the_networks_is_not_read(model_dir: Path) -> None:
 FORGED = {
     "a billion latents": ({"latent_dim": 10**9}, "latent_dim: expected"),
     "a million latents": ({"latent_dim": 10**6}, "weights, expected at most"),
+    "endless refinement": ({"refine": 10**9}, "refine 1000000000: expected a whole number from 0 to 100"),
+    "refinement in words": ({"refine": "much"}, "refine much: expected a whole number"),
     "latents in words": ({"latent_dim": "many"}, "latent_dim: expected"),
     "huge filters": ({"architecture_config": {"fine": 10**9}}, "fine: expected a whole number"),
     "many filters": ({"architecture_config": {"fine": 8_000, "coarse": 8_000}}, "weights, expected at most"),

@@ -12,6 +12,13 @@ def model_card(record: ModelRecord) -> str:
     """Return the text of a model folder's README.md, made from the record alone."""
     features = record.features
     told = [f"- `{condition.described}`" for condition in record.conditions]
+    refined = (
+        f"""
+`encode` and `reconstruct` move the encoder's latents by {record.refine} steps until they draw the source more closely.
+"""
+        if record.refine
+        else ""
+    )
     labels = ["", "Its decoder is told these labels; any combination can be sampled:", *told] if told else []
     return f"""# {record.name}
 
@@ -21,7 +28,7 @@ spectrogram again. wavemill inverts spectrograms to sound.
 Preset `{features.preset}`: {features.sample_rate_hz} Hz, window of {features.n_fft} samples, hop of
 {features.hop_length} samples.
 Architecture `{record.architecture}`, made by wavemill {record.code_version}.
-{chr(10).join(labels)}
+{refined}{chr(10).join(labels)}
 
 ## Data
 {record.training.get("data") or "The dataset named in the training record; its owner's licence applies."}

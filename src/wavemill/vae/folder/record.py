@@ -14,6 +14,7 @@ from wavemill.errors import ModelError, UsageError
 from wavemill.files.bounded import NotAFileError, TooLargeError, read_file
 from wavemill.files.bounded_json import MOST_BYTES as MOST_JSON_BYTES
 from wavemill.files.bounded_json import parse_json
+from wavemill.operations.requests import require_refine
 from wavemill.presets import Features
 from wavemill.vae.conditions import Conditions, conditions_as_dict, conditions_from_dict, total_width
 from wavemill.vae.network.sizes import MOST_LATENTS
@@ -32,6 +33,9 @@ FORMAT = 1
 MOST_FILE_BYTES = 2**29  # per listed file: the weights of the largest network
 
 
+_LEFT_OUT = ("conditions", "refine")  # of a record, where there are none
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
     """The contents of `model.json`: enough to rebuild the network and know how it was trained."""
@@ -48,6 +52,7 @@ class ModelRecord:
     code_version: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the labels that a sample can be asked for
     conditions: Conditions = ()  # what the decoder is told; a sample can be asked for these instead of `labels`
+    refine: int = 0  # steps that improve encoded latents, see wavemill.vae.network.refinement
 
     @property
     def vector_dim(self) -> int:
@@ -63,7 +68,8 @@ class ModelRecord:
         """Return the fields as JSON types, in the order of `model.json`."""
         values = {"format": FORMAT, **asdict(self), "features": self.features.as_dict()}
         told = conditions_as_dict(self.conditions)
-        return {**values, "conditions": told} if told else {k: v for k, v in values.items() if k != "conditions"}
+        values["conditions"] = told
+        return {name: value for name, value in values.items() if value or name not in _LEFT_OUT}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelRecord:
@@ -127,3 +133,4 @@ def _require_types(record: ModelRecord) -> None:
         raise TypeError("labels: expected lists of strings")
     if type(record.latent_dim) is not int or not 0 < record.latent_dim <= MOST_LATENTS:
         raise ValueError(f"latent_dim: expected 1 to {MOST_LATENTS}, received {str(record.latent_dim)[:40]}")
+    require_refine(record.refine)

@@ -68,12 +68,18 @@ class Predicted(layers.Layer):  # type: ignore[misc]
 
 
 class Limited(layers.Layer):  # type: ignore[misc]
-    """Limits its input to [0, 1], but not in training, where a limit would stop the gradient."""
+    """Limits its input to [0, 1], but not in training. A limit never stops the gradient."""
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         """Return `x`, limited unless `training`."""
-        return x if training else keras.ops.clip(x, 0.0, 1.0)
+        return x if training else _limited(x)
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the input's shape."""
         return tuple(shape)
+
+
+@keras.ops.custom_gradient  # type: ignore[untyped-decorator]
+def _limited(x: Tensor) -> tuple[Tensor, Any]:
+    """Limit `x` to [0, 1]; return it and its gradient, which is that of `x` itself."""
+    return keras.ops.clip(x, 0.0, 1.0), lambda upstream: upstream

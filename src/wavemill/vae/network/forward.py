@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -38,8 +38,9 @@ class Forward:
     ones. This has never been run on a GPU.
     """
 
-    def __init__(self, part: Any, *, on_gpu: bool | None = None) -> None:
+    def __init__(self, part: Any, *, on_gpu: bool | None = None, probe: Callable[[], FloatArray] | None = None) -> None:
         self._part = part
+        self._probe = probe or self._random  # returns items for `sizes` to try, as many as the largest batch has
         self._item_shape = tuple(part.input_shape[1:])
         self._on_gpu = bool(tf.config.list_logical_devices("GPU")) if on_gpu is None else on_gpu
         self._compiled = tf.function(
@@ -69,11 +70,15 @@ class Forward:
         """Batch sizes at which a CPU gives an item the same bits at every place, largest first."""
         if not operations_are_on_one_thread():
             return (1,)
-        probe = np.random.default_rng(0).uniform(size=(BATCH, *self._item_shape)).astype(np.float32)
+        probe = self._probe()
         whole = self._run(probe)
         if not _equal(self._run(probe[::-1]), [output[::-1] for output in whole]):
             return (1,)
-        return tuple(n for n in _SIZES if _equal(self._run(probe[-n:]), [output[-n:] for output in whole]))
+        sizes = [n for n in _SIZES if n <= len(probe)]
+        return tuple(n for n in sizes if _equal(self._run(probe[-n:]), [output[-n:] for output in whole]))
+
+    def _random(self) -> FloatArray:
+        return np.random.default_rng(0).uniform(size=(BATCH, *self._item_shape)).astype(np.float32)
 
     def _side_by_side(self, items: FloatArray, sizes: Sequence[int]) -> list[FloatArray]:
         chosen = list(split(len(items), sizes))

@@ -14,14 +14,13 @@ from typing import Any
 
 from wavemill.errors import UsageError
 from wavemill.keras_seam import tf
+from wavemill.vae.network.distance import LEAST_ERROR, spectral_distance
 
 Tensor = Any  # tf.Tensor; tensorflow publishes no types
 
 COURSE_WEIGHT = 1e6
 QUIET_WEIGHT = 0.3  # weight of an error where the target is silent; 1.3 where it is loudest (docs/why.md)
-SILENT_WEIGHT = 0.1
 PREDICTION_WEIGHT = 0.1  # of the cross entropies of the conditions
-LEAST_ERROR = 1e-6  # keeps the logarithm finite for a network that copies its input
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -43,19 +42,6 @@ def squared_error(x: Tensor, y: Tensor) -> Tensor:
 def energy_weighted_error(x: Tensor, y: Tensor) -> Tensor:
     """Return the squared error weighted by how loud the target `x` is, (B, F, T, 1) twice -> (B,)."""
     return tf.reduce_mean((QUIET_WEIGHT + x) * tf.square(x - y), axis=(1, 2, 3))
-
-
-def spectral_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Return the root mean square over bins, mean over frames, (B, F, T, 1) twice -> (B,).
-
-    That is the log-spectral distance as a share of the network's range. A frame in which the target
-    is silent counts a tenth. Where the target is 0, any `y` below 0 is right too, because the
-    decoder's output is limited to [0, 1].
-    """
-    apart = tf.where(x > 0, x - y, tf.nn.relu(y))
-    frames = tf.sqrt(tf.reduce_mean(tf.square(apart), axis=1)[..., 0] + LEAST_ERROR)  # -> (B, T)
-    weights = tf.where(tf.reduce_max(x, axis=1)[..., 0] > 0, 1.0, SILENT_WEIGHT)
-    return tf.reduce_sum(frames * weights, axis=1) / tf.reduce_sum(weights, axis=1)
 
 
 def prediction_loss(logits: Tensor, choices: Tensor, known: Tensor) -> Tensor:
