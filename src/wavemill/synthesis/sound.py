@@ -11,7 +11,7 @@ from wavemill.arrays import FloatArray
 from wavemill.audio.encoding import within_peak
 from wavemill.audio.features import to_magnitude
 from wavemill.errors import PresetMismatchError
-from wavemill.inversion import invert
+from wavemill.inversion import invert, usual_iterations
 from wavemill.inversion.gpu import invert_on_gpu
 from wavemill.operations.requests import METHODS
 from wavemill.presets import Features, samples_of
@@ -38,8 +38,9 @@ def spectrograms_to_audio(
     durations_s : sequence of float, optional
         Length of each source; the padding after it is cut off. None: the full length.
     peaks : sequence of float or None, optional
-        Highest absolute sample of each source; None where it is not known. See `within_peak` for sounds that
-        exceed it.
+        Highest absolute sample of each source; None where there is no source, or its peak is not known. See
+        `within_peak` for sounds that exceed it. A spectrogram without a source was drawn, and is given the method's
+        plain iterations even if it is rough: more of them make samples of digits harder to recognise.
     method : str
         One of `wavemill.inversion.METHODS`.
     gpu : str, optional
@@ -51,14 +52,16 @@ def spectrograms_to_audio(
     """
     require_bins(spectrograms, features)
     chosen = invert if gpu is None else partial(invert_on_gpu, device=gpu)
-    limits = np.array([peak or np.inf for peak in peaks or [None] * len(spectrograms)])
+    known = peaks or [None] * len(spectrograms)
+    limits = np.array([peak or np.inf for peak in known])
     waveforms: dict[int, FloatArray] = {}
-    for alike in _by_length(spectrograms):
+    for alike in _alike(spectrograms, known):
         found = chosen(
             to_magnitude(_stacked(spectrograms, alike), features),  # (B, n_bins, T) dB -> amplitude
             n_fft=features.n_fft,
             hop_length=features.hop_length,
             method=method,
+            n_iter=None if known[alike[0]] is not None else usual_iterations(method),
             peaks=limits[alike],
             length=samples_of(features, spectrograms[alike[0]].shape[1]),
             n_threads=n_threads,
@@ -80,11 +83,11 @@ def require_bins(spectrograms: Spectrograms, features: Features) -> None:
             )
 
 
-def _by_length(spectrograms: Spectrograms) -> Iterable[list[int]]:
-    """Return the numbers of the spectrograms, in groups of one shape."""
-    groups: dict[int, list[int]] = {}
-    for number, spectrogram in enumerate(spectrograms):
-        groups.setdefault(spectrogram.shape[1], []).append(number)
+def _alike(spectrograms: Spectrograms, peaks: Sequence[float | None]) -> Iterable[list[int]]:
+    """Return the numbers of the spectrograms, in groups of one shape, all with a known peak or all without."""
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for number, (spectrogram, peak) in enumerate(zip(spectrograms, peaks, strict=True)):
+        groups.setdefault((spectrogram.shape[1], peak is None), []).append(number)
     return groups.values()
 
 
