@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _LATELY_S = 3_600.0  # between the end of a batch and the commit that shows it, at most
 _AT_ONCE = 8  # calls
 _PAGE = 32  # deliveries claimed at a time: with the timeout, they end before their claim does
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # for a whole call: a receiver that sends its answer slowly is cut off
 _POLL_S = 2.0
 
 
@@ -90,7 +90,7 @@ class Webhooks:
         }
         try:
             async with (
-                asyncio.timeout(_TIMEOUT_S),  # of all: a receiver may send a byte now and then
+                asyncio.timeout(_TIMEOUT_S),
                 client.stream("POST", delivery.url, content=body, headers=headers) as answer,  # its body is not read
             ):
                 error = None if answer.is_success else f"the receiver answered {answer.status_code}"

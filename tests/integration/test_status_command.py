@@ -74,6 +74,17 @@ def test_a_batch_is_found_by_its_name(table: Database) -> None:
     assert named_like_an_id != first
 
 
+def test_a_sorted_list_shows_what_it_is_sorted_by_and_an_export_names_its_file(table: Database) -> None:
+    batch_id = write_batch(table, request(), new_jobs(["a"]))[0]
+    claimed = claim(table, batch_id, 0, 0)
+    finish(table, claimed, [Outcome(job=claimed.jobs[0], state=State.DONE, columns={"quality": {"peak": 0.625}})])
+    assert "0.625" in _cli(table, "jobs", "--batch", batch_id, "--sort", "-peak")
+    assert "0.625" not in _cli(table, "jobs", "--batch", batch_id, "--sort", "state")
+    file = Path(table.url.database or "").with_name("jobs.csv")
+    said = _cli(table, "export", batch_id, "--format", "csv", "--output", file)
+    assert " ".join(said.split()).endswith(f"1 job in {file}")
+
+
 def test_json_leaves_passwords_of_places_out_and_ids_as_they_are(table: Database) -> None:
     ID = "a://b:c@d"
     wanted = replace(request(), output="s3://user:hunter2@host/x", dataset="https://user:hunter2@host/d")

@@ -146,6 +146,30 @@ def test_a_call_that_finds_nobody_says_so(database: Database) -> None:
     assert "s3cret" not in delivery["error"]
 
 
+def test_a_receiver_that_answers_a_byte_at_a_time_is_cut_off(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_TIMEOUT_S", 1.0)
+    is_over = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        with listening.accept()[0] as caller, suppress(OSError):
+            caller.sendall(b"HTTP/1.1 200 OK\r\nx-endless: ")
+            while not is_over.wait(0.1):
+                caller.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(drip, listening)
+        slow = ended_batch(database, f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        quick = ended_batch(database, receiver.url)
+        try:
+            assert Webhooks(database, SECRET).step() == 2
+        finally:
+            is_over.set()
+    assert deliveries_of(database, slow)[0]["error"] == "the receiver did not answer within 1 s"
+    assert deliveries_of(database, quick)[0]["delivered_at"] is not None
+
+
 def test_a_batch_that_ends_again_is_told_again(database: Database, receiver: Receiver) -> None:
     batch_id = ended_batch(database, receiver.url, state=State.FAILED)
     calls = Webhooks(database, SECRET)

@@ -11,7 +11,7 @@ from typing import IO
 import click
 
 from wavemill_cli.paths import FilePath
-from wavemill_cli.printing import json_option, print_json, say
+from wavemill_cli.printing import json_option, number_of, print_json, say
 from wavemill_producer.cli.bulk import where_option
 
 _TEXT = ("csv", "jsonl")
@@ -97,4 +97,6 @@ def _report(n_jobs: int, n_files: int, damaged: list[str], output: Path | None, 
         say(f"left out, missing or changed: {path}", err=True)
     if len(damaged) > 5:
         say(f"... and {len(damaged) - 5} more", err=True)
-    say(f"{n_jobs} jobs" + (f", {n_files} files" if n_files else ""), err=True)
+    files = f", {number_of(n_files, 'file')}" if n_files else ""
+    where = "" if output is None else f" in {output}"
+    say(f"{number_of(n_jobs, 'job')}{files}{where}", err=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import click
 
 from wavemill.errors import OutputError, StorageError, StorageUnavailableError
-from wavemill_cli.printing import json_option, print_json, say
+from wavemill_cli.printing import json_option, number_of, print_json, say
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DEFAULT_AGE_S = 30.0 * _UNITS_S["d"]
@@ -82,9 +83,9 @@ def gc(
     ctx.exit(1 if any(line["error"] for line in report) else 0)
 
 
-def _sentence(line: dict[str, object], *, dry_run: bool) -> str:
+def _sentence(line: dict[str, Any], *, dry_run: bool) -> str:
     name = f" ({line['name']})" if line["name"] else ""
     if line["error"]:
         return f"batch {line['batch_id']}{name}: stopped, run gc again when this is fixed: {line['error']}"
     verb = "would remove" if dry_run else "removed"
-    return f"{verb} batch {line['batch_id']}{name}: {line['jobs']} jobs, {line['done']} of them with outputs"
+    return f"{verb} batch {line['batch_id']}{name}: {number_of(line['jobs'], 'job')}, {line['done']} with outputs"

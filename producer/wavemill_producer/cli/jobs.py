@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from wavemill.jobs.filters import FIELDS
 from wavemill.jobs.flags import Flag
 from wavemill.jobs.states import State
 from wavemill_cli.printing import json_option, number_of, print_json, print_table, say
@@ -11,6 +14,8 @@ from wavemill_producer.cli.bulk import rate_where, where_option
 from wavemill_producer.cli.job_ids import LAST_JOB_ID, found_job
 
 _JOB_ID = click.IntRange(min=0, max=LAST_JOB_ID)
+# Fields that the table of jobs shows only if it is sorted by them.
+_SHOWN_IF_SORTED = FIELDS.keys() - {"state", "flag", "id", "custom_id", "error_code", "error", "attempt", "job"}
 
 
 @click.command()
@@ -62,7 +67,9 @@ def jobs(
         say("no jobs match")
         return
     named = ["custom ID"] if any(r.custom_id for r in listed) else []
-    columns = ["job", "batch", "spectrogram", *named, "state", "attempt", "flags", "output or error"]
+    field = (sort or "").removeprefix("-")
+    sorted_by = [field] if field in _SHOWN_IF_SORTED else []
+    columns = ["job", "batch", "spectrogram", *named, "state", "attempt", "flags", *sorted_by, "output or error"]
     cells = [
         [
             r.id,
@@ -72,12 +79,18 @@ def jobs(
             r.state,
             f"{r.attempt}/{r.max_attempts}",
             r.flags,
+            *([_value(r, field)] if sorted_by else []),
             r.error or r.generated_path or r.latent_path,
         ]
         for r in listed
     ]
     print_table(columns, cells, whole=("job", "batch", "spectrogram"))
     _say_more(after + len(listed) if sort else listed[-1].id, is_cut=len(listed) == limit)
+
+
+def _value(row: Any, field: str) -> Any:
+    """Return a job's value of a field that jobs can be sorted by."""
+    return {**row._mapping, **(row.quality or {}), **(row.timings or {})}.get(field)
 
 
 def _say_more(last: int, *, is_cut: bool) -> None:

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
+from starlette.types import Scope
 
 from wavemill.errors import PermanentError
 from wavemill_producer.web.roles import Role
 
-__all__ = ["Caller", "RefusedError", "Role", "may"]
+__all__ = ["Caller", "RefusedError", "Role", "may", "no_caller"]
 
 
-SEND_ONE = "send a token, as `Authorization: Bearer TOKEN`; `wavemill token create` makes one"
+_SEND_ONE = "send a token, as `Authorization: Bearer TOKEN`; `wavemill token create` makes one"
+_SEND_ANOTHER = "this token is not valid, or it was revoked or has expired; `wavemill token create` makes another"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,19 @@ class RefusedError(PermanentError):
         self.status = status
 
 
+def no_caller(scope: Scope) -> RefusedError:
+    """Return the refusal of a request without a valid token: it has none, or a wrong one."""
+    has_token = any(name == b"authorization" for name, _ in scope["headers"])
+    return RefusedError(401, _SEND_ANOTHER if has_token else _SEND_ONE)
+
+
 def may(role: Role) -> Callable[[Request], None]:
     """Return the dependency of a route that needs a role: `Depends(may(Role.SUBMIT))`."""
 
     def check(request: Request) -> None:
         caller: Caller | None = request.state.caller
         if caller is None:
-            raise RefusedError(401, SEND_ONE)
+            raise no_caller(request.scope)
         if not caller.role.covers(role):
             raise RefusedError(403, f"token {caller.name!r} has the role {caller.role}; this needs the role {role}")
 

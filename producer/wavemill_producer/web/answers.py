@@ -24,6 +24,7 @@ from wavemill.text.shown import json_text, shown
 from wavemill_producer.web.access import RefusedError
 
 _RETRY_AFTER_S = "5"
+_LONGEST_QUERY = 1_000  # characters that the sign-in form carries to the next page
 
 
 class Json(Response):
@@ -74,7 +75,9 @@ def refusal(scope: Scope, exc: Exception) -> Response:
 def _to_sign_in(scope: Scope, path: str) -> Response:
     if any(name == b"hx-request" for name, _ in scope["headers"]):  # the page that holds this part is to come back
         return Response(status_code=401, headers={"hx-refresh": "true"})
-    return RedirectResponse(f"{scope.get('root_path', '')}/sign-in?next={quote(path)}", 303)
+    query = scope["query_string"].decode("latin-1")
+    to = f"{quote(path)}?{query}" if 0 < len(query) < _LONGEST_QUERY else quote(path)
+    return RedirectResponse(f"{scope.get('root_path', '')}/sign-in?next={quote(to)}", 303)
 
 
 def _judged(exc: Exception) -> tuple[int, str, str]:

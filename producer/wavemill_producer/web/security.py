@@ -35,7 +35,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wavemill.errors import DatabaseUnavailableError
 from wavemill.text.shown import shown
-from wavemill_producer.web.access import SEND_ONE, Caller, RefusedError
+from wavemill_producer.web.access import Caller, RefusedError, no_caller
 from wavemill_producer.web.answers import refusal
 from wavemill_producer.web.exposition import exposition
 from wavemill_producer.web.keyring import Keyring
@@ -161,7 +161,7 @@ class Security:
 def _require_caller(scope: Scope, caller: Caller | None) -> None:
     """Refuse a write before its body is read, unless it is the form that makes a caller."""
     if scope["method"] not in _SAFE and caller is None and _path_in_app(scope) not in {SIGN_IN, SIGN_OUT}:
-        raise RefusedError(401, SEND_ONE)
+        raise no_caller(scope)
 
 
 def _path_in_app(scope: Scope) -> str:

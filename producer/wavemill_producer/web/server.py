@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,11 @@ from wavemill_producer.web.options import WebOptions
 
 _HEAD_S = 20.0  # a request's line and headers must come in this long
 _MOST_CONNECTIONS = 4_000
+_OTHER_FILES = 200  # of the table, of sounds, of exports: connections leave room for them
+_FEWEST_CONNECTIONS = 20
+_BACKLOG = 512  # connections that the system holds until they are accepted
+_ACCEPTED_AT_ONCE = 16  # asyncio accepts so many before it looks at any of them
+_REFUSED_CONNECTIONS = 20  # beyond the most: they are told to come back; others are closed at once
 _STOP_S = 3  # open answers have this long to end when the server stops
 
 
@@ -37,6 +43,9 @@ class PunctualProtocol(H11Protocol):
         """
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
+        if len(self.connections) > (self.config.limit_concurrency or _MOST_CONNECTIONS) + _REFUSED_CONNECTIONS:
+            transport.close()
+            return
         self._wait_for_head()
 
     def handle_events(self) -> None:
@@ -72,6 +81,20 @@ class PunctualProtocol(H11Protocol):
             self.transport.close()
 
 
+def _room_for_connections() -> int:
+    """Allow this process as many open files as it needs, if it may; return how many of them may be connections.
+
+    Where all files are open, no connection is accepted, and asyncio tries again and again.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _REFUSED_CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    left = wanted if soft == resource.RLIM_INFINITY else soft
+    return max(_FEWEST_CONNECTIONS, min(left - _REFUSED_CONNECTIONS - _OTHER_FILES, _MOST_CONNECTIONS))
+
+
 def require_safe(database: Database, options: WebOptions) -> None:
     """Refuse to listen beyond this machine while there is no token; SettingsError says what to do."""
     holders, _ = living_tokens(database)
@@ -87,7 +110,7 @@ def bind(options: WebOptions) -> socket.socket:
     """Return a listening socket; SettingsError if the address cannot be had."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
-        return socket.create_server((options.host.strip("[]"), options.port), family=family, backlog=512)
+        return socket.create_server((options.host.strip("[]"), options.port), family=family, backlog=_BACKLOG)
     except OSError as exc:
         raise SettingsError(
             f"cannot listen on {options.host} port {options.port}: {exc.strerror or exc}; choose another with --port"
@@ -109,6 +132,12 @@ class _Server(uvicorn.Server):
         """Leave the signals alone."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; then let the system hold more new connections than asyncio accepts at once."""
+        await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(_BACKLOG)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams of events, which would never end by themselves; then stop."""
         await cast("Any", self.config.app).state.feed.close()
@@ -129,7 +158,8 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        backlog=_ACCEPTED_AT_ONCE,
+        limit_concurrency=_room_for_connections(),
         timeout_graceful_shutdown=_STOP_S,
         lifespan="on",
     )

@@ -21,8 +21,8 @@ from wavemill.errors import NotFoundError, StorageUnavailableError, UsageError
 from wavemill.jobs.database import Database, now
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.schema import batches, jobs
-from wavemill.storage.errors import translated
-from wavemill.storage.locations import batch_root, file_system_of, is_url
+from wavemill.storage.locations import batch_root, is_remote, is_url
+from wavemill.storage.reading import remove_output
 from wavemill.storage.stores import open_store
 
 _PAGE = 1_000
@@ -71,12 +71,13 @@ def prune_batch(database: Database, batch_id: str, *, older_than_s: float, is_de
     with database.reading() as connection:
         batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     root = batch_root(batch.output, batch_id)
+    is_gone = is_deleted and not is_remote(root) and not Path(root.removeprefix("file://")).is_dir()
     removed = 0
     while page := _page(database, batch_id):
         if not is_deleted and any(map(_locations, page)):
             _require_there(root)
-        for row in page:
-            _remove(_locations(row))
+        if not is_gone:
+            _remove([path for row in page for path in _locations(row)], batch)
         ids = [row.id for row in page]
         with database.transaction() as connection:
             removed += connection.execute(delete(jobs).where(jobs.c.id.in_(ids))).rowcount
@@ -120,8 +121,7 @@ def _require_there(root: str) -> None:
         )
 
 
-def _remove(locations: Iterable[str]) -> None:
-    for location in locations:
-        with translated(location, verb="remove"), suppress(FileNotFoundError):
-            file_system, path = file_system_of(location)
-            file_system.rm_file(path)
+def _remove(paths: Iterable[str], batch: Row[Any]) -> None:
+    for path in paths:
+        with suppress(NotFoundError):  # outside the batch's folder: a forged row
+            remove_output(path, output=batch.output, batch_id=batch.id)

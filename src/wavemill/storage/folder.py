@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from wavemill.errors import StorageUnavailableError
 from wavemill.storage.errors import translated
+from wavemill.storage.reading import folder_of
 from wavemill.storage.staging import STAGING, Remove, Staged, is_older, taken_away
 
 _TRASH, _ENDED = "trash-", "ended-"  # beginnings of the names of folders that removals use
@@ -103,10 +105,12 @@ class FolderStore:
         trash.mkdir(parents=True)
 
         def remove(relative_path: str) -> None:
-            path = self._root / relative_path
-            if path.is_file():  # wavemill made no folder of that name
-                with suppress(FileNotFoundError):
-                    path.rename(trash / secrets.token_hex(8))
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),  # a link to a folder counts as none
+                folder_of(self._root, relative_path) as (folder, last),
+            ):
+                if stat.S_ISREG(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode):
+                    os.rename(last, trash / secrets.token_hex(8), src_dir_fd=folder)
 
         try:
             yield remove

@@ -57,15 +57,13 @@ def remove_output(path: str, *, output: str, batch_id: str) -> None:
             system, inner = file_system_of(path)
             system.rm_file(inner)
         else:
-            with _folder_of(Path(root or "/"), name) as (folder, last):
+            with folder_of(Path(root or "/"), name) as (folder, last):
                 os.unlink(last, dir_fd=folder)
     except WavemillError:
         raise
     except Exception as exc:
         if not is_missing(exc):
-            raise classified(
-                f"cannot remove {path}, delete again when this is mended", exc, permanent=OutputError
-            ) from exc
+            raise classified(f"cannot remove {path}", exc, permanent=OutputError) from exc
 
 
 def _placed(path: str, output: str, batch_id: str) -> tuple[str, str]:
@@ -82,7 +80,7 @@ def _is_below(name: str) -> bool:
 
 
 def _open_file(root: Path, name: str) -> tuple[IO[bytes], int]:
-    with _folder_of(root, name) as (folder, last):
+    with folder_of(root, name) as (folder, last):
         found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     about = os.fstat(found)
     if not stat.S_ISREG(about.st_mode):
@@ -92,7 +90,7 @@ def _open_file(root: Path, name: str) -> tuple[IO[bytes], int]:
 
 
 @contextmanager
-def _folder_of(root: Path, name: str) -> Iterator[tuple[int, str]]:
+def folder_of(root: Path, name: str) -> Iterator[tuple[int, str]]:
     """Open the folder of a file, one part of its path after the other, and follow no link on the way.
 
     Yields the folder's descriptor, and the last part of the path.

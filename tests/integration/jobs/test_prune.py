@@ -87,6 +87,16 @@ def test_what_others_put_beside_the_outputs_stays(database: Database, out: Path)
     assert _files(out) == [notes]
 
 
+def test_nothing_is_removed_behind_a_link(database: Database, out: Path) -> None:
+    batch_id = _finished(database, out)
+    folder = out / batch_id / "generated"
+    elsewhere = folder.rename(out.parent / "elsewhere")
+    folder.symlink_to(elsewhere)
+    assert prune_batch(database, batch_id, older_than_s=0) == 6
+    assert len(_files(elsewhere)) == 5
+    assert not (out / batch_id / "original").exists()
+
+
 def test_only_finished_batches_that_are_old_enough_go(database: Database, out: Path) -> None:
     running, queued, cancelled = submit(database, 8), submit(database, 4), submit(database, 4)
     claim(database, running, 0, 3)

@@ -94,6 +94,19 @@ def test_two_attempts_at_one_output_stage_apart(tmp_path: Path) -> None:
     assert (tmp_path / "7.wav").read_bytes() == b"1"
 
 
+def test_nothing_behind_a_link_is_removed(tmp_path: Path) -> None:
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    for folder in (elsewhere, out / "original"):
+        folder.mkdir(parents=True)
+        (folder / "a.wav").write_bytes(b"sound")
+    (out / "generated").symlink_to(elsewhere)
+    with FolderStore(out).removing() as remove:
+        remove("generated/a.wav")
+        remove("original/a.wav")
+    assert (elsewhere / "a.wav").read_bytes() == b"sound"
+    assert not (out / "original" / "a.wav").exists()
+
+
 def test_clearing_removes_what_the_dead_have_staged_and_no_output(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     store.stage("done.wav", b"1", token="a").place()

@@ -123,6 +123,21 @@ def test_every_route_refuses_a_caller_without_a_token(tokens: Tokens, client: ht
     assert tried > 20
 
 
+def test_a_caller_without_a_valid_token_learns_why_and_comes_back_to_the_filter(
+    tokens: Tokens, client: httpx.Client
+) -> None:
+    assert "send a token" in client.get("/api/v1/batches").text
+    wrong = client.get("/api/v1/batches", headers={"authorization": "Bearer wm_wrong"})
+    assert "this token is not valid" in wrong.json()["error"]["message"]
+    there = client.get("/jobs", params={"where": ["rating>=4", "id=7_*"]}).headers["location"]
+    form = client.get(there)
+    token = form.text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    back = form.text.partition('name="next" value="')[2].partition('"')[0].replace("&amp;", "&")
+    sent = {"token": tokens[Role.READ]["authorization"].split()[1], "csrf_token": token, "next": back}
+    answer = client.post("/sign-in", data=sent)
+    assert answer.headers["location"] == "/jobs?where=rating%3E%3D4&where=id%3D7_%2A"
+
+
 def test_every_write_refuses_a_reader(tokens: Tokens, client: httpx.Client, settings: Settings) -> None:
     reader = tokens[Role.READ]
     writes = [(method, path) for method, path in routes(settings) if method not in {"GET", "HEAD"} and path not in OPEN]

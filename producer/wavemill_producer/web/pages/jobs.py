@@ -19,7 +19,10 @@ router = APIRouter(route_class=PageRoute, dependencies=[Depends(may(Role.READ))]
 
 # Columns that the page shows in other ways.
 _APART = frozenset(
-    {"id", "batch_id", "spectrogram_id", "state", "error", "error_code", "quality", "timings", "attempts"}
+    {
+        *("id", "batch_id", "spectrogram_id", "state", "error", "error_code", "quality", "timings", "attempts"),
+        *("rating", "rated_at"),  # the stars change without loading the page again
+    }
 )
 _ADVICE = {
     "bad-spectrogram": "Look at the recording, then build the dataset again: wavemill dataset build.",
