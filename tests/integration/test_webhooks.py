@@ -201,28 +201,6 @@ def test_an_end_that_was_not_told_before_a_retry_is_not_told_after_it(database: 
     assert second["delivered_at"] is not None
 
 
-def test_a_receiver_that_answers_byte_by_byte_holds_nobody_up(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhooks, "_TIMEOUT_S", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def drip() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-                while True:
-                    connection.sendall(b"x")
-                    time.sleep(0.1)
-
-        thread = threading.Thread(target=drip)
-        thread.start()
-        batch_id = ended_batch(database, f"http://127.0.0.1:{server.getsockname()[1]}/")
-        Webhooks(database, SECRET).step()
-        thread.join()
-    assert deliveries_of(database, batch_id)[0]["error"] == "the receiver did not answer within 0.5 s"
-
-
 def test_ends_are_found_after_the_process_slept_for_hours(
     database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
