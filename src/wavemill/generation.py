@@ -157,6 +157,7 @@ class SoundGenerator:
         *,
         durations_s: Sequence[float] | None = None,
         peaks: Sequence[float | None] | None = None,
+        are_samples: Sequence[bool] | None = None,
     ) -> list[FloatArray]:
         """Invert spectrograms of the model's features; see `spectrograms_to_audio`."""
         return spectrograms_to_audio(
@@ -164,6 +165,7 @@ class SoundGenerator:
             self.model.features,
             durations_s=durations_s,
             peaks=peaks,
+            are_samples=are_samples,
             method=self._method,
             n_threads=self._n_threads,
         )
@@ -182,7 +184,12 @@ class SoundGenerator:
 
     def _generated(self, made: Synthesis, *, peaks: Sequence[float | None] | None = None) -> Generated:
         return Generated(
-            audio=self.to_audio(made.spectrograms, durations_s=made.durations_s, peaks=peaks),
+            audio=self.to_audio(
+                made.spectrograms,
+                durations_s=made.durations_s,
+                peaks=peaks,
+                are_samples=[clip.is_sample for clip in made.latents],
+            ),
             latents=np.concatenate([clip.rows for clip in made.latents]),
             labels=made.labels,
         )

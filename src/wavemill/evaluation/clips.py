@@ -177,9 +177,11 @@ def sounds(
     sample_rate_hz: int,
     *,
     peaks: Sequence[float | None] | None = None,
+    are_samples: bool = False,
 ) -> list[FloatArray]:
     """Invert spectrograms in dB, (n_bins, frames) each -> sounds at a rate, float32 [shape=(samples,)] each."""
-    made = spectrograms_to_audio(spectrograms, features, durations_s=lengths_s, peaks=peaks)
+    drawn = [are_samples] * len(spectrograms)
+    made = spectrograms_to_audio(spectrograms, features, durations_s=lengths_s, peaks=peaks, are_samples=drawn)
     if features.sample_rate_hz == sample_rate_hz:
         return made
     import librosa

@@ -83,7 +83,7 @@ def sample_sounds(
     UsageError when the model cannot sample.
     """
     drawn = from_model.sample(model, seeds, labels=labels)
-    return sounds(drawn.spectrograms, model.features, drawn.durations_s, sample_rate_hz)
+    return sounds(drawn.spectrograms, model.features, drawn.durations_s, sample_rate_hz, are_samples=True)
 
 
 def sampling_figures(

@@ -4,7 +4,7 @@ From the rest of wavemill it uses only the array types, the errors and, on a GPU
 """
 
 from wavemill.inversion.blocks import invert_blocks
-from wavemill.inversion.inversion import invert, usual_iterations
+from wavemill.inversion.inversion import invert
 from wavemill.inversion.methods import METHODS
 
-__all__ = ["METHODS", "invert", "invert_blocks", "usual_iterations"]
+__all__ = ["METHODS", "invert", "invert_blocks"]

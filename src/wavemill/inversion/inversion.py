@@ -114,12 +114,6 @@ def invert(
     return waveforms
 
 
-def usual_iterations(method: str) -> int | None:
-    """Return the `n_iter` that a method takes for clips without attacks or noise; None if it has no iterations."""
-    check_method(method, METHODS)
-    return KNOWN[method].n_iter
-
-
 def choose(method: str, n_iter: int | None, *, n_fft: int, hop_length: int) -> Method:
     """Return a method; UsageError if the arguments do not match."""
     check_method(method, METHODS)

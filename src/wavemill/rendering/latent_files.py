@@ -58,7 +58,7 @@ def json_bytes(clip: ClipLatents, features: Features, provenance: dict[str, Any]
         said["n_frames"] = clip.n_frames
     if clip.peak is not None:
         said["peak"] = clip.peak
-    if clip.fades:
+    if clip.is_sample:
         said["fades"] = True
     if len(clip.levels) == 1:
         said |= asdict(clip.levels[0])
@@ -97,7 +97,7 @@ def read_latent(folder: str, name: str, model: Model) -> tuple[ClipLatents, dict
         n_frames=about.n_frames,
         duration_s=about.duration_s,
         peak=about.peak,
-        fades=about.fades,
+        is_sample=about.is_sample,
     )
     contents = {f"{name}.npy": data} | ({} if sidecar is None else {f"{name}.json": sidecar})
     return clip, {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
@@ -125,7 +125,7 @@ class _About:
     n_frames: int
     duration_s: float
     peak: float | None
-    fades: bool
+    is_sample: bool
 
     @classmethod
     def of(cls, said: Mapping[str, Any], features: Features) -> Self:
@@ -151,7 +151,7 @@ class _About:
             n_frames=n_frames,
             duration_s=duration_s,
             peak=peak,
-            fades=said.get("fades") is True,
+            is_sample=said.get("fades") is True,
         )
 
 

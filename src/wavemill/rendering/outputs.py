@@ -74,6 +74,7 @@ def invert_made(tools: BatchTools, results: Sequence[Made], *, gpu: str | None =
             tools.features,
             durations_s=[made.duration_s for made, one in zip(results, present, strict=True) for _ in one],
             peaks=[made.peak for made, one in zip(results, present, strict=True) for _ in one],
+            are_samples=[made.is_sample for made, one in zip(results, present, strict=True) for _ in one],
             method=tools.params.method,
             gpu=gpu,
         )

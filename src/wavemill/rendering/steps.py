@@ -69,6 +69,7 @@ class Made:
     drawn : labels that were drawn
     boost_db : gain of the loudest bin that restored the level, see `wavemill.synthesis.levels`
     peak : highest absolute sample of the recording that the sounds should resemble, if it is known
+    is_sample : whether it was drawn, so that there is no such recording
     """
 
     input: Input
@@ -79,6 +80,7 @@ class Made:
     drawn: Labels = field(default_factory=dict)
     boost_db: float | None = None
     peak: float | None = None
+    is_sample: bool = False
 
 
 class _Operation(Generic[P]):
@@ -140,6 +142,7 @@ class _Operation(Generic[P]):
                 drawn=labels[i],
                 boost_db=result.boosts_db[i] if result.boosts_db else None,
                 peak=result.latents[i].peak,
+                is_sample=result.latents[i].is_sample,
             )
             for i, one in enumerate(inputs)
         ]

@@ -24,7 +24,7 @@ class ClipLatents:
     duration_s : float > 0
         Length of the sound.
     peak : highest absolute sample of the recording that the sound should resemble, if it is known
-    fades : True for a sample, which is faded out if it still sounds at the end of `duration_s`
+    is_sample : whether it was drawn; a sample is faded out if it still sounds at the end of `duration_s`
     """
 
     rows: FloatArray
@@ -32,7 +32,7 @@ class ClipLatents:
     n_frames: int
     duration_s: float
     peak: float | None = None
-    fades: bool = False
+    is_sample: bool = False
 
     @property
     def array(self) -> FloatArray:

@@ -196,7 +196,7 @@ def sample(
             levels=[Levels(peak_db=float(peak), floor_db=float(floor))],
             n_frames=model.features.n_frames,
             duration_s=float(seconds),
-            fades=True,
+            is_sample=True,
         )
         for row, peak, floor, seconds in zip(drawn.latents, drawn.peak_db, floor_db, drawn.duration_s, strict=True)
     ]
@@ -204,7 +204,7 @@ def sample(
 
 
 def _ended(clip: ClipLatents, spectrogram: FloatArray, features: Features) -> FloatArray:
-    return faded_out(spectrogram, n_frames=_frames_within(features, clip.duration_s)) if clip.fades else spectrogram
+    return faded_out(spectrogram, n_frames=_frames_within(features, clip.duration_s)) if clip.is_sample else spectrogram
 
 
 def faded_out(spectrogram: FloatArray, *, n_frames: int) -> FloatArray:

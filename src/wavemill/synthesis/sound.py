@@ -11,12 +11,13 @@ from wavemill.arrays import FloatArray
 from wavemill.audio.encoding import within_peak
 from wavemill.audio.features import to_magnitude
 from wavemill.errors import PresetMismatchError
-from wavemill.inversion import invert, usual_iterations
+from wavemill.inversion import invert
 from wavemill.inversion.gpu import invert_on_gpu
 from wavemill.operations.requests import METHODS
 from wavemill.presets import Features, samples_of
 
 DEFAULT_METHOD = METHODS[0]
+_METHOD_OF_SAMPLES = {"pghi+gl": "pghi"}
 Spectrograms = Sequence[FloatArray] | FloatArray  # several of (n_bins, frames), of one length or of several
 
 
@@ -26,6 +27,7 @@ def spectrograms_to_audio(
     *,
     durations_s: Sequence[float] | None = None,
     peaks: Sequence[float | None] | None = None,
+    are_samples: Sequence[bool] | None = None,
     method: str = DEFAULT_METHOD,
     n_threads: int = 1,
     gpu: str | None = None,
@@ -38,9 +40,11 @@ def spectrograms_to_audio(
     durations_s : sequence of float, optional
         Length of each source; the padding after it is cut off. None: the full length.
     peaks : sequence of float or None, optional
-        Highest absolute sample of each source; None where there is no source, or its peak is not known. See
-        `within_peak` for sounds that exceed it. A spectrogram without a source was drawn, and is given the method's
-        plain iterations even if it is rough: more of them make samples of digits harder to recognise.
+        Highest absolute sample of each source; None where it is not known. See `within_peak` for sounds that
+        exceed it.
+    are_samples : sequence of bool, optional
+        Which spectrograms were drawn, so that they have no source. For them "pghi+gl" does without its iterations,
+        which make samples of digits harder to recognise. None: none of them.
     method : str
         One of `wavemill.inversion.METHODS`.
     gpu : str, optional
@@ -52,16 +56,15 @@ def spectrograms_to_audio(
     """
     require_bins(spectrograms, features)
     chosen = invert if gpu is None else partial(invert_on_gpu, device=gpu)
-    known = peaks or [None] * len(spectrograms)
-    limits = np.array([peak or np.inf for peak in known])
+    limits = np.array([peak or np.inf for peak in peaks or [None] * len(spectrograms)])
     waveforms: dict[int, FloatArray] = {}
-    for alike in _alike(spectrograms, known):
+    drawn = are_samples or [False] * len(spectrograms)
+    for alike in _alike(spectrograms, drawn):
         found = chosen(
             to_magnitude(_stacked(spectrograms, alike), features),  # (B, n_bins, T) dB -> amplitude
             n_fft=features.n_fft,
             hop_length=features.hop_length,
-            method=method,
-            n_iter=None if known[alike[0]] is not None else usual_iterations(method),
+            method=_METHOD_OF_SAMPLES.get(method, method) if drawn[alike[0]] else method,
             peaks=limits[alike],
             length=samples_of(features, spectrograms[alike[0]].shape[1]),
             n_threads=n_threads,
@@ -83,11 +86,11 @@ def require_bins(spectrograms: Spectrograms, features: Features) -> None:
             )
 
 
-def _alike(spectrograms: Spectrograms, peaks: Sequence[float | None]) -> Iterable[list[int]]:
-    """Return the numbers of the spectrograms, in groups of one shape, all with a known peak or all without."""
+def _alike(spectrograms: Spectrograms, drawn: Sequence[bool]) -> Iterable[list[int]]:
+    """Return the numbers of the spectrograms, in groups of one shape, all samples or none."""
     groups: dict[tuple[int, bool], list[int]] = {}
-    for number, (spectrogram, peak) in enumerate(zip(spectrograms, peaks, strict=True)):
-        groups.setdefault((spectrogram.shape[1], peak is None), []).append(number)
+    for number, (spectrogram, is_sample) in enumerate(zip(spectrograms, drawn, strict=True)):
+        groups.setdefault((spectrogram.shape[1], is_sample), []).append(number)
     return groups.values()
 
 
