@@ -64,6 +64,7 @@ class BulkActions:
         where: Sequence[str] = (),
         params: Mapping[str, Any] | None = None,
         is_mine: bool = False,
+        counted: tuple[int, bool] | None = None,
     ) -> int:
         """Check an action and write it down; return its ID.
 
@@ -79,6 +80,8 @@ class BulkActions:
             `render`.
         is_mine : bool
             The caller runs it at once.
+        counted : (count, is_exact), optional
+            What `count_matching` has returned to the caller, if it has asked.
         """
         action, producer = Action(action), self.producer
         batch_id = None if batch is None else producer.batch(batch).id
@@ -91,7 +94,15 @@ class BulkActions:
             if checked["output"] is not None:
                 checked["output"] = absolute(checked["output"])
             _again(producer.dry_run, _batch(producer, batch_id), [("any", None)], checked)
-        return bulk.start(producer.database, action, batch_id=batch_id, where=where, params=checked, is_mine=is_mine)
+        return bulk.start(
+            producer.database,
+            action,
+            batch_id=batch_id,
+            where=where,
+            params=checked,
+            is_mine=is_mine,
+            counted=counted,
+        )
 
     def run(self, action_id: int, *, told: Tell = lambda _: None) -> dict[str, Any]:
         """Run an action that this process has taken, to its end; return its status."""
@@ -106,7 +117,7 @@ class BulkActions:
     def _jobs(self, told: Tell, row: Row[Any]) -> Iterator[Job]:
         """Yield the jobs that match, and report how far the action is."""
         passed = 0
-        for job in self.producer.jobs(batch_id=row.batch_id, where=row.conditions or ["job>0"]):
+        for job in self.producer.jobs(batch_id=row.batch_id, where=row.conditions):
             yield job
             passed += 1
             if passed % _REPORTED == 0:

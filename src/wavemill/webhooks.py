@@ -30,6 +30,13 @@ _TIMEOUT_S = 10.0  # for a whole call: a receiver that sends its answer slowly i
 _POLL_S = 2.0
 
 
+def start_calling(database: Database, secret: str, stop: threading.Event) -> None:
+    """Make calls in a thread until `stop` is set; without a secret, make none."""
+    if secret:
+        calls = Webhooks(database, secret)
+        threading.Thread(target=calls.run, args=(stop,), name="webhooks", daemon=True).start()
+
+
 class Webhooks:
     """Makes the calls that are due. Any number of processes may do so; each call is claimed by one."""
 

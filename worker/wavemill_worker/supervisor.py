@@ -25,7 +25,7 @@ from wavemill.errors import DatabaseUnavailableError
 from wavemill.jobs.database import Database
 from wavemill.jobs.outbox import is_drained
 from wavemill.settings import Settings
-from wavemill.webhooks import Webhooks
+from wavemill.webhooks import start_calling
 from wavemill_worker import beats, devices
 from wavemill_worker.app import create_app
 from wavemill_worker.pulse import Pulse
@@ -127,9 +127,7 @@ class Supervisor:
         self._tidying = Tidying(database, self._settings)
         self._reaper = Reaper(database, create_app(self._settings), self._settings, tidy=self._tidying.wake)
         self._pulse = Pulse(database, self._settings, watched=(self._reaper.duty, self._tidying.duty))
-        if self._settings.webhook_secret:
-            calls = Webhooks(database, self._settings.webhook_secret)
-            threading.Thread(target=calls.run, args=(self._stop,), name="webhooks", daemon=True).start()
+        start_calling(database, self._settings.webhook_secret, self._stop)
         try:
             while not self._stop.is_set():
                 if self._drain and _nothing_is_left(database):

@@ -53,7 +53,9 @@ def change_matching(
     if question is not None and (count or not is_exact):
         click.confirm(question.format(jobs=matching), abort=True, err=True)
     actions = BulkActions(producer)
-    action_id = actions.start(action, batch=batch_id, where=where, params=params, is_mine=True)
+    action_id = actions.start(
+        action, batch=batch_id, where=where, params=params, is_mine=True, counted=(count, is_exact)
+    )
     with _progress(action, quiet=quiet) as told:
         status = actions.run(action_id, told=told)
     if status["state"] != "done":

@@ -8,16 +8,14 @@ from typing import Any
 import click
 
 from wavemill_cli.printing import json_option, number_of, print_json, print_table, say
+from wavemill_producer.cli.bulk import where_option
 
 _SHOWN = ("log_spectral_distance_db", "level_boost_db", "rms_dbfs", "peak")  # as far as the jobs have them
 
 
 @click.command()
 @click.argument("batch_ids", metavar="BATCH...", nargs=-1, required=True)
-@click.option(
-    "--where", multiple=True, metavar="CONDITION",
-    help="Only rated jobs that meet it, such as label.speaker=theo; repeatable.",
-)  # fmt: skip
+@where_option("label.speaker=theo")
 @json_option
 def ratings(batch_ids: tuple[str, ...], where: tuple[str, ...], as_json: bool) -> None:
     """Say how listeners rated batches, and whether measured quality agrees with them.

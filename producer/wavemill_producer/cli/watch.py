@@ -35,7 +35,7 @@ def watch(producer: Producer, batch_id: str | None, limit: int) -> None:
     with Live(shown, console=on, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         live.refresh()
         while not finished:
-            time.sleep(_REFRESH_S)
+            time.sleep(_REFRESH_S)  # the table does not notify anybody of changes
             shown, finished = view()
             live.update(shown, refresh=True)
 

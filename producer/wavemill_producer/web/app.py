@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 import wavemill
 from wavemill.errors import WavemillError
 from wavemill.settings import Settings
-from wavemill.webhooks import Webhooks
+from wavemill.webhooks import start_calling
 from wavemill_producer.nearest import NearestClips
 from wavemill_producer.producer import Producer
 from wavemill_producer.web import api, operations, pages, sign_in
@@ -49,9 +49,7 @@ def create_app(settings: Settings, options: WebOptions | None = None) -> FastAPI
             app.state.bulk = BulkRunner(producer)
             app.state.shared = Shared(app.state.feed)
             ended = threading.Event()
-            if settings.webhook_secret:
-                calls = Webhooks(producer.database, settings.webhook_secret)
-                threading.Thread(target=calls.run, args=(ended,), name="webhooks", daemon=True).start()
+            start_calling(producer.database, settings.webhook_secret, ended)
             try:
                 yield
             finally:

@@ -9,11 +9,11 @@ page once. `beat_at` tells other processes that an action is run.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, RowMapping, and_, func, insert, or_, select, text, update
@@ -34,7 +34,7 @@ from wavemill.jobs.filtered import filtered_page
 from wavemill.jobs.filters import parse
 from wavemill.jobs.management_schema import bulk_actions
 from wavemill.jobs.matching import count_matching
-from wavemill.jobs.patience import answers_within
+from wavemill.jobs.renewing import renewing
 
 logger = logging.getLogger(__name__)
 
@@ -101,12 +101,14 @@ def start(
     where: Sequence[str],
     params: Mapping[str, Any],
     is_mine: bool = False,
+    counted: tuple[int, bool] | None = None,
 ) -> int:
     """Write an action down and return its ID.
 
-    With `is_mine` the caller runs it at once. Otherwise it waits for a process that takes it.
+    With `is_mine` the caller runs it at once. Otherwise it waits for a process that takes it. `counted` is what
+    `count_matching` has returned to the caller, if it has asked.
     """
-    count, is_exact = count_matching(database, batch_id=batch_id, conditions=parse(where))
+    count, is_exact = counted or count_matching(database, batch_id=batch_id, conditions=parse(where))
     values = {
         "action": action,
         "batch_id": batch_id,
@@ -165,7 +167,7 @@ def run(database: Database, action_id: int, surroundings: Surroundings | None = 
     DatabaseUnavailableError: the action goes on when a process takes it.
     """
     around = surroundings or Surroundings()
-    with _beating(database, action_id):
+    with renewing(partial(_beat, database, action_id), every_s=_BEAT_S, within_s=_BEAT_S):
         try:
             _run(database, action_id, around)
         except DatabaseUnavailableError:
@@ -264,20 +266,6 @@ def _is(action_id: int) -> ColumnElement[bool]:
     return bulk_actions.c.id == action_id
 
 
-@contextmanager
-def _beating(database: Database, action_id: int) -> Iterator[None]:
-    """Beat for an action inside the block, also while one step of it takes long."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(_BEAT_S):
-            with suppress(DatabaseUnavailableError), answers_within(_BEAT_S), database.transaction() as connection:
-                connection.execute(update(bulk_actions).where(_is(action_id), _IS_RUNNING).values(beat_at=now()))
-
-    thread = threading.Thread(target=beat, name="bulk action's beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _beat(database: Database, action_id: int) -> None:
+    with database.transaction() as connection:
+        connection.execute(update(bulk_actions).where(_is(action_id), _IS_RUNNING).values(beat_at=now()))

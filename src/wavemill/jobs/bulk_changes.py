@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Row, RowMapping, delete, or_, select, update
 
 from wavemill.errors import StorageUnavailableError
 from wavemill.jobs.control import queue_again, take_back
 from wavemill.jobs.counters import move_counts
-from wavemill.jobs.database import Database, now
+from wavemill.jobs.database import Database, is_among, now
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.ratings import rate_in
 from wavemill.jobs.schema import batches, chunks, jobs
@@ -71,7 +71,7 @@ def cancel_page(connection: Connection, rows: Sequence[RowMapping], _params: Map
     for batch, ids in _owned(connection, rows):
         if batch.cancelled_at is not None:  # its queued jobs are cancelled already
             continue
-        queued = jobs.c.id.in_(_literal(ids)), jobs.c.state == State.QUEUED
+        queued = is_among(jobs.c.id, ids), jobs.c.state == State.QUEUED
         values = {"state": State.CANCELLED, "finished_at": now()}
         count = connection.execute(update(jobs).where(jobs.c.batch_id == batch.id, *queued).values(values)).rowcount
         move_counts(connection, {batch.id: {State.QUEUED: -count, State.CANCELLED: count}})
@@ -99,7 +99,7 @@ def delete_page(connection: Connection, rows: Sequence[RowMapping], _params: Map
         if paths:
             _require_there(batch.output)
             change.files.append({"output": batch.output, "batch_id": batch.id, "paths": paths})
-        connection.execute(delete(jobs).where(jobs.c.id.in_(_literal([row.id for row in chosen]))))
+        connection.execute(delete(jobs).where(is_among(jobs.c.id, [row.id for row in chosen])))
         _take_off(connection, batch.id, Counter(_counted_as(row.state) for row in chosen))
         change.jobs += len(chosen)
     return change
@@ -123,12 +123,8 @@ def _owned(connection: Connection, rows: Sequence[RowMapping]) -> Iterable[tuple
 
 def _jobs(connection: Connection, batch_id: str, ids: Sequence[int], states: Sequence[State]) -> Sequence[Row[Any]]:
     columns = [jobs.c[name] for name in ("id", "seq", "state", *_PATHS)]
-    wanted = (jobs.c.batch_id == batch_id, jobs.c.id.in_(_literal(ids)), jobs.c.state.in_(states))
+    wanted = (jobs.c.batch_id == batch_id, is_among(jobs.c.id, ids), jobs.c.state.in_(states))
     return connection.execute(select(*columns).where(*wanted)).all()
-
-
-def _literal(ids: Sequence[int]) -> Any:
-    return bindparam("ids", list(ids), expanding=True, literal_execute=True)  # a thousand parameters are slower
 
 
 def _outputs(row: Row[Any]) -> list[str]:

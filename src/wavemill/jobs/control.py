@@ -13,11 +13,11 @@ from itertools import groupby
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Row, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from wavemill.errors import NotFoundError, UsageError, WorkerLostError
 from wavemill.jobs.counters import move_counts
-from wavemill.jobs.database import Database, now
+from wavemill.jobs.database import Database, is_among, now
 from wavemill.jobs.locks import own_batch
 from wavemill.jobs.outbox import add_chunks
 from wavemill.jobs.schema import batches, chunks, jobs
@@ -219,10 +219,10 @@ def queue_again(
     connection: Connection, batch: Row[Any], state: State, chosen: Sequence[Any], extra_attempts: int
 ) -> None:
     """Queue jobs, rows with `id` and `seq`, that are in `state`; the caller owns their batch."""
-    ids: BindParameter[list[int]] = bindparam("ids", [row.id for row in chosen], expanding=True, literal_execute=True)
+    among = is_among(jobs.c.id, [row.id for row in chosen])
     connection.execute(
         update(jobs)
-        .where(jobs.c.batch_id == batch.id, jobs.c.state == state, jobs.c.id.in_(ids))
+        .where(jobs.c.batch_id == batch.id, jobs.c.state == state, among)
         .values(
             state=State.QUEUED,
             max_attempts=jobs.c.attempt + extra_attempts,

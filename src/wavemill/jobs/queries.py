@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, RowMapping, Select, and_, bindparam, case, func, or_, select, union_all
+from sqlalchemy import Row, RowMapping, Select, and_, case, func, or_, select, union_all
 
 from wavemill.errors import NotFoundError, UsageError
 from wavemill.jobs.counters import MARK_S
-from wavemill.jobs.database import Database, now
+from wavemill.jobs.database import Database, is_among, now
 from wavemill.jobs.pages import page_of_ids
 from wavemill.jobs.schema import batches, job_attempts, jobs, workers
 from wavemill.jobs.states import FINAL, State, batch_state
@@ -238,8 +238,7 @@ def list_jobs(
 
 
 def _rows_of(ids: list[int], state: State | None) -> Select[Any]:
-    # Literal IDs: a thousand bound parameters are slower.
-    query = as_they_are().where(jobs.c.id.in_(bindparam("ids", ids, expanding=True, literal_execute=True)))
+    query = as_they_are().where(is_among(jobs.c.id, ids))
     if state is not None:
         query = query.where(state_now == state)  # it may have changed since the page was found
     return query.order_by(jobs.c.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import correlation, fmean, stdev
 from typing import Any
 
 from wavemill.jobs.filters import QUALITY
@@ -50,10 +50,7 @@ def _correlation(pairs: Sequence[tuple[int, Mapping[str, Any]]], field: str) -> 
     x, y = _ranks([rating for rating, _ in known]), _ranks([value for _, value in known])
     if len(set(x)) < 2 or len(set(y)) < 2:
         return None
-    mean = fmean(x)  # of both
-    products = math.fsum((a - mean) * (b - mean) for a, b in zip(x, y, strict=True))
-    spread = math.fsum((a - mean) ** 2 for a in x) * math.fsum((b - mean) ** 2 for b in y)
-    return products / math.sqrt(spread)
+    return correlation(x, y)
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

@@ -7,19 +7,18 @@ rendered outputs carry the same guarantees. Jobs that cannot be reused return to
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, select, text
 
-from wavemill.errors import DatabaseUnavailableError, WavemillError
+from wavemill.errors import WavemillError
 from wavemill.jobs.claims import Claim, ClaimedJob, claim_chunk, renew_leases
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome, finish
-from wavemill.jobs.patience import answers_within
+from wavemill.jobs.renewing import renewing
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
 from wavemill.storage.locations import batch_root, opened
@@ -58,28 +57,11 @@ def reuse_outputs(
             last = first + batch.chunk_size - 1
             claim = claim_chunk(database, batch_id, first, last, worker_id=worker_id, lease_s=lease_s)
             if claim is not None:
-                with _held(database, claim, lease_s):
+                # As a worker's heartbeat does: copying a large chunk takes long.
+                renew = partial(renew_leases, database, [claim], lease_s=lease_s)
+                with renewing(renew, every_s=lease_s / _RENEWALS_PER_LEASE, within_s=lease_s / 2):
                     reused += _finish(database, claim, found, store)
     return reused
-
-
-@contextmanager
-def _held(database: Database, claim: Claim, lease_s: float) -> Iterator[None]:
-    """Renew a claim's leases inside the block, as a worker's heartbeat does: copying a large chunk takes long."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(lease_s / _RENEWALS_PER_LEASE):
-            with suppress(DatabaseUnavailableError), answers_within(lease_s / 2):  # the next renewal may succeed
-                renew_leases(database, [claim], lease_s=lease_s)
-
-    thread = threading.Thread(target=renew, name="leases", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _batches_alike(database: Database, batch: Row[Any]) -> list[str]:

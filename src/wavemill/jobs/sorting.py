@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 
 from wavemill.errors import UsageError
-from wavemill.jobs.database import Database
+from wavemill.jobs.database import Database, is_among
 from wavemill.jobs.filter_clauses import clause, value_of
 from wavemill.jobs.filtered import MOST_LABELLED, MOST_LOOKED_AT, JobPage, candidates, filtered_page, meeting_all
 from wavemill.jobs.filters import FIELDS, Condition, Kind, kind_of
@@ -29,9 +29,6 @@ class Order:
 
     field: str
     is_descending: bool
-
-    def __str__(self) -> str:
-        return f"-{self.field}" if self.is_descending else self.field
 
 
 def order_in(text: str) -> Order:
@@ -91,9 +88,8 @@ def listed_page(
             )
     chosen = meeting_all(database, ids, conditions, is_one_batch=batch_id is not None) if by_label else ids
     with database.reading() as connection:
-        of_them = jobs.c.id.in_(bindparam("ids", chosen, expanding=True, literal_execute=True))
         by = value.desc() if order.is_descending else value.asc()
         # An offset among a few thousand rows; a value and an ID as a cursor could not stand in a URL for all kinds.
-        ordered = as_they_are().where(of_them, *clauses).order_by(by.nulls_last(), jobs.c.id)
+        ordered = as_they_are().where(is_among(jobs.c.id, chosen), *clauses).order_by(by.nulls_last(), jobs.c.id)
         rows = list(connection.execute(ordered.offset(after).limit(limit + 1)).mappings()) if chosen else []
     return JobPage(rows=rows[:limit], after=after + limit if len(rows) > limit else None, seen=len(ids))

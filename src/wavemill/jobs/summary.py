@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, RowMapping, bindparam, select
+from sqlalchemy import RowMapping, select
 
-from wavemill.jobs.database import Database
+from wavemill.jobs.database import Database, is_among
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.states import State
 
@@ -72,11 +72,10 @@ def batch_figures(database: Database, batch_id: str, *, fields: Sequence[str]) -
     with database.reading() as connection:
         total = connection.scalar(select(batches.c.total).where(batches.c.id == batch_id)) or 0
         step = max(1, total // _SAMPLE)
-        spread = list(range(0, total, step))
-        seqs: BindParameter[list[int]] = bindparam("seqs", spread, expanding=True, literal_execute=True)
+        spread = is_among(jobs.c.seq, range(0, total, step))
         query = select(jobs.c.state, jobs.c.quality, jobs.c.timings, jobs.c.finished_at)
         # Without a condition on the state: with one, SQLite reads all done jobs along another index.
-        chosen = connection.execute(query.where(jobs.c.batch_id == batch_id, jobs.c.seq.in_(seqs))).mappings()
+        chosen = connection.execute(query.where(jobs.c.batch_id == batch_id, spread)).mappings()
         rows = [row for row in chosen if row["state"] == State.DONE]
     histograms = {field: _histogram(values) for field in fields if (values := _values(rows, field))}
     times = sorted(row["finished_at"] for row in rows if row["finished_at"] is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from wavemill.jobs.database import Database
 from wavemill.jobs.filtered import filtered_page
 from wavemill.jobs.filters import parse
 from wavemill.jobs.submit import NewJob, write_batch
-from wavemill.settings import Settings
 from wavemill_producer import Producer
 
 NAMED: list[NewJob] = [
@@ -31,12 +29,6 @@ NAMED: list[NewJob] = [
 @pytest.fixture
 def batch_id(database: Database) -> str:
     return write_batch(database, request(), NAMED)[0]
-
-
-@pytest.fixture
-def producer(database: Database, database_url: str) -> Iterator[Producer]:
-    with Producer(Settings(database_url=database_url, broker_url="redis://127.0.0.1:1/0")) as producer:
-        yield producer
 
 
 def test_what_is_said_about_a_job_is_stored_with_it(database: Database, batch_id: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,14 @@ import pytest
 from sqlalchemy import update
 
 from wavemill.errors import UsageError
-from wavemill.jobs.database import Database
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.submit import BatchRequest, write_batch
 from wavemill.operations.requests import DecodeParams
-from wavemill.settings import Settings
 from wavemill_producer import Batch, Producer
 from wavemill_producer.job_sources import latents_folder
 
 ABOUT: dict[str, Any] = {"custom_id": "order-19", "metadata": {"speaker": "theo"}}
 INTERPOLATED = {"from": "7_anna_0", "to": "4_dan_0", "weight": 0.5}
-
-
-@pytest.fixture
-def producer(database: Database, database_url: str) -> Iterator[Producer]:
-    with Producer(Settings(database_url=database_url, broker_url="redis://127.0.0.1:1/0")) as producer:
-        yield producer
 
 
 def made(producer: Producer, operation: str, dataset: Path | None, *new: Any) -> Batch:

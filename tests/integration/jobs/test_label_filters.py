@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from wavemill.jobs.filters import parse
 from wavemill.jobs.schema import batches, jobs
 from wavemill.jobs.submit import BatchRequest, write_batch
 from wavemill.presets import PRESETS
-from wavemill.settings import Settings
 from wavemill_producer import Producer
 from wavemill_producer.job_labels import label_names
 
@@ -43,12 +41,6 @@ def dataset(tmp_path: Path) -> Path:
         )  # fmt: skip
         writer.finish({})
     return tmp_path / "data"
-
-
-@pytest.fixture
-def producer(database: Database, database_url: str) -> Iterator[Producer]:
-    with Producer(Settings(database_url=database_url, broker_url="redis://127.0.0.1:1/0")) as producer:
-        yield producer
 
 
 def made(producer: Producer, operation: str, dataset: Path | None, *new: Any, **params: Any) -> str:

@@ -22,7 +22,6 @@ from support.batches import claim, finish, new_jobs, request
 
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
-from wavemill.jobs.migrate import upgrade
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.tokens import create_token, revoke_token
@@ -42,20 +41,6 @@ VALUES = {
     "batch_id": "none",
 }  # of the parameters in paths
 Tokens = dict[Role, dict[str, str]]
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    settings.home.mkdir()
-    database = Database(settings.sqlalchemy_url)
-    upgrade(database)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -94,15 +79,7 @@ def routes(settings: Settings) -> Iterator[tuple[str, str]]:
     for route in iter_route_contexts(create_app(settings).routes):
         if route.methods is not None:
             path = route.path or ""
-            values = {
-                "which": "generated",
-                "action": "cancel",
-                "name": "nobody",
-                "job_id": "1",
-                "action_id": "1",
-                "batch_id": "none",
-            }
-            for name, value in values.items():
+            for name, value in VALUES.items():
                 path = path.replace(f"{{{name}}}", value)
             assert "{" not in path, f"give {path} a value in this test"
             yield from ((method, path) for method in sorted(route.methods))

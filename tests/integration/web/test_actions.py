@@ -15,7 +15,6 @@ from support.batches import audit, claim, failed, finish, job_rows, new_jobs, re
 from wavemill.jobs.bulk import Action, start
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
-from wavemill.jobs.migrate import upgrade
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.tokens import create_token
@@ -24,20 +23,6 @@ from wavemill_producer.web.background import page_in_background
 from wavemill_producer.web.roles import Role
 
 ACTIONS = "/api/v1/actions"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    settings.home.mkdir()
-    database = Database(settings.sqlalchemy_url)
-    upgrade(database)
-    yield database
-    database.close()
 
 
 @pytest.fixture

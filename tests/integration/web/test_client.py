@@ -16,7 +16,6 @@ from support.batches import claim, finish, new_jobs, request
 from wavemill.errors import NotFoundError, OutageError, UsageError
 from wavemill.jobs.database import Database
 from wavemill.jobs.finishing import Outcome
-from wavemill.jobs.migrate import upgrade
 from wavemill.jobs.states import State
 from wavemill.jobs.submit import write_batch
 from wavemill.jobs.tokens import create_token
@@ -24,22 +23,6 @@ from wavemill.settings import Settings
 from wavemill_producer import ApiError, AsyncClient
 from wavemill_producer.web.background import page_in_background
 from wavemill_producer.web.roles import Role
-
-MODELS = Path(__file__).parents[3] / "models"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", models=MODELS)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    settings.home.mkdir()
-    database = Database(settings.sqlalchemy_url)
-    upgrade(database)
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from wavemill.jobs.deliveries import deliveries_of
 from wavemill.jobs.tags import tags_from
 from wavemill_producer.batch import Batch
 from wavemill_producer.web.access import Role, may
@@ -57,8 +56,7 @@ def ratings(request: Request, batch_id: BatchId) -> Json:
 @router.get("/batches/{batch_id}/deliveries", dependencies=_MAY_READ)
 def deliveries(request: Request, batch_id: BatchId) -> Json:
     """Return the calls to a batch's webhook, oldest first: one each time that the batch ends."""
-    found = batch_of(request, batch_id)
-    return Json({"deliveries": deliveries_of(request.app.state.producer.database, found.id)})
+    return Json({"deliveries": batch_of(request, batch_id).deliveries()})
 
 
 @router.post("/batches/{batch_id}/cancel", dependencies=_MAY_SUBMIT)
